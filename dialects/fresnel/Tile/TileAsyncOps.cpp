@@ -1,0 +1,38 @@
+//===- TileAsyncOps.cpp - Checks of WGMMA and TMA operations --------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "fresnel/Tile/Tile.h"
+
+using namespace mlir;
+using namespace fresnel::tile;
+
+LogicalResult WgmmaOp::verify() {
+  auto result = getResult().getType();
+  auto rhs = cast<SharedType>(getRhs().getType());
+  int64_t n = getTransposed() ? rhs.getRows() : rhs.getCols();
+  int64_t k = getTransposed() ? rhs.getCols() : rhs.getRows();
+  auto lhs = dyn_cast<RankedTensorType>(getLhs().getType());
+  auto tile = dyn_cast<SharedType>(getLhs().getType());
+  int64_t lhsK = lhs ? lhs.getShape()[1] : tile.getCols();
+  if (result.getShape()[0] != 64 || (lhs && lhs.getShape()[0] != 64) || result.getShape()[1] != n || n % 8 || n < 8 ||
+      n > 256 || lhsK != k || k % 16) // wgmma_c1
+    return emitOpError() << "shapes do not fit: " << getLhs().getType() << " times " << rhs
+                         << (getTransposed() ? " transposed" : "") << " into " << result
+                         << " (64 rows, N a multiple of 8 up to 256, K a multiple of 16)";
+  for (SharedType operand : {rhs, tile}) // wgmma_c2
+    if (operand && (operand.getLayout() != Layout::Swizzled || operand.getElementBytes() != 2 || operand.getRank() != 2))
+      return emitOpError() << "shared operands must be swizzled 16-bit tiles, but got " << operand;
+  if (bool(tile) != bool(getLhsRow())) // wgmma_c3
+    return emitOpError() << "`row` accompanies a shared left operand, and only that";
+  return success();
+}
+
+LogicalResult TmaLoadOp::verify() {
+  auto map = cast<TensorMapType>(getMap().getType());
+  auto target = cast<SharedType>(getTarget().getType());
+  if (target.getRank() != 2 || target.getRows() != map.getRows() || map.getCols() != 64 || target.getCols() % 64 ||
+      target.getElementType() != map.getElementType()) // tma_load_c1
+    return emitOpError() << "the boxes of " << map << " do not fill " << target;
+  return success();
+}

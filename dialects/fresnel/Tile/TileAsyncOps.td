@@ -1,0 +1,125 @@
+//===- TileAsyncOps.td - WGMMA, TMA and mbarriers (sm_90a) -*- tablegen -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#ifndef FRESNEL_TILE_ASYNC_OPS
+#define FRESNEL_TILE_ASYNC_OPS
+
+include "fresnel/Tile/TileKernelOps.td"
+
+def Tile_WgmmaOp : Tile_Op<"wgmma", [AttrSizedOperandSegments, MemoryEffects<[MemRead]>]> {
+  let summary = "starts acc + lhs * rhs on the warpgroup's matrix unit";
+  let description = [{
+    Issues one group of m64nNk16 instructions and commits it. `lhs` is a register
+    fragment of 64 rows, or a swizzled tile of which the warpgroup's 64 rows start
+    at `lhs_row`. `rhs` is a swizzled tile, `transposed` as in `tile.mma`. Without
+    `acc` the product starts from zero. The result must be read only through
+    `tile.wgmma_wait`.
+
+    Constraints:
+    - C1: the fragments have 64 rows; N is a multiple of 8 in [8, 256]; K a multiple of 16.
+    - C2: shared operands are swizzled and 16-bit.
+    - C3: `lhs_row` accompanies a shared `lhs` only.
+  }];
+  let arguments = (ins AnyTypeOf<[Tile_Lhs, Tile_SharedType]>:$lhs, Optional<I32>:$lhs_row, Tile_SharedType:$rhs,
+                       Optional<Tile_Acc>:$acc, UnitAttr:$transposed);
+  let results = (outs Tile_Acc:$result);
+  let assemblyFormat = [{
+    $lhs (`row` `(` $lhs_row^ `)`)? `,` $rhs (`transposed` $transposed^)? (`,` $acc^ `:` type($acc))? attr-dict
+    `:` type($lhs) `,` type($rhs) `->` type($result)
+  }];
+  let hasVerifier = 1;
+}
+
+def Tile_WgmmaWaitOp : Tile_Op<"wgmma_wait", [AllTypesMatch<["value", "result"]>]> {
+  let summary = "waits until at most `pending` groups are in flight and hands out a result";
+  let description = [{
+    Example: `%s1 = tile.wgmma_wait 1, %s0 : tensor<64x128xf32, #tile.acc>`
+  }];
+  let arguments = (ins I32Attr:$pending, Tile_Acc:$value);
+  let results = (outs Tile_Acc:$result);
+  let assemblyFormat = "$pending `,` $value attr-dict `:` type($value)";
+}
+
+def Tile_ElectOp : Tile_Op<"elect"> {
+  let summary = "true in one lane of the warp";
+  let results = (outs I1:$result);
+  let assemblyFormat = "attr-dict";
+}
+
+def Tile_BarrierInitOp : Tile_Op<"mbarrier_init"> {
+  let summary = "sets the arrival count of every mbarrier of a ring (one thread)";
+  let description = [{
+    After the last ring of a kernel is initialised, `fence` makes it visible to
+    the copy engine.
+  }];
+  let arguments = (ins Tile_BarriersType:$barriers, I32Attr:$arrivals, UnitAttr:$fence);
+  let assemblyFormat = "$barriers `arrivals` `(` $arrivals `)` (`fence` $fence^)? attr-dict `:` type($barriers)";
+}
+
+def Tile_BarrierExpectOp : Tile_Op<"mbarrier_expect"> {
+  let summary = "arrives and announces bytes that copies will bring";
+  let arguments = (ins Tile_BarriersType:$barriers, I32:$stage, I32Attr:$bytes);
+  let assemblyFormat = "$barriers `[` $stage `]` `bytes` `(` $bytes `)` attr-dict `:` type($barriers)";
+}
+
+def Tile_BarrierArriveOp : Tile_Op<"mbarrier_arrive"> {
+  let summary = "arrives at an mbarrier, where the predicate holds";
+  let arguments = (ins Tile_BarriersType:$barriers, I32:$stage, I1:$predicate);
+  let assemblyFormat = "$barriers `[` $stage `]` `if` $predicate attr-dict `:` type($barriers)";
+}
+
+def Tile_BarrierWaitOp : Tile_Op<"mbarrier_wait"> {
+  let summary = "waits until the phase of the given parity has completed";
+  let arguments = (ins Tile_BarriersType:$barriers, I32:$stage, I32:$parity);
+  let assemblyFormat = "$barriers `[` $stage `]` `parity` `(` $parity `)` attr-dict `:` type($barriers)";
+}
+
+def Tile_TmaLoadOp : Tile_Op<"tma_load", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "bulk-copies a tile from device memory (one thread)";
+  let description = [{
+    Copies the map's box at (batch, head, row) panel by panel into the swizzled
+    tile and completes on the mbarrier; `evict_last` asks L2 to keep the lines.
+
+    Constraints:
+    - C1: the tile's rows are the box's, its columns a multiple of the box's 64.
+  }];
+  let arguments = (ins Tile_TensorMapType:$map, I32:$batch, I32:$head, I32:$row, Tile_SharedType:$target,
+                       Tile_BarriersType:$barriers, I32:$stage, UnitAttr:$evict_last);
+  let assemblyFormat = [{
+    $map `[` $batch `,` $head `,` $row `]` `to` $target `on` $barriers `[` $stage `]` (`evict_last` $evict_last^)? attr-dict
+    `:` type($map) `,` type($target) `,` type($barriers)
+  }];
+  let hasVerifier = 1;
+}
+
+def Tile_TmaStoreOp : Tile_Op<"tma_store", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "bulk-copies rows of a tile to device memory and waits until the tile was read (one thread)";
+  let description = [{
+    Copies the box's rows of the tile, from `tile_row` on, to (batch, head, row).
+    Rows beyond the tensor's end are not written.
+  }];
+  let arguments = (ins Tile_SharedType:$source, I32:$tile_row, Tile_TensorMapType:$map, I32:$batch, I32:$head, I32:$row);
+  let assemblyFormat = [{
+    $source `row` `(` $tile_row `)` `to` $map `[` $batch `,` $head `,` $row `]` attr-dict `:` type($source) `,` type($map)
+  }];
+}
+
+def Tile_StoreMatrixOp : Tile_Op<"store_matrix", [MemoryEffects<[MemWrite]>]> {
+  let summary = "rounds an accumulator and writes it to 64 rows of a swizzled tile (stmatrix)";
+  let arguments = (ins Tile_Acc:$value, Tile_SharedType:$target, I32:$row);
+  let assemblyFormat = "$value `,` $target `row` `(` $row `)` attr-dict `:` type($value) `,` type($target)";
+}
+
+def Tile_FenceAsyncOp : Tile_Op<"fence_async"> {
+  let summary = "orders this thread's shared-memory writes before the copy engine and WGMMA";
+  let assemblyFormat = "attr-dict";
+}
+
+def Tile_PrefetchMapOp : Tile_Op<"prefetch_map"> {
+  let summary = "fetches a tensor map ahead of its first use";
+  let arguments = (ins Tile_TensorMapType:$map);
+  let assemblyFormat = "$map attr-dict `:` type($map)";
+}
+
+#endif // FRESNEL_TILE_ASYNC_OPS

@@ -1,0 +1,141 @@
+//===- TileFragmentOps.td - Register fragments and products *- tablegen -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#ifndef FRESNEL_TILE_FRAGMENT_OPS
+#define FRESNEL_TILE_FRAGMENT_OPS
+
+include "fresnel/Tile/TileKernelOps.td"
+
+def Tile_SplatOp : Tile_Op<"splat", [Pure]> {
+  let summary = "a fragment whose elements are all one scalar";
+  let arguments = (ins AnyType:$value);
+  let results = (outs Tile_AnyFragment:$result);
+  let assemblyFormat = "$value attr-dict `:` type($value) `->` type($result)";
+}
+
+def Tile_RowIndexOp : Tile_Op<"row_index", [Pure]> {
+  let summary = "each element's row, plus a base";
+  let arguments = (ins I32:$base);
+  let results = (outs Tile_AnyFragment:$result);
+  let assemblyFormat = "$base attr-dict `:` type($result)";
+}
+
+def Tile_ColIndexOp : Tile_Op<"col_index", [Pure]> {
+  let summary = "each element's column, plus a base";
+  let arguments = (ins I32:$base);
+  let results = (outs Tile_Acc:$result);
+  let assemblyFormat = "$base attr-dict `:` type($result)";
+}
+
+def Tile_ReduceOp : Tile_Op<"reduce", [Pure]> {
+  let summary = "combines the columns of each row";
+  let description = [{
+    With `partial` each lane combines only the columns it holds and the four
+    lanes of a quad keep different values; `tile.quad_reduce` completes it later
+    (a running sum needs that only once, at the end).
+
+    Example: `%m = tile.reduce max %s : tensor<64x64xf32, #tile.acc> -> tensor<64xf32, #tile.rows>`
+  }];
+  let arguments = (ins Tile_CombineAttr:$kind, Tile_Acc:$value, UnitAttr:$partial);
+  let results = (outs Tile_RowVector:$result);
+  let assemblyFormat = "$kind (`partial` $partial^)? $value attr-dict `:` type($value) `->` type($result)";
+}
+
+def Tile_QuadReduceOp : Tile_Op<"quad_reduce", [Pure, AllTypesMatch<["value", "result"]>]> {
+  let summary = "combines the partial rows of the four lanes of a quad";
+  let arguments = (ins Tile_CombineAttr:$kind, Tile_RowVector:$value);
+  let results = (outs Tile_RowVector:$result);
+  let assemblyFormat = "$kind $value attr-dict `:` type($value)";
+}
+
+def Tile_BroadcastOp : Tile_Op<"broadcast", [Pure]> {
+  let summary = "repeats each row's value over the columns";
+  let arguments = (ins Tile_RowVector:$value);
+  let results = (outs Tile_Acc:$result);
+  let assemblyFormat = "$value attr-dict `:` type($value) `->` type($result)";
+}
+
+def Tile_ToLhsOp : Tile_Op<"to_lhs", [Pure]> {
+  let summary = "rounds an f32 accumulator to a 16-bit left operand, in place";
+  let description = [{
+    Constraints:
+    - C1: the shapes agree and the columns are a multiple of 16.
+    - C2: f32 to bf16 or f16.
+  }];
+  let arguments = (ins Tile_Acc:$value);
+  let results = (outs Tile_Lhs:$result);
+  let assemblyFormat = "$value attr-dict `:` type($value) `->` type($result)";
+  let hasVerifier = 1;
+}
+
+def Tile_LoadLhsOp : Tile_Op<"load_lhs", [MemoryEffects<[MemRead]>]> {
+  let summary = "loads a left operand from shared memory (ldmatrix)";
+  let description = [{
+    Loads columns `column` .. of the tile; warp w of the group reads rows 16w ...
+
+    Constraints:
+    - C1: rows agree, columns fit the tile and are a multiple of 16, element types agree.
+  }];
+  let arguments = (ins Tile_SharedType:$source, DefaultValuedAttr<I32Attr, "0">:$column);
+  let results = (outs Tile_Lhs:$result);
+  let assemblyFormat = "$source attr-dict `:` type($source) `->` type($result)";
+  let hasVerifier = 1;
+}
+
+def Tile_MmaOp : Tile_Op<"mma", [MemoryEffects<[MemRead]>, AllTypesMatch<["acc", "result"]>]> {
+  let summary = "acc + lhs * rhs with mma.sync.m16n8k16";
+  let description = [{
+    `rhs` is a shared-memory tile. Plain, its rows are the K dimension and its
+    columns the N dimension (V in P * V); with `transposed` its rows are N and
+    its columns K (K in Q * K^T). K is the left operand's width; the product
+    uses the columns `column` .. `column` + K - 1 of a transposed `rhs`.
+
+    Constraints:
+    - C1: lhs [M, K], acc [M, N]; rhs [K, N], or [N, >= column + K] transposed.
+    - C2: N is a multiple of 16, K a multiple of 16.
+    - C3: lhs and rhs have one 16-bit floating-point element type, acc f32.
+
+    Example:
+    ```mlir
+    %s = tile.mma %q, %k transposed, %zero
+        : tensor<64x128xbf16, #tile.lhs>, !tile.shared<64x128xbf16, padded>, tensor<64x64xf32, #tile.acc>
+    ```
+  }];
+  let arguments = (ins Tile_Lhs:$lhs, Tile_SharedType:$rhs, Tile_Acc:$acc, UnitAttr:$transposed,
+                       DefaultValuedAttr<I32Attr, "0">:$column);
+  let results = (outs Tile_Acc:$result);
+  let assemblyFormat = [{
+    $lhs `,` $rhs (`transposed` $transposed^)? `,` $acc attr-dict `:` type($lhs) `,` type($rhs) `,` type($acc)
+  }];
+  let hasVerifier = 1;
+}
+
+def Tile_StoreTileOp : Tile_Op<"store_tile", [MemoryEffects<[MemWrite]>]> {
+  let summary = "rounds an accumulator and stores it to rows of a tensor";
+  let description = [{
+    Row r goes to sequence position `row` + r of (batch, head); rows at or beyond
+    the tensor's sequence length are not stored.
+
+    Constraints:
+    - C1: the tensor has rank 4 and at least `column` + the fragment's columns.
+  }];
+  let arguments = (ins Tile_Acc:$value, Tile_GlobalType:$target, I32:$batch, I32:$head, I32:$row);
+  let assemblyFormat = "$value `,` $target `[` $batch `,` $head `,` $row `]` attr-dict `:` type($value) `,` type($target)";
+  let hasVerifier = 1;
+}
+
+def Tile_StoreRowsOp : Tile_Op<"store_rows", [MemoryEffects<[MemWrite]>]> {
+  let summary = "stores one f32 per row to a [batch, head, sequence] tensor";
+  let description = [{
+    Lane 0 of each quad stores; rows beyond the sequence length are not stored.
+
+    Constraints:
+    - C1: the tensor has rank 3 and the fragment's element type.
+  }];
+  let arguments = (ins Tile_RowVector:$value, Tile_GlobalType:$target, I32:$batch, I32:$head, I32:$row);
+  let assemblyFormat = "$value `,` $target `[` $batch `,` $head `,` $row `]` attr-dict `:` type($value) `,` type($target)";
+  let hasVerifier = 1;
+}
+
+#endif // FRESNEL_TILE_FRAGMENT_OPS

@@ -1,0 +1,117 @@
+//===- TileOps.cpp - Checks of memory and fragment operations -------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "fresnel/Tile/Tile.h"
+
+using namespace mlir;
+using namespace fresnel::tile;
+
+//===----------------------------------------------------------------------===//
+// Memory
+//===----------------------------------------------------------------------===//
+
+LogicalResult SliceOp::verify() {
+  auto ring = cast<SharedType>(getRing().getType());
+  if (ring.getRank() != 3)
+    return emitOpError() << "needs a ring of rank 3, but got " << ring;
+  if (getResult().getType() != ring.getTile())
+    return emitOpError() << "result must be " << ring.getTile() << ", but got " << getResult().getType();
+  return success();
+}
+
+/// Checks C1 and C2 of load and store.
+static LogicalResult verifyAccess(Operation *op, Type view, size_t indices, Type value) {
+  ArrayRef<int64_t> shape;
+  Type element;
+  if (auto global = dyn_cast<GlobalType>(view)) {
+    shape = global.getShape();
+    element = global.getElementType();
+  } else {
+    shape = cast<SharedType>(view).getShape();
+    element = cast<SharedType>(view).getElementType();
+  }
+  if (indices != shape.size()) // load_c1, store_c1
+    return op->emitOpError() << "needs " << shape.size() << " indices, but got " << indices;
+  if (getElementTypeOrSelf(value) != element) // load_c2, store_c2
+    return op->emitOpError() << "the view holds " << element << ", but the value is " << value;
+  return success();
+}
+
+LogicalResult LoadOp::verify() {
+  return verifyAccess(*this, getView().getType(), getIndices().size(), getResult().getType());
+}
+
+LogicalResult StoreOp::verify() {
+  return verifyAccess(*this, getView().getType(), getIndices().size(), getValue().getType());
+}
+
+LogicalResult CopyAsyncOp::verify() {
+  auto source = cast<GlobalType>(getSource().getType());
+  auto target = cast<SharedType>(getTarget().getType());
+  if (source.getRank() != 4 || source.getShape()[3] != target.getCols() ||
+      source.getElementType() != target.getElementType()) // copy_async_c1
+    return emitOpError() << "cannot copy rows of " << source << " to " << target;
+  if (int64_t bytes = target.getCols() * target.getElementBytes(); bytes % 16) // copy_async_c2
+    return emitOpError() << "rows must be a multiple of 16 bytes, but have " << bytes;
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Fragments
+//===----------------------------------------------------------------------===//
+
+static bool isHalf(Type type) { return type.isBF16() || type.isF16(); }
+
+LogicalResult ToLhsOp::verify() {
+  auto from = getValue().getType(), to = getResult().getType();
+  if (from.getShape() != to.getShape() || from.getShape()[1] % 16) // to_lhs_c1
+    return emitOpError() << "shapes must agree with a multiple of 16 columns, but got " << from << " and " << to;
+  if (!from.getElementType().isF32() || !isHalf(to.getElementType())) // to_lhs_c2
+    return emitOpError() << "converts f32 to bf16 or f16, but got " << from.getElementType() << " and "
+                         << to.getElementType();
+  return success();
+}
+
+LogicalResult LoadLhsOp::verify() {
+  auto source = cast<SharedType>(getSource().getType());
+  auto result = getResult().getType();
+  int64_t end = int64_t(getColumn()) + result.getShape()[1];
+  if (source.getRank() != 2 || source.getRows() != result.getShape()[0] || end > source.getCols() ||
+      result.getShape()[1] % 16 || source.getElementType() != result.getElementType()) // load_lhs_c1
+    return emitOpError() << "cannot load " << result << " at column " << getColumn() << " of " << source;
+  return success();
+}
+
+LogicalResult MmaOp::verify() {
+  auto lhs = getLhs().getType();
+  auto acc = getAcc().getType();
+  auto rhs = cast<SharedType>(getRhs().getType());
+  int64_t n = acc.getShape()[1], k = lhs.getShape()[1];
+  bool fits = getTransposed() ? rhs.getRows() == n && int64_t(getColumn()) + k <= rhs.getCols()
+                              : rhs.getRows() == k && rhs.getCols() == n;
+  if (rhs.getRank() != 2 || lhs.getShape()[0] != acc.getShape()[0] || !fits) // mma_c1
+    return emitOpError() << "shapes do not fit: " << lhs << " times " << rhs << (getTransposed() ? " transposed" : "")
+                         << " into " << acc;
+  if (n % 16 || k % 16) // mma_c2
+    return emitOpError() << "N and K must be multiples of 16, but got N = " << n << " and K = " << k;
+  if (lhs.getElementType() != rhs.getElementType() || !isHalf(lhs.getElementType()) ||
+      !acc.getElementType().isF32()) // mma_c3
+    return emitOpError() << "operands must both be bf16 or f16 and the accumulator f32, but got "
+                         << lhs.getElementType() << ", " << rhs.getElementType() << " and " << acc.getElementType();
+  return success();
+}
+
+LogicalResult StoreTileOp::verify() {
+  auto target = cast<GlobalType>(getTarget().getType());
+  if (target.getRank() != 4 || target.getShape()[3] < getValue().getType().getShape()[1]) // store_tile_c1
+    return emitOpError() << "cannot store " << getValue().getType() << " to rows of " << target;
+  return success();
+}
+
+LogicalResult StoreRowsOp::verify() {
+  auto target = cast<GlobalType>(getTarget().getType());
+  if (target.getRank() != 3 || target.getElementType() != getValue().getType().getElementType()) // store_rows_c1
+    return emitOpError() << "cannot store " << getValue().getType() << " to " << target;
+  return success();
+}
