@@ -1,0 +1,45 @@
+"""lit configuration of the Fresnel test suite.
+
+Features: `ptxas` (a CUDA assembler was found), `cuda` (there is a GPU).
+Substitutions: %fresnel, %fresnel-opt, %ptxas, %python, %tests (the tests folder).
+"""
+
+import os
+import shutil
+import sys
+
+import lit.formats
+
+config.name = "Fresnel"
+config.test_format = lit.formats.ShTest(execute_external=False)
+config.suffixes = [".mlir", ".test"]
+config.excludes = ["Inputs", "unit", "install", "gpu", "CMakeLists.txt"]
+config.test_source_root = os.path.dirname(__file__)
+config.test_exec_root = os.path.join(config.fresnel_build, "tests")
+
+tools = os.path.join(config.fresnel_build, "bin")
+path = os.pathsep.join([tools, config.llvm_tools, os.environ.get("PATH", "")])
+config.environment["PATH"] = path
+for name in ("HOME", "CUDA_HOME", "LD_LIBRARY_PATH"):
+    if name in os.environ:
+        config.environment[name] = os.environ[name]
+# Messages must not depend on the caller's terminal.
+config.environment["NO_COLOR"] = "1"
+
+cuda = os.environ.get("CUDA_HOME", "/usr/local/cuda")
+ptxas = shutil.which("ptxas") or shutil.which("ptxas", path=os.path.join(cuda, "bin"))
+if ptxas:
+    config.available_features.add("ptxas")
+if os.path.exists("/dev/nvidiactl"):
+    config.available_features.add("cuda")
+if os.geteuid() == 0:
+    config.available_features.add("root")
+
+config.substitutions += [
+    ("%fresnel-opt", os.path.join(tools, "fresnel-opt")),
+    ("%fresnel-lsp-server", os.path.join(tools, "fresnel-lsp-server")),
+    (r"%fresnel\b", os.path.join(tools, "fresnel")),
+    ("%ptxas", ptxas or "ptxas"),
+    ("%python", sys.executable),
+    ("%tests", config.test_source_root),
+]
