@@ -1,0 +1,221 @@
+//===- Fragment.cpp - Coordinates, reductions, conversions and stores -----===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "fresnel/Conversion/TileToNVVM/Lowering.h"
+
+using namespace mlir;
+using namespace fresnel::tile;
+
+namespace {
+
+/// Calls `visit(element, row half, column offset)` for each value of an
+/// accumulator: element 4j + 2r + i is row half r, column 8j + 2(lane % 4) + i.
+static void forEachElement(RankedTensorType acc, function_ref<void(int64_t, int64_t, int64_t)> visit) {
+  for (int64_t j = 0, groups = acc.getShape()[1] / 8; j < groups; ++j)
+    for (int64_t r = 0; r < 2; ++r)
+      for (int64_t i = 0; i < 2; ++i)
+        visit(4 * j + 2 * r + i, r, 8 * j + i);
+}
+
+struct SplatLowering final : TilePattern<SplatOp> {
+  using TilePattern::TilePattern;
+  LogicalResult matchAndRewrite(SplatOp op, OpAdaptor adaptor, ConversionPatternRewriter &rewriter) const override {
+    Emitter emitter(op.getLoc(), rewriter);
+    auto fragment = cast<RankedTensorType>(op.getResult().getType());
+    SmallVector<Value> values(getElementsPerThread(fragment), adaptor.getValue());
+    rewriter.replaceOp(op, emitter.pack(getTypeConverter()->convertType(fragment), values));
+    return success();
+  }
+};
+
+struct RowIndexLowering final : TilePattern<RowIndexOp> {
+  using TilePattern::TilePattern;
+  LogicalResult matchAndRewrite(RowIndexOp op, OpAdaptor adaptor, ConversionPatternRewriter &rewriter) const override {
+    Emitter emitter(op.getLoc(), rewriter);
+    auto fragment = cast<RankedTensorType>(op.getResult().getType());
+    Value first = emitter.add(adaptor.getBase(), emitter.fragmentRow(fragment.getShape()[0]));
+    Value rows[] = {first, emitter.add(first, emitter.i32(8))};
+    SmallVector<Value> values(getElementsPerThread(fragment));
+    if (values.size() == 2 && fragment.getRank() == 1)
+      values.assign({rows[0], rows[1]});
+    else
+      forEachElement(fragment, [&](int64_t element, int64_t r, int64_t) { values[element] = rows[r]; });
+    rewriter.replaceOp(op, emitter.pack(getTypeConverter()->convertType(fragment), values));
+    return success();
+  }
+};
+
+struct ColIndexLowering final : TilePattern<ColIndexOp> {
+  using TilePattern::TilePattern;
+  LogicalResult matchAndRewrite(ColIndexOp op, OpAdaptor adaptor, ConversionPatternRewriter &rewriter) const override {
+    Emitter emitter(op.getLoc(), rewriter);
+    auto fragment = op.getResult().getType();
+    Value first = emitter.add(adaptor.getBase(), emitter.fragmentColumn());
+    SmallVector<Value> values(getElementsPerThread(fragment));
+    forEachElement(fragment, [&](int64_t element, int64_t, int64_t col) {
+      values[element] = emitter.add(first, emitter.i32(col));
+    });
+    rewriter.replaceOp(op, emitter.pack(getTypeConverter()->convertType(fragment), values));
+    return success();
+  }
+};
+
+static Value combine(Emitter &emitter, Combine kind, Value a, Value b) {
+  if (kind == Combine::Max)
+    return arith::MaxNumFOp::create(emitter, a, b);
+  return arith::AddFOp::create(emitter, a, b, arith::FastMathFlags::contract);
+}
+
+static Value quadReduce(Emitter &emitter, Combine kind, Value value) {
+  for (int64_t mask : {1, 2})
+    value = combine(emitter, kind, value, emitter.shuffleXor(value, mask));
+  return value;
+}
+
+struct ReduceLowering final : TilePattern<ReduceOp> {
+  using TilePattern::TilePattern;
+  LogicalResult matchAndRewrite(ReduceOp op, OpAdaptor adaptor, ConversionPatternRewriter &rewriter) const override {
+    Emitter emitter(op.getLoc(), rewriter);
+    SmallVector<Value> values = emitter.unpack(adaptor.getValue());
+    // Four independent chains per row shorten the dependency.
+    SmallVector<Value> chains[2];
+    unsigned turn[2] = {0, 0};
+    forEachElement(op.getValue().getType(), [&](int64_t element, int64_t r, int64_t) {
+      if (chains[r].size() < 4) {
+        chains[r].push_back(values[element]);
+        return;
+      }
+      Value &chain = chains[r][turn[r]++ % 4];
+      chain = combine(emitter, op.getKind(), chain, values[element]);
+    });
+    SmallVector<Value> rows;
+    for (ArrayRef<Value> chain : chains) {
+      Value row = chain.front();
+      for (Value value : chain.drop_front())
+        row = combine(emitter, op.getKind(), row, value);
+      rows.push_back(op.getPartial() ? row : quadReduce(emitter, op.getKind(), row));
+    }
+    rewriter.replaceOp(op, emitter.pack(getTypeConverter()->convertType(op.getResult().getType()), rows));
+    return success();
+  }
+};
+
+struct QuadReduceLowering final : TilePattern<QuadReduceOp> {
+  using TilePattern::TilePattern;
+  LogicalResult matchAndRewrite(QuadReduceOp op, OpAdaptor adaptor, ConversionPatternRewriter &rewriter) const override {
+    Emitter emitter(op.getLoc(), rewriter);
+    SmallVector<Value> rows;
+    for (Value row : emitter.unpack(adaptor.getValue()))
+      rows.push_back(quadReduce(emitter, op.getKind(), row));
+    rewriter.replaceOp(op, emitter.pack(adaptor.getValue().getType(), rows));
+    return success();
+  }
+};
+
+struct BroadcastLowering final : TilePattern<BroadcastOp> {
+  using TilePattern::TilePattern;
+  LogicalResult matchAndRewrite(BroadcastOp op, OpAdaptor adaptor, ConversionPatternRewriter &rewriter) const override {
+    Emitter emitter(op.getLoc(), rewriter);
+    SmallVector<Value> rows = emitter.unpack(adaptor.getValue());
+    auto fragment = op.getResult().getType();
+    SmallVector<Value> values(getElementsPerThread(fragment));
+    forEachElement(fragment, [&](int64_t element, int64_t r, int64_t) { values[element] = rows[r]; });
+    rewriter.replaceOp(op, emitter.pack(getTypeConverter()->convertType(fragment), values));
+    return success();
+  }
+};
+
+/// Two f32 rounded to one 32-bit register of a 16-bit type, `low` first.
+static Value roundPair(Emitter &emitter, Type element, Value low, Value high) {
+  Value pair = LLVM::PoisonOp::create(emitter, VectorType::get(2, emitter.getF32Type()));
+  pair = LLVM::InsertElementOp::create(emitter, pair, low, emitter.i32(0));
+  pair = LLVM::InsertElementOp::create(emitter, pair, high, emitter.i32(1));
+  return LLVM::FPTruncOp::create(emitter, VectorType::get(2, element), pair);
+}
+
+struct ToLhsLowering final : TilePattern<ToLhsOp> {
+  using TilePattern::TilePattern;
+  LogicalResult matchAndRewrite(ToLhsOp op, OpAdaptor adaptor, ConversionPatternRewriter &rewriter) const override {
+    Emitter emitter(op.getLoc(), rewriter);
+    SmallVector<Value> values = emitter.unpack(adaptor.getValue());
+    Type element = op.getResult().getType().getElementType();
+    SmallVector<Value> registers;
+    for (size_t i = 0; i < values.size(); i += 2) {
+      Value pair = roundPair(emitter, element, values[i], values[i + 1]);
+      registers.push_back(LLVM::BitcastOp::create(emitter, emitter.getI32Type(), pair));
+    }
+    rewriter.replaceOp(op, emitter.pack(getTypeConverter()->convertType(op.getResult().getType()), registers));
+    return success();
+  }
+};
+
+struct StoreTileLowering final : TilePattern<StoreTileOp> {
+  using TilePattern::TilePattern;
+  LogicalResult matchAndRewrite(StoreTileOp op, OpAdaptor adaptor, ConversionPatternRewriter &rewriter) const override {
+    Emitter emitter(op.getLoc(), rewriter);
+    auto target = cast<GlobalType>(op.getTarget().getType());
+    auto fragment = op.getValue().getType();
+    SmallVector<Value> values = emitter.unpack(adaptor.getValue());
+    Value first = emitter.add(adaptor.getRow(), emitter.fragmentRow(fragment.getShape()[0]));
+    Value col = emitter.fragmentColumn();
+    for (int64_t r = 0; r < 2; ++r) {
+      Value row = emitter.add(first, emitter.i32(8 * r));
+      Value inside = emitter.less(row, emitter.i32(target.getShape()[2]));
+      auto guard = scf::IfOp::create(emitter, TypeRange(), inside, /*withElseRegion=*/false);
+      OpBuilder::InsertionGuard restore(emitter);
+      emitter.setInsertionPointToStart(guard.thenBlock());
+      Value base = emitter.globalAddress(target, adaptor.getTarget(),
+                                         {adaptor.getBatch(), adaptor.getHead(), row, col});
+      storeRow(emitter, target.getElementType(), base, values, r);
+    }
+    rewriter.eraseOp(op);
+    return success();
+  }
+
+  static void storeRow(Emitter &emitter, Type element, Value base, ArrayRef<Value> values, int64_t r) {
+    int64_t bytes = element.getIntOrFloatBitWidth() / 8;
+    for (int64_t j = 0, groups = values.size() / 4; j < groups; ++j) {
+      Value low = values[4 * j + 2 * r], high = values[4 * j + 2 * r + 1];
+      Value address = emitter.offset(base, 8 * j * bytes);
+      if (!element.isF32()) {
+        LLVM::StoreOp::create(emitter, roundPair(emitter, element, low, high), address, /*alignment=*/4);
+        continue;
+      }
+      LLVM::StoreOp::create(emitter, low, address, /*alignment=*/4);
+      LLVM::StoreOp::create(emitter, high, emitter.offset(address, 4), /*alignment=*/4);
+    }
+  }
+};
+
+struct StoreRowsLowering final : TilePattern<StoreRowsOp> {
+  using TilePattern::TilePattern;
+  LogicalResult matchAndRewrite(StoreRowsOp op, OpAdaptor adaptor, ConversionPatternRewriter &rewriter) const override {
+    Emitter emitter(op.getLoc(), rewriter);
+    auto target = cast<GlobalType>(op.getTarget().getType());
+    SmallVector<Value> values = emitter.unpack(adaptor.getValue());
+    Value first = emitter.add(adaptor.getRow(), emitter.fragmentRow(op.getValue().getType().getShape()[0]));
+    Value isQuadLeader =
+        LLVM::ICmpOp::create(emitter, LLVM::ICmpPredicate::eq, emitter.fragmentColumn(), emitter.i32(0));
+    for (auto [r, value] : llvm::enumerate(values)) {
+      Value row = emitter.add(first, emitter.i32(8 * int64_t(r)));
+      Value inside = emitter.less(row, emitter.i32(target.getShape()[2]));
+      Value stores = LLVM::AndOp::create(emitter, isQuadLeader, inside);
+      auto guard = scf::IfOp::create(emitter, TypeRange(), stores, /*withElseRegion=*/false);
+      OpBuilder::InsertionGuard restore(emitter);
+      emitter.setInsertionPointToStart(guard.thenBlock());
+      Value address = emitter.globalAddress(target, adaptor.getTarget(),
+                                            {adaptor.getBatch(), adaptor.getHead(), row});
+      LLVM::StoreOp::create(emitter, value, address, /*alignment=*/4);
+    }
+    rewriter.eraseOp(op);
+    return success();
+  }
+};
+
+} // namespace
+
+void fresnel::tile::populateFragmentPatterns(const TileTypeConverter &converter, RewritePatternSet &patterns) {
+  patterns.add<SplatLowering, RowIndexLowering, ColIndexLowering, ReduceLowering, QuadReduceLowering,
+               BroadcastLowering, ToLhsLowering, StoreTileLowering, StoreRowsLowering>(converter);
+}

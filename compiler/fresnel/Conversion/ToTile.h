@@ -1,0 +1,37 @@
+//===- ToTile.h - From one scheduled kernel program to tile -----*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#ifndef FRESNEL_CONVERSION_TOTILE_H
+#define FRESNEL_CONVERSION_TOTILE_H
+
+#include "fresnel/Conversion/KernelBuilder.h"
+#include "fresnel/Dialect/Fresnel.h"
+
+namespace fresnel {
+
+/// What a lowering gets: the outlined program, its one compute operation, the
+/// schedule and the argument types (inputs, then results) of the kernel to write.
+struct KernelRequest {
+  ProgramOp program;
+  mlir::Operation *op;
+  ScheduleAttr schedule;
+  llvm::SmallVector<tile::GlobalType> views;
+
+  llvm::StringRef getName() const;
+  llvm::SmallVector<mlir::Type> getArgumentTypes() const {
+    return llvm::SmallVector<mlir::Type>(views.begin(), views.end());
+  }
+};
+
+/// Each writes the tile kernel of one operation at the builder's insertion
+/// point, or reports at the user's operation which limit was hit and fails.
+mlir::LogicalResult lowerAttend(AttendOp op, const KernelRequest &request, KernelBuilder &builder);
+mlir::LogicalResult lowerPyramid(PyramidOp op, const KernelRequest &request, KernelBuilder &builder);
+mlir::LogicalResult lowerNorm(NormOp op, const KernelRequest &request, KernelBuilder &builder);
+mlir::LogicalResult lowerSelectCascade(SelectCascadeOp op, const KernelRequest &request, KernelBuilder &builder);
+mlir::LogicalResult lowerGather(GatherOp op, const KernelRequest &request, KernelBuilder &builder);
+mlir::LogicalResult lowerScatter(ScatterOp op, const KernelRequest &request, KernelBuilder &builder);
+
+} // namespace fresnel
+
+#endif // FRESNEL_CONVERSION_TOTILE_H
