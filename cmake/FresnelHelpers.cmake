@@ -32,7 +32,11 @@ function(fresnel_add_library name)
   if(A_DEPENDS)
     add_dependencies(${name} ${A_DEPENDS})
   endif()
-  if(A_COMPONENT STREQUAL Compiler)
+  if(A_COMPONENT STREQUAL Runtime)
+    # Not in the compiler: MLIR finds a type's identity through inline
+    # variables, which must be one and the same in libMLIR and in the program.
+    set_target_properties(${name} PROPERTIES CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
+  else()
     target_compile_options(${name} PRIVATE -fno-rtti -fno-exceptions)
     target_link_libraries(${name} PUBLIC FresnelMLIR)
     if(TARGET FresnelPch)

@@ -153,7 +153,7 @@ def Tile_TensorMapType : Tile_Type<"TensorMap", "tensor_map"> {
   let description = [{
     Copies boxes of `rows` x `cols` elements with the 128-byte swizzle. The
     runtime encodes it for the caller's tensor and passes it by value.
-    Example: `!tile.tensor_map<128x64xbf16>`.
+    Example: `!tile.tensor_map<128, 64, bf16>`.
   }];
   let parameters = (ins "int64_t":$rows, "int64_t":$cols, "::mlir::Type":$elementType);
   let assemblyFormat = "`<` $rows `,` $cols `,` $elementType `>`";

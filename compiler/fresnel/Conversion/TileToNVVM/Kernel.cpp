@@ -139,9 +139,6 @@ FailureOr<LLVM::LLVMFuncOp> fresnel::tile::lowerKernelSignature(KernelOp kernel,
   // One block per multiprocessor is what register reallocation was budgeted for.
   if (!kernel.getBody().getOps<WarpSpecializeOp>().empty())
     function->setAttr("nvvm.minctasm", emitter.getI32IntegerAttr(1));
-  // Kernels of the attention family ask for flushed denormals: one instruction per exp2.
-  if (kernel->hasAttr("ftz"))
-    function->setAttr("denormal_fp_math_f32", emitter.getStringAttr("preserve-sign"));
   function->setAttr("fresnel.block", kernel.getBlockAttr());
   function->setAttr("fresnel.grid", kernel.getGridAttr());
   function->setAttr("fresnel.shared_bytes", emitter.getI32IntegerAttr(*sharedBytes));
