@@ -1,0 +1,115 @@
+//===- AttentionOps.cpp - Shapes and checks of attention operations -------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "fresnel/Dialect/Infer.h"
+#include <cmath>
+
+using namespace mlir;
+using namespace fresnel;
+
+//===----------------------------------------------------------------------===//
+// AttendOp
+//===----------------------------------------------------------------------===//
+
+static LogicalResult checkMasks(Inference<AttendOp> infer, AttendOp::Adaptor adaptor) {
+  int64_t window = adaptor.getWindow(), sinks = adaptor.getSinks();
+  if (window < 0 || sinks < 0) // attend_c3
+    return infer.fail("`window` and `sinks` must not be negative, but got ", window, " and ", sinks);
+  if (sinks > 0 && window == 0) // attend_c3
+    return infer.fail("`sinks` ", sinks, " needs a `window`");
+  if (window > 0 && !adaptor.getCausal()) // attend_c3
+    return infer.fail("`window` ", window, " needs `causal = true`");
+  if (adaptor.getSoftcap().isNegative()) // attend_c4
+    return infer.fail("`softcap` must not be negative, but got ", adaptor.getSoftcap().convertToDouble());
+  int64_t keyWindow = adaptor.getKeyWindow(), keyStride = adaptor.getKeyStride();
+  if (keyWindow <= 0 || keyStride <= 0) // attend_c5
+    return infer.fail("`key_window` and `key_stride` must be positive, but got ", keyWindow, " and ", keyStride);
+  if ((keyWindow > 1 || keyStride > 1) && (window > 0 || adaptor.getBlocks())) // attend_c5
+    return infer.fail("pooled keys allow neither `window` nor `blocks`");
+  return success();
+}
+
+static LogicalResult checkBlocks(Inference<AttendOp> infer, AttendOp::Adaptor adaptor) {
+  if (!adaptor.getBlocks())
+    return success();
+  RankedTensorType q = getTensor(adaptor.getQ()), k = getTensor(adaptor.getK());
+  RankedTensorType blocks = getTensor(adaptor.getBlocks());
+  int64_t queryBlock = adaptor.getQueryBlock(), keyBlock = adaptor.getKeyBlock();
+  if (queryBlock <= 0 || keyBlock <= 0) // attend_c6
+    return infer.fail("`query_block` and `key_block` must be positive, but got ", queryBlock, " and ", keyBlock);
+  int64_t rows = llvm::divideCeil(q.getDimSize(2), queryBlock), limit = llvm::divideCeil(k.getDimSize(2), keyBlock);
+  bool headsFit = q.getDimSize(1) % blocks.getDimSize(1) == 0 && blocks.getDimSize(1) % k.getDimSize(1) == 0;
+  if (blocks.getDimSize(0) != q.getDimSize(0) || !headsFit || blocks.getDimSize(2) != rows ||
+      blocks.getDimSize(3) > limit) // attend_c6
+    return infer.fail("`blocks` must have the batch of q, a divisor of its heads that is a multiple of the key heads, ",
+                      rows, " rows and at most ", limit, " entries, but got ", blocks);
+  return success();
+}
+
+LogicalResult AttendOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location, Adaptor adaptor,
+                                         SmallVectorImpl<Type> &results) {
+  Inference<AttendOp> infer{location};
+  RankedTensorType q = getTensor(adaptor.getQ()), k = getTensor(adaptor.getK()), v = getTensor(adaptor.getV());
+  if (q.getDimSize(0) != k.getDimSize(0) || q.getDimSize(3) != k.getDimSize(3) ||
+      k.getShape().drop_back() != v.getShape().drop_back() || q.getElementType() != k.getElementType() ||
+      q.getElementType() != v.getElementType()) // attend_c1
+    return infer.fail("q, k and v do not fit: got ", q, ", ", k, " and ", v);
+  if (q.getDimSize(1) % k.getDimSize(1)) // attend_c2
+    return infer.fail("the ", q.getDimSize(1), " query heads must be a multiple of the ", k.getDimSize(1),
+                      " key heads");
+  if (failed(checkMasks(infer, adaptor)) || failed(checkBlocks(infer, adaptor)))
+    return failure();
+  SmallVector<int64_t> shape(q.getShape());
+  results.push_back(RankedTensorType::get({shape[0], shape[1], shape[2], v.getDimSize(3)}, q.getElementType()));
+  results.push_back(RankedTensorType::get({shape[0], shape[1], shape[2]}, Float32Type::get(context)));
+  return success();
+}
+
+double AttendOp::getScaleOrDefault() {
+  if (auto scale = getScale())
+    return scale->convertToDouble();
+  return 1.0 / std::sqrt(double(getTensor(getQ()).getDimSize(3)));
+}
+
+//===----------------------------------------------------------------------===//
+// MergeOp and GateOp
+//===----------------------------------------------------------------------===//
+
+LogicalResult MergeOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
+                                        SmallVectorImpl<Type> &results) {
+  Inference<MergeOp> infer{location};
+  ValueRange outs = adaptor.getOuts(), lses = adaptor.getLses();
+  if (outs.empty() || outs.size() != lses.size()) // merge_c1
+    return infer.fail("needs as many outputs as LSEs, and at least one, but got ", outs.size(), " and ", lses.size());
+  RankedTensorType out = getTensor(outs[0]), lse = getTensor(lses[0]);
+  for (auto [o, l] : llvm::zip(outs, lses)) // merge_c2
+    if (o.getType() != out || getTensor(l).getShape() != out.getShape().drop_back())
+      return infer.fail("all parts must be alike, but got ", o.getType(), " with LSE ", l.getType(), " beside ", out);
+  results.append({out, lse});
+  return success();
+}
+
+LogicalResult MergeOp::fold(FoldAdaptor, SmallVectorImpl<OpFoldResult> &results) {
+  // One part is its own merge.
+  if (getOuts().size() != 1)
+    return failure();
+  results.append({getOuts()[0], getLses()[0]});
+  return success();
+}
+
+LogicalResult GateOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
+                                       SmallVectorImpl<Type> &results) {
+  Inference<GateOp> infer{location};
+  ValueRange branches = adaptor.getBranches();
+  if (branches.empty() || !llvm::all_equal(branches.getTypes())) // gate_c1
+    return infer.fail("needs at least one branch, all of one type");
+  RankedTensorType x = getTensor(branches[0]), gates = getTensor(adaptor.getGates());
+  SmallVector<int64_t> expected(x.getShape());
+  expected[3] = branches.size();
+  if (gates.getShape() != ArrayRef(expected)) // gate_c2
+    return infer.fail("`gates` must be [", expected[0], ", ", expected[1], ", ", expected[2], ", ", expected[3],
+                      "], but got ", gates);
+  results.push_back(x);
+  return success();
+}

@@ -1,0 +1,50 @@
+//===- CascadeShape.cpp - Static sizes of pyramids and cascades -----------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "fresnel/Dialect/CascadeShape.h"
+#include "llvm/Support/MathExtras.h"
+#include <algorithm>
+
+using namespace fresnel;
+
+/// Tokens to which the paper's chunking gives one tile of selected windows.
+static constexpr int64_t kChunkBudget = 128;
+
+PyramidShape::PyramidShape(int64_t seqLen, int64_t levels, int64_t factor) {
+  int64_t window = 1;
+  for (int64_t level = 0; level < levels; ++level, window *= factor) {
+    windows.push_back(window);
+    sizes.push_back(llvm::divideCeil(seqLen, window));
+    offsets.push_back(length);
+    length += sizes.back();
+  }
+}
+
+CascadeShape::CascadeShape(int64_t seqLen, int64_t levels, int64_t factor, int64_t topk)
+    : pyramid(seqLen, levels, factor) {
+  int64_t coarsest = pyramid.sizes.back();
+  int64_t count = std::max<int64_t>(1, std::min<int64_t>(llvm::divideCeil(topk, kChunkBudget), coarsest));
+  for (int64_t t = 0; t < count; ++t) {
+    CascadeChunk chunk;
+    chunk.first = t * coarsest / count;
+    chunk.end = (t + 1) * coarsest / count;
+    int64_t budget = (t + 1) * topk / count - t * topk / count;
+    chunk.queryBudget = (budget + 1) / 2;
+    chunk.keyBudget = budget / 2;
+    chunk.candidates.assign(levels, 0);
+    chunk.kept.assign(levels, 0);
+    chunk.slot = length;
+    int64_t candidates = chunk.end - chunk.first;
+    for (int64_t level = levels - 1; level >= 0; --level) {
+      chunk.candidates[level] = candidates;
+      length += candidates;
+      if (level == 0)
+        break;
+      chunk.kept[level] = std::min(budget, candidates);
+      candidates = chunk.kept[level] * factor;
+    }
+    chunk.slots = length - chunk.slot;
+    chunks.push_back(chunk);
+  }
+}

@@ -1,0 +1,42 @@
+//===- Fresnel.h - The fresnel dialect: the one header users include ------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#ifndef FRESNEL_DIALECT_FRESNEL_H
+#define FRESNEL_DIALECT_FRESNEL_H
+
+#include "mlir/Bytecode/BytecodeOpInterface.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/Dialect.h"
+#include "mlir/IR/OpDefinition.h"
+#include "mlir/IR/OpImplementation.h"
+#include "mlir/IR/SymbolTable.h"
+#include "mlir/Interfaces/InferTypeOpInterface.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+
+namespace fresnel {
+class ReturnOp;
+}
+
+#include "fresnel/Dialect/FresnelDialect.h.inc"
+#include "fresnel/Dialect/FresnelEnums.h.inc"
+#define GET_ATTRDEF_CLASSES
+#include "fresnel/Dialect/FresnelAttrs.h.inc"
+#define GET_OP_CLASSES
+#include "fresnel/Dialect/FresnelOps.h.inc"
+
+namespace fresnel {
+
+/// Names of the attributes that the plan passes leave on a module's programs.
+constexpr llvm::StringLiteral kKernelAttr = "fresnel.kernel";
+constexpr llvm::StringLiteral kScheduleAttr = "fresnel.schedule";
+/// Bytes of workspace, on the main program.
+constexpr llvm::StringLiteral kWorkspaceAttr = "fresnel.workspace_bytes";
+
+/// The main program of a module: the one that is not an outlined kernel. Null
+/// when there is none or more than one.
+ProgramOp findMainProgram(mlir::Operation *module);
+
+} // namespace fresnel
+
+#endif // FRESNEL_DIALECT_FRESNEL_H

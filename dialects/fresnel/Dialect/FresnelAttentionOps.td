@@ -1,0 +1,103 @@
+//===- FresnelAttentionOps.td - Attention, merge, gate -----*- tablegen -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#ifndef FRESNEL_ATTENTION_OPS
+#define FRESNEL_ATTENTION_OPS
+
+include "fresnel/Dialect/FresnelDialect.td"
+
+def Fresnel_AttendOp : Fresnel_ComputeOp<"attend"> {
+  let summary = "softmax attention, dense or over selected key blocks";
+  let description = [{
+    `s = scale * q . k` (`scale` 1/sqrt(D) when absent), then, with `softcap` c > 0,
+    `s = c tanh(s / c)`; masked scores are -inf; `lse = log sum exp s`;
+    `out = sum exp(s - lse) v`.
+
+    Masks, all of which must allow a pair (query i, key j):
+    - `causal`: query i stands at position `i + Nk - Nq` (bottom-right alignment),
+      key j is visible if j is at most that. Pooled keys (`key_stride` > 1 or
+      `key_window` > 1) stand for the tokens
+      `[j key_stride, j key_stride + key_window)`; query i is then at position i
+      and sees key j if its last token is at or before i;
+    - `window` W > 0: visible if position - j < W or j < `sinks`;
+    - `blocks`: row `i div query_block` of head h / (Hq / Hs) lists the key blocks
+      that query i sees, block b being the keys `[b key_block, (b+1) key_block)`.
+
+    Constraints:
+    - C1: q, k and v agree in batch and element type, q and k in head dim, k and v in heads and length.
+    - C2: the query heads are a multiple of the key heads.
+    - C3: `window` and `sinks` are not negative; `sinks` needs `window`, and `window` needs `causal`.
+    - C4: `softcap` is not negative.
+    - C5: `key_window` and `key_stride` are positive; pooled keys allow no `window` and no `blocks`.
+    - C6: `blocks` has the batch of q, a divisor of its heads that is a multiple of the key heads,
+      ceil(Nq / query_block) rows and at most ceil(Nk / key_block) entries; both block sizes are positive.
+
+    Example:
+    ```mlir
+    %out, %lse = fresnel.attend %q, %k, %v {causal = true, window = 128, sinks = 4}
+        : tensor<1x4x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>
+    ```
+  }];
+  let arguments = (ins Fresnel_Rows:$q, Fresnel_Rows:$k, Fresnel_Rows:$v, Optional<Fresnel_Indices4>:$blocks,
+                       OptionalAttr<F64Attr>:$scale, DefaultValuedAttr<BoolAttr, "false">:$causal,
+                       DefaultValuedAttr<I64Attr, "0">:$window, DefaultValuedAttr<I64Attr, "0">:$sinks,
+                       DefaultValuedAttr<F64Attr, "0.0">:$softcap, DefaultValuedAttr<I64Attr, "1">:$key_window,
+                       DefaultValuedAttr<I64Attr, "1">:$key_stride, DefaultValuedAttr<I64Attr, "1">:$query_block,
+                       DefaultValuedAttr<I64Attr, "1">:$key_block);
+  let results = (outs Fresnel_Rows:$out, Fresnel_Scores3:$lse);
+  let assemblyFormat = [{
+    $q `,` $k `,` $v (`blocks` `(` $blocks^ `:` type($blocks) `)`)? attr-dict
+    `:` type($q) `,` type($k) `,` type($v)
+  }];
+  let extraClassDeclaration = [{
+    double getScaleOrDefault();
+    bool hasPooledKeys() { return getKeyWindow() != 1 || getKeyStride() != 1; }
+  }];
+}
+
+def Fresnel_MergeOp : Fresnel_ComputeOp<"merge", [AttrSizedOperandSegments]> {
+  let summary = "attention over the union of disjoint key sets";
+  let description = [{
+    `lse = log sum_i exp lse_i`, `out = sum_i exp(lse_i - lse) out_i`. Where every
+    lse_i is -inf the output is 0 and lse -inf.
+
+    Constraints:
+    - C1: at least one part, as many outputs as LSEs.
+    - C2: all outputs have one type, all LSEs the matching shape.
+
+    Example:
+    ```mlir
+    %o, %l = fresnel.merge %o1, %o2 lse %l1, %l2
+        : tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16> lse tensor<1x2x64xf32>, tensor<1x2x64xf32>
+    ```
+  }];
+  let arguments = (ins Variadic<Fresnel_Rows>:$outs, Variadic<Fresnel_Scores3>:$lses);
+  let results = (outs Fresnel_Rows:$out, Fresnel_Scores3:$lse);
+  let assemblyFormat = "$outs `lse` $lses attr-dict `:` type($outs) `lse` type($lses)";
+  let hasFolder = 1;
+}
+
+def Fresnel_GateOp : Fresnel_ComputeOp<"gate"> {
+  let summary = "gated sum of branches";
+  let description = [{
+    `y[b, h, n] = sum_i a(gates[b, h, n, i]) x_i[b, h, n]`, a the identity or the
+    logistic function.
+
+    Constraints:
+    - C1: at least one branch, all of one type.
+    - C2: `gates` is [B, H, N, branches].
+
+    Example:
+    ```mlir
+    %y = fresnel.gate %a, %b by %g {activation = #fresnel<activation sigmoid>}
+        : tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16> by tensor<1x2x64x2xbf16>
+    ```
+  }];
+  let arguments = (ins Variadic<Fresnel_Rows>:$branches, Fresnel_Rows:$gates,
+                       DefaultValuedAttr<Fresnel_ActivationAttr, "::fresnel::Activation::None">:$activation);
+  let results = (outs Fresnel_Rows:$result);
+  let assemblyFormat = "$branches `by` $gates attr-dict `:` type($branches) `by` type($gates)";
+}
+
+#endif // FRESNEL_ATTENTION_OPS

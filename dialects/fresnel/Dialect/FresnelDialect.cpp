@@ -1,0 +1,41 @@
+//===- FresnelDialect.cpp - Registration of the fresnel dialect -----------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "fresnel/Dialect/Fresnel.h"
+#include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace fresnel;
+
+#include "fresnel/Dialect/FresnelDialect.cpp.inc"
+#include "fresnel/Dialect/FresnelEnums.cpp.inc"
+#define GET_ATTRDEF_CLASSES
+#include "fresnel/Dialect/FresnelAttrs.cpp.inc"
+#define GET_OP_CLASSES
+#include "fresnel/Dialect/FresnelOps.cpp.inc"
+
+void FresnelDialect::initialize() {
+  addAttributes<
+#define GET_ATTRDEF_LIST
+#include "fresnel/Dialect/FresnelAttrs.cpp.inc"
+      >();
+  addOperations<
+#define GET_OP_LIST
+#include "fresnel/Dialect/FresnelOps.cpp.inc"
+      >();
+}
+
+ProgramOp fresnel::findMainProgram(Operation *module) {
+  ProgramOp main;
+  for (Operation &op : module->getRegion(0).front()) {
+    auto program = dyn_cast<ProgramOp>(op);
+    if (!program || program->hasAttr(kKernelAttr))
+      continue;
+    if (main)
+      return {};
+    main = program;
+  }
+  return main;
+}

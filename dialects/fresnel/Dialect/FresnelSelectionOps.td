@@ -1,0 +1,169 @@
+//===- FresnelSelectionOps.td - Scores, top-k, movement ----*- tablegen -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#ifndef FRESNEL_SELECTION_OPS
+#define FRESNEL_SELECTION_OPS
+
+include "fresnel/Dialect/FresnelDialect.td"
+
+def Fresnel_BlockScoreOp : Fresnel_ComputeOp<"block_score"> {
+  let summary = "scores of pooled keys for each query or pooled query";
+  let description = [{
+    `s[b, h, m, j] = scale * q[b, h, m] . k[b, h / group, j]`, `scale` 1/sqrt(D)
+    when absent. Key j stands for the tokens
+    `[j * key_stride, j * key_stride + key_window)` and query m for the tokens
+    `[m * query_stride, (m+1) * query_stride)`. With `causal` a key is masked
+    unless its last token is at or before the query's last token; a masked score
+    is -inf. `normalize = softmax` turns each row into probabilities over the keys
+    that are not masked (all 0 where every key is). With `group_sum` the scores
+    of the query heads that share a key head are summed, and the result has Hk heads.
+
+    Constraints:
+    - C1: q and k agree in batch, head dim and element type.
+    - C2: the query heads are a multiple of the key heads.
+    - C3: `key_window`, `key_stride` and `query_stride` are positive.
+    - C4: `group_sum` needs `normalize = softmax` (sums of -inf carry no ranking).
+
+    Example:
+    ```mlir
+    %s = fresnel.block_score %q, %k {causal = true, key_window = 64, key_stride = 64}
+        : tensor<1x4x1000x32xbf16>, tensor<1x2x16x32xbf16>
+    ```
+  }];
+  let arguments = (ins Fresnel_Rows:$q, Fresnel_Rows:$k, OptionalAttr<F64Attr>:$scale,
+                       DefaultValuedAttr<BoolAttr, "false">:$causal, DefaultValuedAttr<I64Attr, "1">:$key_window,
+                       DefaultValuedAttr<I64Attr, "1">:$key_stride, DefaultValuedAttr<I64Attr, "1">:$query_stride,
+                       DefaultValuedAttr<Fresnel_NormalizeAttr, "::fresnel::Normalize::None">:$normalize,
+                       DefaultValuedAttr<BoolAttr, "false">:$group_sum);
+  let results = (outs Fresnel_Scores4:$result);
+  let assemblyFormat = "$q `,` $k attr-dict `:` type($q) `,` type($k)";
+  let extraClassDeclaration = [{
+    double getScaleOrDefault();
+  }];
+}
+
+def Fresnel_RegroupOp : Fresnel_ComputeOp<"regroup"> {
+  let summary = "scores of overlapping windows to scores of blocks";
+  let description = [{
+    NSA (arXiv 2502.11089) eq. 9, for compressed windows of `window` tokens every
+    `stride` and selection blocks of `block` tokens: in cells of `stride` tokens,
+    block j covers the cells `[j block/stride, (j+1) block/stride)` and window i
+    the cells `[i, i + window/stride)`;
+    `y[j] = sum over the cells u of block j of sum over the windows i covering u of s[i]`
+    (windows that do not exist contribute nothing). The result has
+    ceil(seq_len / block) columns.
+
+    Constraints:
+    - C1: all attributes are positive.
+    - C2: `stride` divides `window` and `block`.
+
+    Example: `%y = fresnel.regroup %s {window = 32, stride = 16, block = 64, seq_len = 1000} : tensor<1x2x1000x61xf32>`
+  }];
+  let arguments = (ins Fresnel_Scores4:$scores, I64Attr:$window, I64Attr:$stride, I64Attr:$block, I64Attr:$seq_len);
+  let results = (outs Fresnel_Scores4:$result);
+  let assemblyFormat = "$scores attr-dict `:` type($scores)";
+}
+
+def Fresnel_SelectCascadeOp : Fresnel_ComputeOp<"select_cascade"> {
+  let summary = "Lighthouse's coarse-to-fine selection from a pyramid";
+  let description = [{
+    Lighthouse Attention (arXiv 2605.06554), for any N and k. With F_l = factor^l,
+    n_l = ceil(N / F_l), L = levels: the coarsest level is cut into
+    T = max(1, min(ceil(topk / 128), n_{L-1})) chunks; chunk t has the windows
+    `[floor(t n/T), floor((t+1) n/T))` and the budget
+    m = floor((t+1) topk/T) - floor(t topk/T). From level L-1 down to 1: of the
+    candidates keep the ceil(m/2) best by the query score, then of the rest the
+    floor(m/2) best by the key score; the children of the kept ones are the next
+    candidates. Every candidate of every level is emitted, in the post-order of
+    the selection tree (children before their kept parent), as index into the
+    pyramid. At level 0 all candidates are emitted.
+
+    The result has S entries, as if every window were full:
+    `S = sum over chunks of (candidates at each level)`; where the last windows
+    miss children, -1 fills the end. For topk a multiple of 128 and N of
+    factor^(L-1) it is N / factor^(L-1) + (L-1) factor topk. Head h reads the key
+    scores of head h / (Hq / Hk). `open_first_window` keeps window 0 of every
+    level, so that no output row stays empty.
+
+    Constraints:
+    - C1: `levels` is in [1, 16], `factor` at least 2, `topk` and `seq_len` positive.
+    - C2: both scores have the pyramid length of (seq_len, levels, factor).
+    - C3: the batches agree and the query heads are a multiple of the key heads.
+
+    Example:
+    ```mlir
+    %i = fresnel.select_cascade %sq, %sk {seq_len = 1000, levels = 3, factor = 4, topk = 128}
+        : tensor<1x2x1313xf32>, tensor<1x2x1313xf32>
+    ```
+  }];
+  let arguments = (ins Fresnel_Scores3:$query_scores, Fresnel_Scores3:$key_scores, I64Attr:$seq_len, I64Attr:$levels,
+                       I64Attr:$factor, I64Attr:$topk, DefaultValuedAttr<BoolAttr, "false">:$open_first_window);
+  let results = (outs Fresnel_Indices3:$result);
+  let assemblyFormat = "$query_scores `,` $key_scores attr-dict `:` type($query_scores) `,` type($key_scores)";
+}
+
+def Fresnel_SelectBlocksOp : Fresnel_ComputeOp<"select_blocks"> {
+  let summary = "the best key blocks of each query row";
+  let description = [{
+    Row m stands for the tokens `[m query_block, (m+1) query_block)`, clipped to
+    what the keys reach when causal. Forced, inside the budget: the first `sinks` blocks, and the last
+    `local` blocks up to the one that holds the row's last token (`causal`), else
+    up to the end. Then the best remaining scores, ties to the lower index, until
+    `topk` blocks are taken. With `causal` blocks that begin after the row's last
+    token are never taken; a score of -inf is taken only where it is forced.
+    Result: ascending block indices, -1 at the end; K = min(topk, Nb).
+
+    Constraints:
+    - C1: `topk`, `query_block` and `key_block` are positive, `local` and `sinks` are not negative.
+    - C2: `local` + `sinks` is at most `topk`.
+
+    Example:
+    ```mlir
+    %i = fresnel.select_blocks %s {topk = 4, local = 1, causal = true, key_block = 64} : tensor<1x2x1000x16xf32>
+    ```
+  }];
+  let arguments = (ins Fresnel_Scores4:$scores, I64Attr:$topk, DefaultValuedAttr<I64Attr, "0">:$local,
+                       DefaultValuedAttr<I64Attr, "0">:$sinks, DefaultValuedAttr<BoolAttr, "false">:$causal,
+                       DefaultValuedAttr<I64Attr, "1">:$query_block, I64Attr:$key_block);
+  let results = (outs Fresnel_Indices4:$result);
+  let assemblyFormat = "$scores attr-dict `:` type($scores)";
+}
+
+def Fresnel_GatherOp : Fresnel_ComputeOp<"gather"> {
+  let summary = "rows at given indices";
+  let description = [{
+    `y[b, h, s] = x[b, h / (H / Hx), indices[b, h, s]]`; index -1 gives zeros.
+
+    Constraints:
+    - C1: the batches agree and the heads of `indices` are a multiple of those of `x`.
+
+    Example: `%y = fresnel.gather %x, %i : tensor<1x2x1313x32xbf16>, tensor<1x4x500xi32>`
+  }];
+  let arguments = (ins Fresnel_Rows:$x, Fresnel_Indices3:$indices);
+  let results = (outs Fresnel_Rows:$result);
+  let assemblyFormat = "$x `,` $indices attr-dict `:` type($x) `,` type($indices)";
+}
+
+def Fresnel_ScatterOp : Fresnel_ComputeOp<"scatter"> {
+  let summary = "pyramid rows back to tokens, shifted and summed";
+  let description = [{
+    Row s, with `indices[b, h, s]` the pyramid entry (l, i), is added to the
+    tokens `[i F + F - 1, i F + 2F - 2]`, F = factor^l, clipped to seq_len: the
+    shift by F - 1 keeps causality. In gather form, which every implementation
+    uses: `y[j]` is the sum, over the levels l with j >= F_l - 1, of the row of
+    entry (l, (j - F_l + 1) div F_l) where it was selected; level 0 first. Rows
+    without a contributor are 0. `indices` is in the order of `fresnel.select_cascade`.
+
+    Constraints:
+    - C1: `x` and `indices` agree in batch, heads and length.
+    - C2: `levels` is in [1, 16], `factor` at least 2, `seq_len` positive.
+
+    Example: `%y = fresnel.scatter %x, %i {seq_len = 1000, levels = 3, factor = 4} : tensor<1x2x500x32xbf16>, tensor<1x2x500xi32>`
+  }];
+  let arguments = (ins Fresnel_Rows:$x, Fresnel_Indices3:$indices, I64Attr:$seq_len, I64Attr:$levels, I64Attr:$factor);
+  let results = (outs Fresnel_Rows:$result);
+  let assemblyFormat = "$x `,` $indices attr-dict `:` type($x) `,` type($indices)";
+}
+
+#endif // FRESNEL_SELECTION_OPS

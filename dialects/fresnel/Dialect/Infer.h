@@ -1,0 +1,36 @@
+//===- Infer.h - What the shape inference files share -----------*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#ifndef FRESNEL_DIALECT_INFER_H
+#define FRESNEL_DIALECT_INFER_H
+
+#include "fresnel/Dialect/Fresnel.h"
+
+namespace fresnel {
+
+/// Collects one error of an operation whose types are being inferred; without a
+/// location (speculative inference) nothing is printed.
+template <typename Op>
+struct Inference {
+  std::optional<mlir::Location> location;
+
+  template <typename... Args>
+  mlir::LogicalResult fail(Args &&...args) const {
+    return mlir::emitOptionalError(location, "'", Op::getOperationName(), "' op ", std::forward<Args>(args)...);
+  }
+};
+
+inline mlir::RankedTensorType getTensor(mlir::Value value) {
+  return llvm::cast<mlir::RankedTensorType>(value.getType());
+}
+
+/// The type with dimension 2 replaced.
+inline mlir::RankedTensorType withLength(mlir::RankedTensorType type, int64_t length) {
+  llvm::SmallVector<int64_t> shape(type.getShape());
+  shape[2] = length;
+  return mlir::RankedTensorType::get(shape, type.getElementType());
+}
+
+} // namespace fresnel
+
+#endif // FRESNEL_DIALECT_INFER_H

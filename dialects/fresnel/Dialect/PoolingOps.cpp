@@ -1,0 +1,80 @@
+//===- PoolingOps.cpp - Shapes and checks of pooling operations -----------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "fresnel/Dialect/CascadeShape.h"
+#include "fresnel/Dialect/Infer.h"
+
+using namespace mlir;
+using namespace fresnel;
+
+LogicalResult PoolOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
+                                       SmallVectorImpl<Type> &results) {
+  Inference<PoolOp> infer{location};
+  RankedTensorType x = getTensor(adaptor.getX());
+  int64_t window = adaptor.getWindow(), stride = adaptor.getStride(), length = x.getDimSize(2);
+  if (window <= 0) // pool_c1
+    return infer.fail("`window` must be positive, but got ", window);
+  if (stride < 0 || stride > window) // pool_c1
+    return infer.fail("`stride` must be in [0, ", window, "], but got ", stride);
+  if (stride == 0)
+    stride = window;
+  if (adaptor.getTail() == Tail::Drop && length < window) // pool_c2
+    return infer.fail("`tail = drop` needs at least one window of ", window, " tokens, but the sequence has ", length);
+  int64_t rows = 1;
+  if (length > window)
+    rows = (adaptor.getTail() == Tail::Drop ? (length - window) / stride : llvm::divideCeil(length - window, stride)) + 1;
+  results.push_back(withLength(x, rows));
+  return success();
+}
+
+OpFoldResult PoolOp::fold(FoldAdaptor) {
+  // A window of one token is that token.
+  return getWindow() == 1 ? OpFoldResult(getX()) : OpFoldResult();
+}
+
+LogicalResult PyramidOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
+                                          SmallVectorImpl<Type> &results) {
+  Inference<PyramidOp> infer{location};
+  int64_t levels = adaptor.getLevels(), factor = adaptor.getFactor();
+  if (levels < 1 || levels > 16) // pyramid_c1
+    return infer.fail("`levels` must be in [1, 16], but got ", levels);
+  if (factor < 2) // pyramid_c2
+    return infer.fail("`factor` must be at least 2, but got ", factor);
+  double widest = 1;
+  for (int64_t level = 1; level < levels; ++level)
+    widest *= double(factor);
+  if (widest > INT32_MAX) // pyramid_c3
+    return infer.fail("the coarsest window of `factor` ", factor, " and `levels` ", levels,
+                      " must hold at most 2147483647 tokens");
+  RankedTensorType x = getTensor(adaptor.getX());
+  results.push_back(withLength(x, PyramidShape(x.getDimSize(2), levels, factor).length));
+  return success();
+}
+
+OpFoldResult PyramidOp::fold(FoldAdaptor) {
+  // One level is the input.
+  return getLevels() == 1 ? OpFoldResult(getX()) : OpFoldResult();
+}
+
+LogicalResult NormOp::inferReturnTypes(MLIRContext *context, std::optional<Location>, Adaptor adaptor,
+                                       SmallVectorImpl<Type> &results) {
+  RankedTensorType x = getTensor(adaptor.getX());
+  results.push_back(RankedTensorType::get(x.getShape().drop_back(), Float32Type::get(context)));
+  return success();
+}
+
+LogicalResult UnpoolOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
+                                         SmallVectorImpl<Type> &results) {
+  Inference<UnpoolOp> infer{location};
+  int64_t window = adaptor.getWindow(), length = adaptor.getSeqLen();
+  if (window <= 0 || length <= 0) // unpool_c1
+    return infer.fail("`window` and `seq_len` must be positive, but got ", window, " and ", length);
+  RankedTensorType x = getTensor(adaptor.getX());
+  int64_t rows = llvm::divideCeil(length, window);
+  if (x.getDimSize(2) != rows) // unpool_c2
+    return infer.fail("`seq_len` ", length, " in windows of ", window, " needs ", rows, " rows, but x has ",
+                      x.getDimSize(2));
+  results.push_back(withLength(x, length));
+  return success();
+}

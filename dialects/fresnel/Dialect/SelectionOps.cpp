@@ -1,0 +1,131 @@
+//===- SelectionOps.cpp - Shapes and checks of scores and selections ------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "fresnel/Dialect/CascadeShape.h"
+#include "fresnel/Dialect/Infer.h"
+#include <cmath>
+
+using namespace mlir;
+using namespace fresnel;
+
+LogicalResult BlockScoreOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location, Adaptor adaptor,
+                                             SmallVectorImpl<Type> &results) {
+  Inference<BlockScoreOp> infer{location};
+  RankedTensorType q = getTensor(adaptor.getQ()), k = getTensor(adaptor.getK());
+  if (q.getDimSize(0) != k.getDimSize(0) || q.getDimSize(3) != k.getDimSize(3) ||
+      q.getElementType() != k.getElementType()) // block_score_c1
+    return infer.fail("q and k must agree in batch, head dim and element type, but got ", q, " and ", k);
+  if (q.getDimSize(1) % k.getDimSize(1)) // block_score_c2
+    return infer.fail("the ", q.getDimSize(1), " query heads must be a multiple of the ", k.getDimSize(1),
+                      " key heads");
+  for (auto [name, value] : {std::pair("key_window", adaptor.getKeyWindow()), {"key_stride", adaptor.getKeyStride()},
+                             {"query_stride", adaptor.getQueryStride()}}) // block_score_c3
+    if (value <= 0)
+      return infer.fail("`", name, "` must be positive, but got ", value);
+  if (adaptor.getGroupSum() && adaptor.getNormalize() != Normalize::Softmax) // block_score_c4
+    return infer.fail("`group_sum` needs `normalize = softmax`");
+  int64_t heads = adaptor.getGroupSum() ? k.getDimSize(1) : q.getDimSize(1);
+  results.push_back(RankedTensorType::get({q.getDimSize(0), heads, q.getDimSize(2), k.getDimSize(2)},
+                                          Float32Type::get(context)));
+  return success();
+}
+
+double BlockScoreOp::getScaleOrDefault() {
+  if (auto scale = getScale())
+    return scale->convertToDouble();
+  return 1.0 / std::sqrt(double(getTensor(getQ()).getDimSize(3)));
+}
+
+LogicalResult RegroupOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
+                                          SmallVectorImpl<Type> &results) {
+  Inference<RegroupOp> infer{location};
+  int64_t window = adaptor.getWindow(), stride = adaptor.getStride(), block = adaptor.getBlock();
+  for (auto [name, value] : {std::pair("window", window), {"stride", stride}, {"block", block},
+                             {"seq_len", int64_t(adaptor.getSeqLen())}}) // regroup_c1
+    if (value <= 0)
+      return infer.fail("`", name, "` must be positive, but got ", value);
+  if (window % stride || block % stride) // regroup_c2
+    return infer.fail("`stride` ", stride, " must divide `window` ", window, " and `block` ", block);
+  RankedTensorType scores = getTensor(adaptor.getScores());
+  SmallVector<int64_t> shape(scores.getShape());
+  shape[3] = llvm::divideCeil(adaptor.getSeqLen(), block);
+  results.push_back(RankedTensorType::get(shape, scores.getElementType()));
+  return success();
+}
+
+/// The attributes that describe a pyramid: select_cascade_c1, scatter_c2.
+template <typename Op>
+static LogicalResult checkPyramid(Inference<Op> infer, int64_t seqLen, int64_t levels, int64_t factor) {
+  if (levels < 1 || levels > 16)
+    return infer.fail("`levels` must be in [1, 16], but got ", levels);
+  if (factor < 2)
+    return infer.fail("`factor` must be at least 2, but got ", factor);
+  if (seqLen <= 0)
+    return infer.fail("`seq_len` must be positive, but got ", seqLen);
+  return success();
+}
+
+LogicalResult SelectCascadeOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location,
+                                                Adaptor adaptor, SmallVectorImpl<Type> &results) {
+  Inference<SelectCascadeOp> infer{location};
+  int64_t seqLen = adaptor.getSeqLen(), levels = adaptor.getLevels(), factor = adaptor.getFactor();
+  if (failed(checkPyramid(infer, seqLen, levels, factor))) // select_cascade_c1
+    return failure();
+  if (adaptor.getTopk() == 0 || static_cast<int64_t>(adaptor.getTopk()) < 0) // select_cascade_c1
+    return infer.fail("`topk` must be positive, but got ", static_cast<int64_t>(adaptor.getTopk()));
+  CascadeShape shape(seqLen, levels, factor, adaptor.getTopk());
+  RankedTensorType q = getTensor(adaptor.getQueryScores()), k = getTensor(adaptor.getKeyScores());
+  for (RankedTensorType scores : {q, k}) // select_cascade_c2
+    if (scores.getDimSize(2) != shape.pyramid.length)
+      return infer.fail("a pyramid of ", seqLen, " tokens with `levels` ", levels, " and `factor` ", factor, " has ",
+                        shape.pyramid.length, " entries, but the scores have ", scores.getDimSize(2));
+  if (q.getDimSize(0) != k.getDimSize(0) || q.getDimSize(1) % k.getDimSize(1)) // select_cascade_c3
+    return infer.fail("batches must agree and query heads be a multiple of key heads, but got ", q, " and ", k);
+  results.push_back(RankedTensorType::get({q.getDimSize(0), q.getDimSize(1), shape.length},
+                                          IntegerType::get(context, 32)));
+  return success();
+}
+
+LogicalResult SelectBlocksOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location, Adaptor adaptor,
+                                               SmallVectorImpl<Type> &results) {
+  Inference<SelectBlocksOp> infer{location};
+  int64_t topk = adaptor.getTopk(), local = adaptor.getLocal(), sinks = adaptor.getSinks();
+  for (auto [name, value] : {std::pair("topk", topk), {"query_block", int64_t(adaptor.getQueryBlock())},
+                             {"key_block", int64_t(adaptor.getKeyBlock())}}) // select_blocks_c1
+    if (value <= 0)
+      return infer.fail("`", name, "` must be positive, but got ", value);
+  if (local < 0 || sinks < 0) // select_blocks_c1
+    return infer.fail("`local` and `sinks` must not be negative, but got ", local, " and ", sinks);
+  if (local + sinks > topk) // select_blocks_c2
+    return infer.fail("`local` ", local, " and `sinks` ", sinks, " must fit into `topk` ", topk);
+  RankedTensorType scores = getTensor(adaptor.getScores());
+  SmallVector<int64_t> shape(scores.getShape());
+  shape[3] = std::min(topk, shape[3]);
+  results.push_back(RankedTensorType::get(shape, IntegerType::get(context, 32)));
+  return success();
+}
+
+LogicalResult GatherOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
+                                         SmallVectorImpl<Type> &results) {
+  Inference<GatherOp> infer{location};
+  RankedTensorType x = getTensor(adaptor.getX()), indices = getTensor(adaptor.getIndices());
+  if (x.getDimSize(0) != indices.getDimSize(0) || indices.getDimSize(1) % x.getDimSize(1)) // gather_c1
+    return infer.fail("batches must agree and the heads of `indices` be a multiple of those of x, but got ", indices,
+                      " and ", x);
+  results.push_back(RankedTensorType::get(
+      {x.getDimSize(0), indices.getDimSize(1), indices.getDimSize(2), x.getDimSize(3)}, x.getElementType()));
+  return success();
+}
+
+LogicalResult ScatterOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
+                                          SmallVectorImpl<Type> &results) {
+  Inference<ScatterOp> infer{location};
+  RankedTensorType x = getTensor(adaptor.getX()), indices = getTensor(adaptor.getIndices());
+  if (x.getShape().drop_back() != indices.getShape()) // scatter_c1
+    return infer.fail("x and `indices` must agree in batch, heads and length, but got ", x, " and ", indices);
+  if (failed(checkPyramid(infer, adaptor.getSeqLen(), adaptor.getLevels(), adaptor.getFactor()))) // scatter_c2
+    return failure();
+  results.push_back(withLength(x, adaptor.getSeqLen()));
+  return success();
+}

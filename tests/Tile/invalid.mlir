@@ -1,0 +1,222 @@
+// One negative test per numbered constraint of the tile dialect.
+// RUN: fresnel-opt %s --split-input-file --verify-diagnostics
+
+// expected-error @+1 {{'tile.kernel' op `block` must have three positive entries, but got [64, 1]}}
+tile.kernel @kernel_c1() attributes {block = array<i32: 64, 1>, grid = array<i32: 1, 1, 1>} {
+  tile.return
+}
+
+// -----
+
+// expected-error @+1 {{'tile.kernel' op `block` must hold a multiple of 32 and at most 1024 threads, but got 33}}
+tile.kernel @kernel_c2() attributes {block = array<i32: 33, 1, 1>, grid = array<i32: 1, 1, 1>} {
+  tile.return
+}
+
+// -----
+
+tile.kernel @warp_specialize_c1() attributes {block = array<i32: 384, 1, 1>, grid = array<i32: 1, 1, 1>} {
+  // expected-error @+1 {{register counts must be multiples of 8 in [24, 240], but got 20}}
+  tile.warp_specialize producer registers(20) {
+    tile.yield
+  } consumer(2) registers(240) {
+    tile.yield
+  }
+  tile.return
+}
+
+// -----
+
+tile.kernel @warp_specialize_c2() attributes {block = array<i32: 384, 1, 1>, grid = array<i32: 1, 1, 1>} {
+  // expected-error @+1 {{the roles need 520 registers per four lanes, but a block of 3 warpgroups has 504}}
+  tile.warp_specialize producer registers(40) {
+    tile.yield
+  } consumer(2) registers(240) {
+    tile.yield
+  }
+  tile.return
+}
+
+// -----
+
+tile.kernel @warp_specialize_c3() attributes {block = array<i32: 256, 1, 1>, grid = array<i32: 1, 1, 1>} {
+  // expected-error @+1 {{2 consumers and a producer need a block of 384 threads, but it has 256}}
+  tile.warp_specialize producer registers(24) {
+    tile.yield
+  } consumer(2) registers(240) {
+    tile.yield
+  }
+  tile.return
+}
+
+// -----
+
+func.func @barrier_c1() {
+  %c16 = arith.constant 16 : i32
+  // expected-error @+1 {{`id` must be in [1, 15], but got 16}}
+  tile.barrier id(%c16) threads(128)
+  return
+}
+
+// -----
+
+func.func @barrier_c2() {
+  %c1 = arith.constant 1 : i32
+  // expected-error @+1 {{`threads` must be a positive multiple of 32, but got 100}}
+  tile.barrier id(%c1) threads(100)
+  return
+}
+
+// -----
+
+func.func @load_c1(%x: !tile.global<8x8xf32>, %i: i32) {
+  // expected-error @+1 {{needs 2 indices, but got 1}}
+  %0 = tile.load %x[%i] : !tile.global<8x8xf32> -> f32
+  return
+}
+
+// -----
+
+func.func @load_c2(%x: !tile.global<8xf32>, %i: i32) {
+  // expected-error @+1 {{the view holds 'f32', but the value is 'bf16'}}
+  %0 = tile.load %x[%i] : !tile.global<8xf32> -> bf16
+  return
+}
+
+// -----
+
+func.func @store_c1(%x: !tile.global<8x8xf32>, %v: f32) {
+  // expected-error @+1 {{needs 2 indices, but got 0}}
+  tile.store %v, %x[] : f32, !tile.global<8x8xf32>
+  return
+}
+
+// -----
+
+func.func @store_c2(%x: !tile.global<8xf32>, %v: i32) {
+  // expected-error @+1 {{the view holds 'f32', but the value is 'i32'}}
+  tile.store %v, %x[%v] : i32, !tile.global<8xf32>
+  return
+}
+
+// -----
+
+func.func @copy_async_c1(%x: !tile.global<1x1x8x64xbf16>, %t: !tile.shared<8x128xbf16, padded>, %i: i32) {
+  // expected-error @+1 {{cannot copy rows of}}
+  tile.copy_async %x[%i, %i, %i] to %t : !tile.global<1x1x8x64xbf16>, !tile.shared<8x128xbf16, padded>
+  return
+}
+
+// -----
+
+func.func @copy_async_c2(%x: !tile.global<1x1x8x4xbf16>, %t: !tile.shared<8x4xbf16, linear>, %i: i32) {
+  // expected-error @+1 {{rows must be a multiple of 16 bytes, but have 8}}
+  tile.copy_async %x[%i, %i, %i] to %t : !tile.global<1x1x8x4xbf16>, !tile.shared<8x4xbf16, linear>
+  return
+}
+
+// -----
+
+func.func @to_lhs_c1(%x: tensor<64x24xf32, #tile.acc>) {
+  // expected-error @+1 {{shapes must agree with a multiple of 16 columns}}
+  %0 = tile.to_lhs %x : tensor<64x24xf32, #tile.acc> -> tensor<64x24xbf16, #tile.lhs>
+  return
+}
+
+// -----
+
+func.func @to_lhs_c2(%x: tensor<64x32xf32, #tile.acc>) {
+  // expected-error @+1 {{converts f32 to bf16 or f16, but got 'f32' and 'f32'}}
+  %0 = tile.to_lhs %x : tensor<64x32xf32, #tile.acc> -> tensor<64x32xf32, #tile.lhs>
+  return
+}
+
+// -----
+
+func.func @load_lhs_c1(%x: !tile.shared<64x128xbf16, padded>) {
+  // expected-error @+1 {{at column 96 of}}
+  %0 = tile.load_lhs %x {column = 96 : i32} : !tile.shared<64x128xbf16, padded> -> tensor<64x64xbf16, #tile.lhs>
+  return
+}
+
+// -----
+
+func.func @mma_c1(%a: tensor<64x64xbf16, #tile.lhs>, %b: !tile.shared<32x64xbf16, padded>, %c: tensor<64x64xf32, #tile.acc>) {
+  // expected-error @+1 {{shapes do not fit}}
+  %0 = tile.mma %a, %b, %c : tensor<64x64xbf16, #tile.lhs>, !tile.shared<32x64xbf16, padded>, tensor<64x64xf32, #tile.acc>
+  return
+}
+
+// -----
+
+func.func @mma_c2(%a: tensor<64x64xbf16, #tile.lhs>, %b: !tile.shared<64x8xbf16, padded>, %c: tensor<64x8xf32, #tile.acc>) {
+  // expected-error @+1 {{N and K must be multiples of 16, but got N = 8 and K = 64}}
+  %0 = tile.mma %a, %b, %c : tensor<64x64xbf16, #tile.lhs>, !tile.shared<64x8xbf16, padded>, tensor<64x8xf32, #tile.acc>
+  return
+}
+
+// -----
+
+func.func @mma_c3(%a: tensor<64x64xbf16, #tile.lhs>, %b: !tile.shared<64x64xf16, padded>, %c: tensor<64x64xf32, #tile.acc>) {
+  // expected-error @+1 {{operands must both be bf16 or f16 and the accumulator f32}}
+  %0 = tile.mma %a, %b, %c : tensor<64x64xbf16, #tile.lhs>, !tile.shared<64x64xf16, padded>, tensor<64x64xf32, #tile.acc>
+  return
+}
+
+// -----
+
+func.func @store_tile_c1(%a: tensor<64x64xf32, #tile.acc>, %o: !tile.global<1x1x64x32xbf16>, %i: i32) {
+  // expected-error @+1 {{cannot store}}
+  tile.store_tile %a, %o[%i, %i, %i] : tensor<64x64xf32, #tile.acc>, !tile.global<1x1x64x32xbf16>
+  return
+}
+
+// -----
+
+func.func @store_rows_c1(%a: tensor<64xf32, #tile.rows>, %o: !tile.global<1x1x64xbf16>, %i: i32) {
+  // expected-error @+1 {{cannot store}}
+  tile.store_rows %a, %o[%i, %i, %i] : tensor<64xf32, #tile.rows>, !tile.global<1x1x64xbf16>
+  return
+}
+
+// -----
+
+func.func @wgmma_c1(%a: tensor<128x64xbf16, #tile.lhs>, %b: !tile.shared<64x64xbf16, swizzled>) {
+  // expected-error @+1 {{shapes do not fit}}
+  %0 = tile.wgmma %a, %b : tensor<128x64xbf16, #tile.lhs>, !tile.shared<64x64xbf16, swizzled> -> tensor<128x64xf32, #tile.acc>
+  return
+}
+
+// -----
+
+func.func @wgmma_c2(%a: tensor<64x64xbf16, #tile.lhs>, %b: !tile.shared<64x64xbf16, padded>) {
+  // expected-error @+1 {{shared operands must be swizzled 16-bit tiles}}
+  %0 = tile.wgmma %a, %b : tensor<64x64xbf16, #tile.lhs>, !tile.shared<64x64xbf16, padded> -> tensor<64x64xf32, #tile.acc>
+  return
+}
+
+// -----
+
+func.func @wgmma_c3(%a: !tile.shared<64x64xbf16, swizzled>) {
+  // expected-error @+1 {{`row` accompanies a shared left operand, and only that}}
+  %0 = tile.wgmma %a, %a : !tile.shared<64x64xbf16, swizzled>, !tile.shared<64x64xbf16, swizzled> -> tensor<64x64xf32, #tile.acc>
+  return
+}
+
+// -----
+
+func.func @tma_load_c1(%m: !tile.tensor_map<64, 64, bf16>, %t: !tile.shared<128x64xbf16, swizzled>, %b: !tile.barriers<1>, %i: i32) {
+  // expected-error @+1 {{the boxes of}}
+  tile.tma_load %m[%i, %i, %i] to %t on %b[%i] : !tile.tensor_map<64, 64, bf16>, !tile.shared<128x64xbf16, swizzled>, !tile.barriers<1>
+  return
+}
+
+// -----
+
+// expected-error @+1 {{a padded tile needs rows of a multiple of 16 bytes, but got 6}}
+func.func private @shared_rows(!tile.shared<4x3xbf16, padded>)
+
+// -----
+
+// expected-error @+1 {{a swizzled tile needs rows of a multiple of 128 bytes and a multiple of 8 rows, but got 64 bytes and 8 rows}}
+func.func private @shared_swizzle(!tile.shared<8x32xbf16, swizzled>)
