@@ -1,0 +1,363 @@
+//===- Manifest.cpp - JSON form of the manifest
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "fresnel/Artifact/Manifest.h"
+#include <limits>
+#include <nlohmann/json.hpp>
+
+using nlohmann::json;
+
+namespace fresnel::rt {
+
+int64_t Buffer::elements() const {
+  int64_t count = 1;
+  for (int64_t size : shape)
+    count *= size;
+  return count;
+}
+
+const Buffer *Manifest::findBuffer(std::string_view bufferName) const {
+  for (const Buffer &buffer : buffers)
+    if (buffer.name == bufferName)
+      return &buffer;
+  return nullptr;
+}
+
+static constexpr const char *kBufferKinds[] = {"input", "output", "temporary"};
+static constexpr const char *kParamKinds[] = {"pointer", "stride", "tensor_map"};
+
+//===----------------------------------------------------------------------===//
+// Writing
+//===----------------------------------------------------------------------===//
+
+static json toJson(const Param &param) {
+  json value = {{"kind", kParamKinds[int(param.kind)]}, {"operand", param.operand}};
+  if (param.kind == ParamKind::Stride)
+    value["dim"] = param.dim;
+  if (param.kind == ParamKind::TensorMap) {
+    value["box"] = {param.rows, param.cols};
+    value["swizzle"] = param.swizzle;
+  }
+  return value;
+}
+
+static json toJson(const Kernel &kernel) {
+  json params = json::array();
+  for (const Param &param : kernel.params)
+    params.push_back(toJson(param));
+  return {{"name", kernel.name},
+          {"entry", kernel.entry},
+          {"op", kernel.op},
+          {"block", kernel.block},
+          {"grid", kernel.grid},
+          {"cluster", kernel.cluster},
+          {"shared_bytes", kernel.sharedBytes},
+          {"params", params},
+          {"schedule", json::parse(kernel.schedule, nullptr, /*allow_exceptions=*/false)},
+          {"ptx", {{"offset", kernel.ptxOffset}, {"size", kernel.ptxSize}, {"sha256", kernel.ptxSha256}}}};
+}
+
+std::string toJson(const Manifest &manifest) {
+  json buffers = json::array(), kernels = json::array(), launches = json::array();
+  for (const Buffer &buffer : manifest.buffers) {
+    buffers.push_back({{"name", buffer.name},
+                       {"kind", kBufferKinds[int(buffer.kind)]},
+                       {"dtype", nameOf(buffer.dtype)},
+                       {"shape", buffer.shape}});
+    if (buffer.kind == BufferKind::Temporary)
+      buffers.back()["offset"] = buffer.offset;
+  }
+  for (const Kernel &kernel : manifest.kernels)
+    kernels.push_back(toJson(kernel));
+  for (const Launch &launch : manifest.launches)
+    launches.push_back({{"kernel", launch.kernel}, {"operands", launch.operands}});
+  const Target &target = manifest.target;
+  json value = {{"format", {{"major", manifest.formatMajor}, {"minor", manifest.formatMinor}}},
+                {"name", manifest.name},
+                {"producer", {{"fresnel", manifest.fresnelVersion}, {"llvm", manifest.llvmVersion}}},
+                {"target",
+                 {{"name", target.name},
+                  {"ptx_isa", target.ptxIsa},
+                  {"min_driver_cuda", target.minDriverCuda},
+                  {"compute", {target.computeMajor, target.computeMinor}},
+                  {"arch_specific", target.archSpecific}}},
+                {"program", manifest.program},
+                {"parameters", json::parse(manifest.parameters, nullptr, /*allow_exceptions=*/false)},
+                {"buffers", buffers},
+                {"workspace", {{"bytes", manifest.workspaceBytes}, {"align", manifest.workspaceAlign}}},
+                {"kernels", kernels},
+                {"launches", launches}};
+  return value.dump(2, ' ', false, json::error_handler_t::replace);
+}
+
+//===----------------------------------------------------------------------===//
+// Reading
+//===----------------------------------------------------------------------===//
+
+namespace {
+
+/// Reads typed members; the first problem is kept with its JSON pointer and
+/// everything after it is skipped.
+class Reader {
+public:
+  bool ok() const { return error.empty(); }
+  const std::string &message() const { return error; }
+
+  void fail(const std::string &where, const std::string &what) {
+    if (ok())
+      error = "manifest " + (where.empty() ? std::string("/") : where) + ": " + what;
+  }
+
+  const json &member(const json &object, const std::string &where, const char *key) {
+    static const json nothing;
+    if (!ok())
+      return nothing;
+    if (!object.is_object()) {
+      fail(where, "an object is expected");
+      return nothing;
+    }
+    auto found = object.find(key);
+    if (found == object.end()) {
+      fail(where, std::string("'") + key + "' is missing");
+      return nothing;
+    }
+    return *found;
+  }
+
+  int64_t integer(const json &object, const std::string &where, const char *key, int64_t low,
+                  int64_t high = std::numeric_limits<int64_t>::max()) {
+    return integer(member(object, where, key), where + "/" + key, low, high);
+  }
+
+  int64_t integer(const json &value, const std::string &where, int64_t low, int64_t high) {
+    if (!ok())
+      return low;
+    if (!value.is_number_integer() || (value.is_number_unsigned() && value.get<uint64_t>() > uint64_t(INT64_MAX))) {
+      fail(where, "an integer is expected");
+      return low;
+    }
+    int64_t number = value.get<int64_t>();
+    if (number < low || number > high) {
+      fail(where, std::to_string(number) + " is outside [" + std::to_string(low) + ", " + std::to_string(high) + "]");
+      return low;
+    }
+    return number;
+  }
+
+  std::string text(const json &object, const std::string &where, const char *key, bool mayBeEmpty = false) {
+    const json &value = member(object, where, key);
+    if (!ok())
+      return "";
+    if (!value.is_string() || (!mayBeEmpty && value.get_ref<const std::string &>().empty())) {
+      fail(where + "/" + key, "a string is expected");
+      return "";
+    }
+    return value.get<std::string>();
+  }
+
+  bool boolean(const json &object, const std::string &where, const char *key) {
+    const json &value = member(object, where, key);
+    if (ok() && !value.is_boolean())
+      fail(where + "/" + key, "true or false is expected");
+    return ok() && value.get<bool>();
+  }
+
+  std::vector<int64_t> integers(const json &object, const std::string &where, const char *key, int64_t low,
+                                int64_t high, size_t most) {
+    const json &value = member(object, where, key);
+    std::vector<int64_t> numbers;
+    if (!ok())
+      return numbers;
+    if (!value.is_array() || value.size() > most) {
+      fail(where + "/" + key, "an array of at most " + std::to_string(most) + " integers is expected");
+      return numbers;
+    }
+    for (size_t i = 0; i < value.size() && ok(); ++i)
+      numbers.push_back(integer(value[i], where + "/" + key + "/" + std::to_string(i), low, high));
+    return numbers;
+  }
+
+  template <typename Kinds>
+  int kind(const json &object, const std::string &where, const char *key, const Kinds &names) {
+    std::string name = text(object, where, key);
+    for (int i = 0; i < 3; ++i)
+      if (name == names[i])
+        return i;
+    fail(where + "/" + key, "unknown kind '" + name + "'");
+    return 0;
+  }
+
+  /// Calls `read(element, where)` for each element of an array member.
+  template <typename Function>
+  void forEach(const json &object, const char *key, Function read) {
+    const json &value = member(object, "", key);
+    if (ok() && (!value.is_array() || value.size() > 65536))
+      fail(std::string("/") + key, "an array of at most 65536 entries is expected");
+    for (size_t i = 0; ok() && i < value.size(); ++i)
+      read(value[i], std::string("/") + key + "/" + std::to_string(i));
+  }
+
+private:
+  std::string error;
+};
+
+} // namespace
+
+static constexpr int64_t kMaxBytes = int64_t(1) << 46;
+
+static Buffer readBuffer(Reader &reader, const json &value, const std::string &where) {
+  Buffer buffer;
+  buffer.name = reader.text(value, where, "name");
+  buffer.kind = BufferKind(reader.kind(value, where, "kind", kBufferKinds));
+  std::string dtype = reader.text(value, where, "dtype");
+  if (auto parsed = parseDType(dtype))
+    buffer.dtype = *parsed;
+  else
+    reader.fail(where + "/dtype", "unknown dtype '" + dtype + "'");
+  buffer.shape = reader.integers(value, where, "shape", 1, int64_t(1) << 40, 8);
+  double bytes = 4;
+  for (int64_t size : buffer.shape)
+    bytes *= double(size);
+  if (bytes > double(kMaxBytes))
+    reader.fail(where + "/shape", "the tensor is larger than 64 TiB");
+  if (buffer.kind == BufferKind::Temporary)
+    buffer.offset = reader.integer(value, where, "offset", 0, kMaxBytes);
+  return buffer;
+}
+
+static Param readParam(Reader &reader, const json &value, const std::string &where) {
+  Param param;
+  param.kind = ParamKind(reader.kind(value, where, "kind", kParamKinds));
+  param.operand = reader.integer(value, where, "operand", 0, 255);
+  if (param.kind == ParamKind::Stride)
+    param.dim = reader.integer(value, where, "dim", 0, 7);
+  if (param.kind == ParamKind::TensorMap) {
+    std::vector<int64_t> box = reader.integers(value, where, "box", 1, 256, 2);
+    if (reader.ok() && box.size() != 2)
+      reader.fail(where + "/box", "two integers are expected");
+    if (reader.ok()) {
+      param.rows = box[0];
+      param.cols = box[1];
+    }
+    param.swizzle = reader.integer(value, where, "swizzle", 0, 128);
+  }
+  return param;
+}
+
+static std::array<int64_t, 3> readDims(Reader &reader, const json &value, const std::string &where, const char *key) {
+  std::vector<int64_t> dims = reader.integers(value, where, key, 1, INT32_MAX, 3);
+  if (reader.ok() && dims.size() != 3)
+    reader.fail(where + "/" + key, "three integers are expected");
+  return reader.ok() ? std::array<int64_t, 3>{dims[0], dims[1], dims[2]} : std::array<int64_t, 3>{1, 1, 1};
+}
+
+static Kernel readKernel(Reader &reader, const json &value, const std::string &where) {
+  Kernel kernel;
+  kernel.name = reader.text(value, where, "name");
+  kernel.entry = reader.text(value, where, "entry");
+  kernel.op = reader.text(value, where, "op");
+  kernel.block = readDims(reader, value, where, "block");
+  kernel.grid = readDims(reader, value, where, "grid");
+  kernel.cluster = readDims(reader, value, where, "cluster");
+  kernel.sharedBytes = reader.integer(value, where, "shared_bytes", 0, 1 << 20);
+  kernel.schedule = reader.member(value, where, "schedule").dump();
+  const json &params = reader.member(value, where, "params");
+  if (reader.ok() && (!params.is_array() || params.size() > 256))
+    reader.fail(where + "/params", "an array of at most 256 parameters is expected");
+  for (size_t i = 0; reader.ok() && i < params.size(); ++i)
+    kernel.params.push_back(readParam(reader, params[i], where + "/params/" + std::to_string(i)));
+  const json &ptx = reader.member(value, where, "ptx");
+  kernel.ptxOffset = reader.integer(ptx, where + "/ptx", "offset", 0);
+  kernel.ptxSize = reader.integer(ptx, where + "/ptx", "size", 1, int64_t(1) << 32);
+  kernel.ptxSha256 = reader.text(ptx, where + "/ptx", "sha256");
+  return kernel;
+}
+
+static Target readTarget(Reader &reader, const json &value) {
+  Target target;
+  target.name = reader.text(value, "/target", "name");
+  target.ptxIsa = reader.text(value, "/target", "ptx_isa");
+  target.minDriverCuda = reader.integer(value, "/target", "min_driver_cuda", 0, 1000000);
+  std::vector<int64_t> compute = reader.integers(value, "/target", "compute", 0, 1000, 2);
+  if (reader.ok() && compute.size() != 2)
+    reader.fail("/target/compute", "two integers are expected");
+  if (reader.ok()) {
+    target.computeMajor = compute[0];
+    target.computeMinor = compute[1];
+  }
+  target.archSpecific = reader.boolean(value, "/target", "arch_specific");
+  return target;
+}
+
+/// Every index points at something, and every parameter at an operand of its launch.
+static void checkReferences(Reader &reader, const Manifest &manifest) {
+  for (size_t l = 0; reader.ok() && l < manifest.launches.size(); ++l) {
+    const Launch &launch = manifest.launches[l];
+    std::string where = "/launches/" + std::to_string(l);
+    for (const Param &param : manifest.kernels[size_t(launch.kernel)].params) {
+      if (param.operand >= int64_t(launch.operands.size())) {
+        reader.fail(where, "kernel " + std::to_string(launch.kernel) + " reads operand " +
+                               std::to_string(param.operand) + ", but there are " +
+                               std::to_string(launch.operands.size()));
+        return;
+      }
+      const Buffer &buffer = manifest.buffers[size_t(launch.operands[size_t(param.operand)])];
+      if (param.kind == ParamKind::Stride && param.dim >= int64_t(buffer.shape.size()))
+        reader.fail(where, "stride " + std::to_string(param.dim) + " of a tensor of rank " +
+                               std::to_string(buffer.shape.size()));
+      if (param.kind == ParamKind::TensorMap && buffer.shape.size() != 4)
+        reader.fail(where, "a tensor map needs a tensor of rank 4");
+    }
+  }
+  for (size_t b = 0; b < manifest.buffers.size(); ++b) {
+    const Buffer &buffer = manifest.buffers[b];
+    if (buffer.kind == BufferKind::Temporary && buffer.offset + buffer.bytes() > manifest.workspaceBytes)
+      reader.fail("/buffers/" + std::to_string(b), "the temporary ends beyond the workspace");
+  }
+}
+
+Expected<Manifest> parseManifest(std::string_view text) {
+  json value = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (value.is_discarded())
+    return Status(Code::Integrity, "manifest is not valid JSON");
+  Reader reader;
+  Manifest manifest;
+  const json &format = reader.member(value, "", "format");
+  manifest.formatMajor = int(reader.integer(format, "/format", "major", 0, 1000000));
+  manifest.formatMinor = int(reader.integer(format, "/format", "minor", 0, 1000000));
+  if (reader.ok() && manifest.formatMajor != kFormatMajor)
+    return Status(Code::Unsupported, "manifest /format/major: version " + std::to_string(manifest.formatMajor) +
+                                         " cannot be read, this library reads version " +
+                                         std::to_string(kFormatMajor) + "; compile the method again");
+  manifest.name = reader.text(value, "", "name");
+  const json &producer = reader.member(value, "", "producer");
+  manifest.fresnelVersion = reader.text(producer, "/producer", "fresnel");
+  manifest.llvmVersion = reader.text(producer, "/producer", "llvm");
+  manifest.target = readTarget(reader, reader.member(value, "", "target"));
+  manifest.program = reader.text(value, "", "program", /*mayBeEmpty=*/true);
+  manifest.parameters = reader.member(value, "", "parameters").dump();
+  reader.forEach(value, "buffers", [&](const json &entry, const std::string &where) {
+    manifest.buffers.push_back(readBuffer(reader, entry, where));
+  });
+  const json &workspace = reader.member(value, "", "workspace");
+  manifest.workspaceBytes = reader.integer(workspace, "/workspace", "bytes", 0, kMaxBytes);
+  manifest.workspaceAlign = reader.integer(workspace, "/workspace", "align", 1, 1 << 20);
+  reader.forEach(value, "kernels", [&](const json &entry, const std::string &where) {
+    manifest.kernels.push_back(readKernel(reader, entry, where));
+  });
+  reader.forEach(value, "launches", [&](const json &entry, const std::string &where) {
+    Launch launch;
+    launch.kernel = reader.integer(entry, where, "kernel", 0, int64_t(manifest.kernels.size()) - 1);
+    launch.operands =
+        reader.integers(entry, where, "operands", 0, int64_t(manifest.buffers.size()) - 1, 256);
+    manifest.launches.push_back(launch);
+  });
+  if (reader.ok())
+    checkReferences(reader, manifest);
+  if (!reader.ok())
+    return Status(Code::Integrity, reader.message());
+  return manifest;
+}
+
+} // namespace fresnel::rt

@@ -1,0 +1,109 @@
+//===- Manifest.h - What a bundle holds: the contract of compiler and runtime
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#ifndef FRESNEL_ARTIFACT_MANIFEST_H
+#define FRESNEL_ARTIFACT_MANIFEST_H
+
+#include "fresnel/Artifact/DType.h"
+#include "fresnel/Artifact/Status.h"
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace fresnel::rt {
+
+/// Readers accept any minor version of their own major version.
+constexpr int kFormatMajor = 1;
+constexpr int kFormatMinor = 0;
+
+enum class BufferKind { Input, Output, Temporary };
+
+/// A tensor of the plan. Shapes are logical: [batch, head, sequence, head_dim].
+struct Buffer {
+  std::string name;
+  BufferKind kind = BufferKind::Input;
+  DType dtype = DType::F32;
+  std::vector<int64_t> shape;
+  /// Temporaries: bytes from the start of the workspace.
+  int64_t offset = 0;
+
+  int64_t elements() const;
+  int64_t bytes() const { return elements() * sizeOf(dtype); }
+};
+
+enum class ParamKind { Pointer, Stride, TensorMap };
+
+/// One kernel parameter, made from operand `operand` of the launch.
+struct Param {
+  ParamKind kind = ParamKind::Pointer;
+  int64_t operand = 0;
+  /// Stride: the dimension whose stride is passed, in elements, as i64.
+  int64_t dim = 0;
+  /// TensorMap: the box, in elements, and the swizzle in bytes (0, 32, 64, 128).
+  int64_t rows = 0, cols = 0, swizzle = 0;
+};
+
+struct Kernel {
+  std::string name;
+  /// The function in the PTX.
+  std::string entry;
+  /// The operation it computes, e.g. "fresnel.attend".
+  std::string op;
+  std::array<int64_t, 3> block{1, 1, 1}, grid{1, 1, 1}, cluster{1, 1, 1};
+  /// Dynamic shared memory, in bytes.
+  int64_t sharedBytes = 0;
+  std::vector<Param> params;
+  /// A JSON object that the runtime does not read.
+  std::string schedule = "{}";
+  /// Place of the PTX in the bundle file and its SHA-256 in hexadecimal.
+  int64_t ptxOffset = 0, ptxSize = 0;
+  std::string ptxSha256;
+};
+
+/// One launch; the operands are indices into the manifest's buffers, inputs of
+/// the kernel first, then what it writes.
+struct Launch {
+  int64_t kernel = 0;
+  std::vector<int64_t> operands;
+};
+
+struct Target {
+  std::string name;
+  std::string ptxIsa;
+  /// CUDA version of the oldest driver that reads the PTX: major * 1000 + minor * 10.
+  int64_t minDriverCuda = 0;
+  int64_t computeMajor = 0, computeMinor = 0;
+  /// The code runs on exactly this generation, not on later ones.
+  bool archSpecific = false;
+};
+
+struct Manifest {
+  int formatMajor = kFormatMajor, formatMinor = kFormatMinor;
+  std::string name;
+  /// Versions of what made the bundle.
+  std::string fresnelVersion, llvmVersion;
+  Target target;
+  /// The program's text, so that a run can be checked against the interpreter.
+  std::string program;
+  /// Preset parameters, a JSON object.
+  std::string parameters = "{}";
+  std::vector<Buffer> buffers;
+  int64_t workspaceBytes = 0, workspaceAlign = 256;
+  std::vector<Kernel> kernels;
+  std::vector<Launch> launches;
+
+  /// The buffer of that name, or null.
+  const Buffer *findBuffer(std::string_view bufferName) const;
+};
+
+/// Canonical JSON: keys sorted, two spaces.
+std::string toJson(const Manifest &manifest);
+
+/// Reads and validates; errors name the place as a JSON pointer.
+Expected<Manifest> parseManifest(std::string_view json);
+
+} // namespace fresnel::rt
+
+#endif // FRESNEL_ARTIFACT_MANIFEST_H
