@@ -36,7 +36,7 @@ else()
 endif()
 
 # One precompiled header for every MLIR-heavy file of the project.
-file(WRITE ${PROJECT_BINARY_DIR}/pch.cpp "// Holds the precompiled header of the compiler.\n")
+file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/pch.cpp CONTENT "// Holds the precompiled header of the compiler.\n")
 add_library(FresnelPch OBJECT ${PROJECT_BINARY_DIR}/pch.cpp)
 set_target_properties(FresnelPch PROPERTIES POSITION_INDEPENDENT_CODE ON)
 target_compile_options(FresnelPch PRIVATE -fno-rtti -fno-exceptions)

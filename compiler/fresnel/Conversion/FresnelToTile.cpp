@@ -63,7 +63,7 @@ struct FresnelToTilePass final : impl::FresnelToTilePassBase<FresnelToTilePass> 
     auto program = symbols.lookup<ProgramOp>(launch.getCallee());
     if (!program)
       return launch.emitOpError() << "calls `" << launch.getCallee() << "`, which is not an outlined program";
-    auto schedule = program->getAttrOfType<ScheduleAttr>("fresnel.schedule");
+    auto schedule = program->getAttrOfType<ScheduleAttr>(kScheduleAttr);
     if (!schedule)
       return program.emitOpError() << "has no schedule; run fresnel-assign-schedules first";
     Block &body = program.getBody().front();
@@ -76,7 +76,7 @@ struct FresnelToTilePass final : impl::FresnelToTilePassBase<FresnelToTilePass> 
       return failure();
     auto kernel = cast<tile::KernelOp>(program->getPrevNode());
     kernel->setAttr("fresnel.op", builder.getStringAttr(request.op->getName().getStringRef()));
-    kernel->setAttr("fresnel.schedule", schedule);
+    kernel->setAttr(kScheduleAttr, schedule);
     symbols.erase(program);
     return success();
   }

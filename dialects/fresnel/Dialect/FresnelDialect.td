@@ -23,8 +23,7 @@ def Fresnel_Dialect : Dialect {
     value semantics on ranked tensors of static shape. The logical order is
     `[batch, head, sequence, head_dim]` (`[B, H, N, D]`) whatever the memory
     order of the caller's tensors; scores are `[B, H, P]` or `[B, H, M, Nb]` in
-    f32, indices i32. Every operation infers its result types, so that programs
-    spell no derived sizes.
+    f32, indices i32. Every operation infers its result types.
 
     Conventions:
     - head h of Hq query heads reads key head h / (Hq / Hk) (GQA);

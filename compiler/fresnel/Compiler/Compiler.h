@@ -1,0 +1,71 @@
+//===- Compiler.h - From a program in the dialect to PTX --------*- C++ -*-===//
+//
+// The facade of the compiler. It keeps no global state: one call compiles one
+// module, several threads may compile in several contexts.
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#ifndef FRESNEL_COMPILER_COMPILER_H
+#define FRESNEL_COMPILER_COMPILER_H
+
+#include "fresnel/Artifact/Manifest.h"
+#include "fresnel/Compiler/Stage.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/OwningOpRef.h"
+
+#include <map>
+#include <string>
+#include <vector>
+
+namespace fresnel {
+
+struct CompileOptions {
+  /// GPU to compile for: a name known to TargetInfo, for example "sm_90a".
+  std::string target = "sm_90a";
+  /// Last stage to run; the texts of the stages before it stay available through `dumpDir`.
+  Stage stopAfter = Stage::Manifest;
+  /// If not empty, every stage is written to a numbered file in this folder.
+  std::string dumpDir;
+  /// File that replaces the result of a stage, before the next one starts. A
+  /// PTX file replaces the kernel whose `.entry` it defines; the manifest
+  /// cannot be replaced.
+  std::map<Stage, std::string> overrides;
+  /// Recorded in the manifest: the method's name and its preset's parameters
+  /// (a JSON object).
+  std::string name = "program";
+  std::string parameters = "{}";
+};
+
+/// What goes into a bundle: the manifest and one PTX text per kernel, in the
+/// order of `manifest.kernels`.
+struct CompiledBundle {
+  rt::Manifest manifest;
+  std::vector<std::string> ptx;
+};
+
+/// The result of a compilation that may have stopped early: `text` is the
+/// result of `CompileOptions::stopAfter` (kernels of the PTX stage one after
+/// another), `bundle` is filled only if that was Manifest.
+struct CompileResult {
+  std::string text;
+  CompiledBundle bundle;
+};
+
+/// Parses and verifies a file; the error holds the diagnostics with their lines.
+llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> parseProgramFile(const std::string &path,
+                                                                   mlir::MLIRContext &context);
+/// The same for text in memory; `name` appears in diagnostics.
+llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> parseProgramText(llvm::StringRef text, const std::string &name,
+                                                                   mlir::MLIRContext &context);
+
+/// Runs the stages on `module`, which is changed. Diagnostics end up in the
+/// error, with their locations; a construct that no schedule supports is refused
+/// with a message that names it.
+llvm::Expected<CompileResult> runStages(mlir::OwningOpRef<mlir::ModuleOp> &module, const CompileOptions &options);
+
+/// Compiles a copy of `module` to a bundle.
+llvm::Expected<CompiledBundle> compileProgram(mlir::ModuleOp module, const CompileOptions &options);
+
+} // namespace fresnel
+
+#endif // FRESNEL_COMPILER_COMPILER_H

@@ -1,0 +1,170 @@
+//===- ManifestBuilder.cpp - From a lowered module to the manifest
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "fresnel/Compiler/ManifestBuilder.h"
+#include "fresnel/Dialect/Fresnel.h"
+#include "fresnel/Schedule/Schedule.h"
+#include "llvm/Config/llvm-config.h"
+#include "llvm/Support/FormatVariadic.h"
+
+using namespace mlir;
+using namespace fresnel;
+
+llvm::SmallVector<LLVM::LLVMFuncOp> fresnel::getKernels(ModuleOp module) {
+  llvm::SmallVector<LLVM::LLVMFuncOp> kernels;
+  for (auto function : module.getOps<LLVM::LLVMFuncOp>())
+    if (function->hasAttr("fresnel.params"))
+      kernels.push_back(function);
+  return kernels;
+}
+
+static rt::DType getDType(Type type) {
+  if (type.isBF16())
+    return rt::DType::BF16;
+  if (type.isF16())
+    return rt::DType::F16;
+  return type.isF32() ? rt::DType::F32 : rt::DType::I32;
+}
+
+static rt::Buffer makeBuffer(std::string name, rt::BufferKind kind, Type type) {
+  auto tensor = cast<RankedTensorType>(type);
+  rt::Buffer buffer;
+  buffer.name = std::move(name);
+  buffer.kind = kind;
+  buffer.dtype = getDType(tensor.getElementType());
+  buffer.shape.assign(tensor.getShape().begin(), tensor.getShape().end());
+  return buffer;
+}
+
+static int64_t getInteger(DictionaryAttr dictionary, StringRef name) {
+  auto value = dictionary.getAs<IntegerAttr>(name);
+  return value ? value.getInt() : 0;
+}
+
+static rt::Param makeParam(DictionaryAttr attributes) {
+  rt::Param param;
+  StringRef kind = attributes.getAs<StringAttr>("kind").getValue();
+  param.kind = kind == "pointer"  ? rt::ParamKind::Pointer
+               : kind == "stride" ? rt::ParamKind::Stride
+                                  : rt::ParamKind::TensorMap;
+  param.operand = getInteger(attributes, "operand");
+  param.dim = getInteger(attributes, "dim");
+  param.rows = getInteger(attributes, "rows");
+  param.cols = getInteger(attributes, "cols");
+  param.swizzle = getInteger(attributes, "swizzle");
+  return param;
+}
+
+static rt::Kernel makeKernel(LLVM::LLVMFuncOp function) {
+  rt::Kernel kernel;
+  kernel.name = kernel.entry = function.getSymName().str();
+  if (auto op = function->getAttrOfType<StringAttr>("fresnel.op"))
+    kernel.op = op.getValue().str();
+  llvm::copy(function->getAttrOfType<DenseI32ArrayAttr>("fresnel.block").asArrayRef(), kernel.block.begin());
+  llvm::copy(function->getAttrOfType<DenseI32ArrayAttr>("fresnel.grid").asArrayRef(), kernel.grid.begin());
+  kernel.sharedBytes = function->getAttrOfType<IntegerAttr>("fresnel.shared_bytes").getInt();
+  for (auto param : function->getAttrOfType<ArrayAttr>("fresnel.params").getAsRange<DictionaryAttr>())
+    kernel.params.push_back(makeParam(param));
+  if (auto schedule = function->getAttrOfType<ScheduleAttr>(kScheduleAttr))
+    kernel.schedule = llvm::formatv("{0}", llvm::json::Value(toJson(schedule)));
+  return kernel;
+}
+
+namespace {
+/// Numbers the tensors of the main program as buffers.
+class PlanReader {
+public:
+  PlanReader(ProgramOp main, rt::Manifest &manifest) : main(main), manifest(manifest) {}
+
+  llvm::Error read(const llvm::StringMap<int64_t> &kernels) {
+    for (auto [index, argument] : llvm::enumerate(main.getBody().getArguments()))
+      add(argument, makeBuffer(main.getInputName(index).str(), rt::BufferKind::Input, argument.getType()));
+    for (auto launch : main.getBody().getOps<LaunchOp>())
+      if (llvm::Error error = readLaunch(launch, kernels))
+        return error;
+    return llvm::Error::success();
+  }
+
+private:
+  void add(Value value, rt::Buffer buffer) {
+    indices[value] = int64_t(manifest.buffers.size());
+    manifest.buffers.push_back(std::move(buffer));
+  }
+
+  llvm::Error addResult(LaunchOp launch, unsigned index) {
+    Value result = launch.getResult(index);
+    ReturnOp terminator = main.getReturn();
+    llvm::SmallVector<unsigned> uses;
+    for (OpOperand &use : result.getUses())
+      if (use.getOwner() == terminator)
+        uses.push_back(use.getOperandNumber());
+    if (uses.size() > 1)
+      return llvm::createStringError("results '" + terminator.getName(uses[0]).str() + "' and '" +
+                                     terminator.getName(uses[1]).str() + "' are one tensor; return it once");
+    if (uses.size() == 1) {
+      add(result, makeBuffer(terminator.getName(uses[0]).str(), rt::BufferKind::Output, result.getType()));
+      return llvm::Error::success();
+    }
+    std::string name = launch.getCallee().str() + "." + std::to_string(index);
+    rt::Buffer buffer = makeBuffer(name, rt::BufferKind::Temporary, result.getType());
+    buffer.offset = (*launch.getOffsets())[index];
+    add(result, std::move(buffer));
+    return llvm::Error::success();
+  }
+
+  llvm::Error readLaunch(LaunchOp launch, const llvm::StringMap<int64_t> &kernels) {
+    auto kernel = kernels.find(launch.getCallee());
+    if (kernel == kernels.end())
+      return llvm::createStringError("launch of '" + launch.getCallee().str() + "', which is not a kernel");
+    if (!launch.getOffsets())
+      return llvm::createStringError("a launch has no workspace offsets; run fresnel-assign-buffers");
+    rt::Launch entry;
+    entry.kernel = kernel->second;
+    for (Value input : launch.getInputs())
+      entry.operands.push_back(indices.lookup(input));
+    for (unsigned i = 0; i < launch.getNumResults(); ++i) {
+      if (llvm::Error error = addResult(launch, i))
+        return error;
+      entry.operands.push_back(indices.lookup(launch.getResult(i)));
+    }
+    manifest.launches.push_back(std::move(entry));
+    return llvm::Error::success();
+  }
+
+  ProgramOp main;
+  rt::Manifest &manifest;
+  llvm::DenseMap<Value, int64_t> indices;
+};
+} // namespace
+
+llvm::Expected<rt::Manifest> fresnel::buildManifest(ModuleOp module, const TargetInfo &target,
+                                                    const CompileOptions &options, const std::string &program,
+                                                    llvm::ArrayRef<std::string> ptx) {
+  rt::Manifest manifest;
+  manifest.name = options.name;
+  manifest.fresnelVersion = FRESNEL_VERSION;
+  manifest.llvmVersion = LLVM_VERSION_STRING;
+  manifest.target = {target.name.str(),
+                     llvm::formatv("{0}.{1}", target.ptxVersion / 10, target.ptxVersion % 10).str(),
+                     target.minDriverCuda,
+                     target.computeMajor,
+                     target.computeMinor,
+                     target.archSpecific};
+  manifest.program = program;
+  manifest.parameters = options.parameters;
+  llvm::StringMap<int64_t> kernels;
+  for (auto [function, text] : llvm::zip(getKernels(module), ptx)) {
+    kernels[function.getSymName()] = int64_t(manifest.kernels.size());
+    manifest.kernels.push_back(makeKernel(function));
+    manifest.kernels.back().ptxSize = int64_t(text.size());
+  }
+  ProgramOp main = findMainProgram(module);
+  if (!main)
+    return llvm::createStringError("the module has no main program, or more than one");
+  if (auto bytes = main->getAttrOfType<IntegerAttr>(kWorkspaceAttr))
+    manifest.workspaceBytes = bytes.getInt();
+  if (llvm::Error error = PlanReader(main, manifest).read(kernels))
+    return error;
+  return manifest;
+}

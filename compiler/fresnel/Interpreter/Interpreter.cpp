@@ -1,0 +1,209 @@
+//===- Interpreter.cpp - Runs programs on the reference library
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "fresnel/Interpreter/Interpreter.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace fresnel;
+
+namespace {
+
+using Storage = std::variant<ref::Tensor, ref::IndexTensor>;
+
+ref::PoolKind toPool(PoolKind kind) { return kind == PoolKind::Max ? ref::PoolKind::Max : ref::PoolKind::Mean; }
+
+/// Evaluates one program; values are dropped after their last use.
+class Evaluation {
+public:
+  Evaluation(ProgramOp program, const InterpreterOptions &options) : program(program), options(options) {}
+
+  void bind(unsigned input, const Storage &value) { values[program.getBody().getArgument(input)] = value; }
+
+  llvm::Error run() {
+    auto ops = program.getBody().front().without_terminator();
+    int64_t index = 0, total = std::distance(ops.begin(), ops.end());
+    for (Operation &op : ops) {
+      if (options.progress)
+        options.progress(index++, total, op.getName().getStringRef());
+      if (llvm::Error error = evaluate(&op))
+        return error;
+      for (Value operand : op.getOperands())
+        if (llvm::all_of(operand.getUsers(), [&](Operation *user) { return user == &op || user->isBeforeInBlock(&op); }))
+          values.erase(operand);
+    }
+    return llvm::Error::success();
+  }
+
+  std::vector<NamedValue> takeResults() {
+    std::vector<NamedValue> results;
+    ReturnOp terminator = program.getReturn();
+    for (auto [index, value] : llvm::enumerate(terminator.getOperands()))
+      results.push_back({terminator.getName(index).str(), values[value]});
+    return results;
+  }
+
+private:
+  const ref::Tensor &get(Value value) { return std::get<ref::Tensor>(values[value]); }
+  const ref::IndexTensor &getIndices(Value value) { return std::get<ref::IndexTensor>(values[value]); }
+
+  std::vector<ref::Tensor> getAll(ValueRange range) {
+    std::vector<ref::Tensor> tensors;
+    for (Value value : range)
+      tensors.push_back(get(value));
+    return tensors;
+  }
+
+  void setPair(Operation *op, ref::AttendResult result) {
+    values[op->getResult(0)] = std::move(result.out);
+    values[op->getResult(1)] = std::move(result.lse);
+  }
+
+  llvm::Error evaluate(Operation *op) {
+    if (auto launch = dyn_cast<LaunchOp>(op))
+      return call(launch);
+    if (auto attend = dyn_cast<AttendOp>(op)) {
+      evaluateAttend(attend);
+      return llvm::Error::success();
+    }
+    if (auto merge = dyn_cast<MergeOp>(op)) {
+      std::vector<ref::AttendResult> parts;
+      for (auto [out, lse] : llvm::zip(merge.getOuts(), merge.getLses()))
+        parts.push_back({get(out), get(lse)});
+      setPair(op, ref::merge(parts));
+      return llvm::Error::success();
+    }
+    std::optional<Storage> result = evaluateSingle(op);
+    if (!result)
+      return llvm::createStringError("the interpreter has no case for '" + op->getName().getStringRef().str() + "'");
+    values[op->getResult(0)] = std::move(*result);
+    return llvm::Error::success();
+  }
+
+  /// Operations with one result.
+  std::optional<Storage> evaluateSingle(Operation *op) {
+    using Result = std::optional<Storage>;
+    return TypeSwitch<Operation *, Result>(op)
+        .Case([&](PoolOp op) -> Result {
+          return ref::pool(get(op.getX()), {toPool(op.getKind()), int64_t(op.getWindow()), op.getStrideOrWindow(),
+                                            op.getTail() == Tail::Keep ? ref::Tail::Keep : ref::Tail::Drop});
+        })
+        .Case([&](PyramidOp op) -> Result {
+          return ref::pyramid(get(op.getX()), {toPool(op.getKind()), int64_t(op.getLevels()), int64_t(op.getFactor())});
+        })
+        .Case([&](NormOp op) -> Result { return ref::norm(get(op.getX())); })
+        .Case([&](UnpoolOp op) -> Result { return ref::unpool(get(op.getX()), {int64_t(op.getWindow()), int64_t(op.getSeqLen())}); })
+        .Case([&](BlockScoreOp op) -> Result { return evaluateBlockScore(op); })
+        .Case([&](RegroupOp op) -> Result {
+          return ref::regroup(get(op.getScores()), {int64_t(op.getWindow()), int64_t(op.getStride()),
+                                                    int64_t(op.getBlock()), int64_t(op.getSeqLen())});
+        })
+        .Case([&](SelectCascadeOp op) -> Result {
+          return ref::selectCascade(get(op.getQueryScores()), get(op.getKeyScores()),
+                                    {int64_t(op.getSeqLen()), int64_t(op.getLevels()), int64_t(op.getFactor()),
+                                     int64_t(op.getTopk()), op.getOpenFirstWindow()});
+        })
+        .Case([&](SelectBlocksOp op) -> Result {
+          return ref::selectBlocks(get(op.getScores()), {int64_t(op.getTopk()), int64_t(op.getLocal()),
+                                                         int64_t(op.getSinks()), op.getCausal(),
+                                                         int64_t(op.getQueryBlock()), int64_t(op.getKeyBlock())});
+        })
+        .Case([&](GatherOp op) -> Result { return ref::gather(get(op.getX()), getIndices(op.getIndices())); })
+        .Case([&](ScatterOp op) -> Result {
+          return ref::scatter(get(op.getX()), getIndices(op.getIndices()),
+                              {int64_t(op.getSeqLen()), int64_t(op.getLevels()), int64_t(op.getFactor())});
+        })
+        .Case([&](GateOp op) -> Result {
+          return ref::gate(getAll(op.getBranches()), get(op.getGates()),
+                           {op.getActivation() == Activation::Sigmoid ? ref::Activation::Sigmoid
+                                                                      : ref::Activation::None});
+        })
+        .Default([](Operation *) -> Result { return std::nullopt; });
+  }
+
+  Storage evaluateBlockScore(BlockScoreOp op) {
+    ref::BlockScoreOptions score;
+    score.scale = op.getScaleOrDefault();
+    score.causal = op.getCausal();
+    score.normalize = op.getNormalize() == Normalize::Softmax ? ref::Normalize::Softmax : ref::Normalize::None;
+    score.groupSum = op.getGroupSum();
+    score.keyWindow = op.getKeyWindow();
+    score.keyStride = op.getKeyStride();
+    score.queryStride = op.getQueryStride();
+    return ref::blockScore(get(op.getQ()), get(op.getK()), score);
+  }
+
+  void evaluateAttend(AttendOp op) {
+    ref::AttendOptions attend;
+    attend.scale = op.getScaleOrDefault();
+    attend.softcap = op.getSoftcap().convertToDouble();
+    attend.causal = op.getCausal();
+    attend.window = op.getWindow();
+    attend.sinks = op.getSinks();
+    attend.keyWindow = op.getKeyWindow();
+    attend.keyStride = op.getKeyStride();
+    attend.queryBlock = op.getQueryBlock();
+    attend.keyBlock = op.getKeyBlock();
+    attend.blocks = op.getBlocks() ? &getIndices(op.getBlocks()) : nullptr;
+    setPair(op, ref::attend(get(op.getQ()), get(op.getK()), get(op.getV()), attend));
+  }
+
+  llvm::Error call(LaunchOp launch) {
+    auto callee = SymbolTable::lookupNearestSymbolFrom<ProgramOp>(launch, launch.getCalleeAttr());
+    if (!callee || callee.getNumInputs() != launch.getInputs().size() ||
+        callee.getReturn().getNumOperands() != launch.getNumResults())
+      return llvm::createStringError("launch of '" + launch.getCallee().str() + "', which is no matching program");
+    Evaluation evaluation(callee, {});
+    for (auto [index, input] : llvm::enumerate(launch.getInputs()))
+      evaluation.bind(index, values[input]);
+    if (llvm::Error error = evaluation.run())
+      return error;
+    for (auto [result, value] : llvm::zip(launch.getResults(), evaluation.takeResults()))
+      values[result] = std::move(value.value);
+    return llvm::Error::success();
+  }
+
+  ProgramOp program;
+  InterpreterOptions options;
+  llvm::DenseMap<Value, Storage> values;
+};
+
+std::string formatShape(llvm::ArrayRef<int64_t> shape) { return "[" + llvm::join(llvm::map_range(shape, [](int64_t size) { return std::to_string(size); }), ", ") + "]"; }
+
+} // namespace
+
+/// Binds the inputs by name, or says what is wrong with them.
+static llvm::Error bindInputs(ProgramOp program, llvm::ArrayRef<NamedValue> inputs, Evaluation &evaluation) {
+  for (unsigned i = 0; i < program.getNumInputs(); ++i) {
+    StringRef name = program.getInputName(i);
+    RankedTensorType type = program.getInputType(i);
+    const auto *input = llvm::find_if(inputs, [&](const NamedValue &value) { return value.name == name; });
+    if (input == inputs.end())
+      return llvm::createStringError("input '" + name.str() + "' is missing");
+    if (llvm::ArrayRef<int64_t>(input->getShape()) != type.getShape())
+      return llvm::createStringError("input '" + name.str() + "' has shape " + formatShape(input->getShape()) +
+                                     ", but the program takes " + formatShape(type.getShape()));
+    if (std::holds_alternative<ref::IndexTensor>(input->value) != type.getElementType().isInteger(32))
+      return llvm::createStringError("input '" + name.str() + "' does not hold the program's element type");
+    evaluation.bind(i, input->value);
+  }
+  for (const NamedValue &input : inputs)
+    if (!llvm::is_contained(program.getArgNames().getAsValueRange<StringAttr>(), StringRef(input.name)))
+      return llvm::createStringError("the program has no input '" + input.name + "'");
+  return llvm::Error::success();
+}
+
+llvm::Expected<std::vector<NamedValue>> fresnel::interpret(ProgramOp program, llvm::ArrayRef<NamedValue> inputs,
+                                                           const InterpreterOptions &options) {
+  Evaluation evaluation(program, options);
+  if (llvm::Error error = bindInputs(program, inputs, evaluation))
+    return error;
+  if (llvm::Error error = evaluation.run())
+    return error;
+  return evaluation.takeResults();
+}

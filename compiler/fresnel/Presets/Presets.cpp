@@ -1,0 +1,232 @@
+//===- Presets.cpp - Methods as program templates with checked parameters
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "fresnel/Presets/Presets.h"
+#include "PresetTexts.h"
+#include "fresnel/Dialect/CascadeShape.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/StringRef.h"
+#include "llvm/Support/Format.h"
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/MathExtras.h"
+#include <cmath>
+
+using namespace fresnel;
+using llvm::StringRef;
+
+//===----------------------------------------------------------------------===//
+// Reading the templates
+//===----------------------------------------------------------------------===//
+
+static PresetParam parseParam(StringRef text) {
+  auto [declaration, meaning] = text.split(" : ");
+  llvm::SmallVector<StringRef> words;
+  declaration.split(words, ' ', /*MaxSplit=*/-1, /*KeepEmpty=*/false);
+  PresetParam param;
+  param.name = words[0].str();
+  param.defaultValue = words[2].str();
+  param.meaning = meaning.trim().str();
+  if (words[1] == "bool") {
+    param.type = ParamType::Bool;
+  } else if (words[1] == "choice") {
+    param.type = ParamType::Choice;
+    for (StringRef choice : llvm::split(words[3], ','))
+      param.choices.push_back(choice.str());
+  } else {
+    param.type = words[1] == "int" ? ParamType::Int : ParamType::Float;
+    words[3].getAsDouble(param.min);
+    words[4].getAsDouble(param.max);
+  }
+  return param;
+}
+
+static PresetDerived parseDerived(StringRef text) {
+  auto [name, call] = text.split(" = ");
+  auto [function, arguments] = call.rtrim(')').split('(');
+  PresetDerived derived{name.str(), function.str(), {}};
+  for (StringRef argument : llvm::split(arguments, ','))
+    derived.arguments.push_back(argument.trim().str());
+  return derived;
+}
+
+static Preset parsePreset(StringRef name, StringRef text) {
+  Preset preset;
+  preset.name = name.str();
+  while (text.starts_with("// ")) {
+    auto [line, rest] = text.split('\n');
+    line = line.drop_front(3);
+    if (line.consume_front("summary: "))
+      preset.summary = line.str();
+    else if (line.consume_front("paper: "))
+      preset.paper = line.str();
+    else if (line.consume_front("param "))
+      preset.params.push_back(parseParam(line));
+    else if (line.consume_front("derive "))
+      preset.derived.push_back(parseDerived(line));
+    text = rest;
+  }
+  preset.body = text.str();
+  return preset;
+}
+
+llvm::ArrayRef<Preset> fresnel::getPresets() {
+  static const std::vector<Preset> presets = [] {
+    std::vector<Preset> all;
+    for (const PresetText &preset : kPresetTexts)
+      all.push_back(parsePreset(preset.name, preset.text));
+    return all;
+  }();
+  return presets;
+}
+
+const Preset *fresnel::findPreset(StringRef name) {
+  for (const Preset &preset : getPresets())
+    if (preset.name == name)
+      return &preset;
+  return nullptr;
+}
+
+const PresetParam *Preset::findParam(StringRef paramName) const {
+  for (const PresetParam &param : params)
+    if (param.name == paramName)
+      return &param;
+  return nullptr;
+}
+
+//===----------------------------------------------------------------------===//
+// Parameters
+//===----------------------------------------------------------------------===//
+
+/// The name among `known` that is closest to a misspelt one.
+static std::string suggest(const Preset &preset, StringRef name) {
+  const PresetParam *best = nullptr;
+  for (const PresetParam &param : preset.params)
+    if (!best || name.edit_distance(param.name) < name.edit_distance(best->name))
+      best = &param;
+  if (best && name.edit_distance(best->name) <= 3)
+    return "; did you mean '" + best->name + "'?";
+  return "; fresnel presets " + preset.name + " lists them";
+}
+
+static llvm::Expected<std::string> checkNumber(const PresetParam &param, StringRef value) {
+  double number = 0;
+  int64_t integer = 0;
+  bool isInt = param.type == ParamType::Int;
+  if (isInt ? value.getAsInteger(10, integer) : value.getAsDouble(number))
+    return llvm::createStringError("parameter '" + param.name + "' takes " + (isInt ? "an integer" : "a number") +
+                                   ", but got '" + value.str() + "'");
+  if (isInt)
+    number = double(integer);
+  if (!(number >= param.min && number <= param.max))
+    return llvm::createStringError(
+        llvm::formatv("parameter '{0}' must be in [{1}, {2}], but got {3}", param.name, param.min, param.max, value));
+  // MLIR tells a float from an integer by its point.
+  return isInt ? std::to_string(integer) : llvm::formatv("{0:E}", number).str();
+}
+
+static llvm::Expected<std::string> checkValue(const PresetParam &param, StringRef value) {
+  switch (param.type) {
+  case ParamType::Int:
+  case ParamType::Float:
+    return checkNumber(param, value);
+  case ParamType::Bool:
+    if (value == "true" || value == "1")
+      return std::string("true");
+    if (value == "false" || value == "0")
+      return std::string("false");
+    return llvm::createStringError("parameter '" + param.name + "' takes true or false, but got '" + value.str() + "'");
+  case ParamType::Choice:
+    if (llvm::is_contained(param.choices, value))
+      return value.str();
+    return llvm::createStringError("parameter '" + param.name + "' takes one of " + llvm::join(param.choices, ", ") +
+                                   ", but got '" + value.str() + "'");
+  }
+  llvm_unreachable("unknown parameter type");
+}
+
+llvm::Expected<std::map<std::string, std::string>>
+fresnel::resolveParams(const Preset &preset, const std::map<std::string, std::string> &values) {
+  for (const auto &[name, value] : values)
+    if (!preset.findParam(name))
+      return llvm::createStringError("preset '" + preset.name + "' has no parameter '" + name + "'" +
+                                     suggest(preset, name));
+  std::map<std::string, std::string> resolved;
+  for (const PresetParam &param : preset.params) {
+    auto found = values.find(param.name);
+    llvm::Expected<std::string> value = checkValue(param, found == values.end() ? param.defaultValue : found->second);
+    if (!value)
+      return value.takeError();
+    resolved[param.name] = *value;
+  }
+  int64_t heads = 1, kvHeads = 1;
+  StringRef(resolved["heads"]).getAsInteger(10, heads);
+  StringRef(resolved["kv_heads"]).getAsInteger(10, kvHeads);
+  if (heads % kvHeads)
+    return llvm::createStringError(llvm::formatv(
+        "parameter 'kv_heads' must divide 'heads', but {0} heads are no multiple of {1}", heads, kvHeads));
+  return resolved;
+}
+
+//===----------------------------------------------------------------------===//
+// Derived sizes
+//===----------------------------------------------------------------------===//
+
+static llvm::Expected<std::string> evaluate(const PresetDerived &derived,
+                                            const std::map<std::string, std::string> &known) {
+  llvm::SmallVector<int64_t> n;
+  llvm::SmallVector<double> x;
+  for (const std::string &argument : derived.arguments) {
+    double value = 0;
+    StringRef(known.at(argument)).getAsDouble(value);
+    x.push_back(value);
+    n.push_back(int64_t(value));
+  }
+  StringRef function = derived.function;
+  if (function == "or")
+    return std::to_string(n[0] ? n[0] : n[1]);
+  if (function == "scale")
+    return llvm::formatv("{0:E}", x[0] != 0 ? x[0] : 1 / std::sqrt(x[1])).str();
+  if (function == "min")
+    return std::to_string(std::min(n[0], n[1]));
+  if (function == "ceildiv")
+    return std::to_string(llvm::divideCeil(n[0], n[1]));
+  if (function == "windows") {
+    if (n[0] < n[1])
+      return llvm::createStringError(llvm::formatv("'seq_len' {0} holds no window of {1} tokens", n[0], n[1]));
+    if (n[2] > n[1] || n[1] % n[2])
+      return llvm::createStringError(llvm::formatv("'stride' {0} must divide 'window' {1}", n[2], n[1]));
+    return std::to_string((n[0] - n[1]) / n[2] + 1);
+  }
+  if (std::pow(double(n[2]), double(n[1] - 1)) > INT32_MAX)
+    return llvm::createStringError(
+        llvm::formatv("{0} levels of factor {1} pool more than 2147483647 tokens into one", n[1], n[2]));
+  if (function == "pyramid")
+    return std::to_string(PyramidShape(n[0], n[1], n[2]).length);
+  assert(function == "cascade" && "a preset derives a size by an unknown function");
+  return std::to_string(CascadeShape(n[0], n[1], n[2], n[3]).length);
+}
+
+llvm::Expected<std::string> fresnel::instantiate(const Preset &preset,
+                                                 const std::map<std::string, std::string> &values) {
+  llvm::Expected<std::map<std::string, std::string>> resolved = resolveParams(preset, values);
+  if (!resolved)
+    return resolved.takeError();
+  for (const PresetDerived &derived : preset.derived) {
+    llvm::Expected<std::string> value = evaluate(derived, *resolved);
+    if (!value)
+      return value.takeError();
+    (*resolved)[derived.name] = *value;
+  }
+  std::string text;
+  StringRef rest = preset.body;
+  while (!rest.empty()) {
+    auto [plain, after] = rest.split("${");
+    text += plain;
+    auto [name, next] = after.split('}');
+    if (!after.empty())
+      text += resolved->at(name.str());
+    rest = next;
+  }
+  return text;
+}

@@ -1,0 +1,143 @@
+//===- Schedule.cpp - Choosing and checking schedules
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "fresnel/Schedule/Schedule.h"
+#include "llvm/ADT/TypeSwitch.h"
+#include "llvm/Support/FormatVariadic.h"
+
+using namespace mlir;
+using namespace fresnel;
+
+//===----------------------------------------------------------------------===//
+// What the families serve
+//===----------------------------------------------------------------------===//
+
+static std::string explainAttend(AttendOp op) {
+  if (op.getBlocks())
+    return "attention over selected blocks has no GPU schedule yet";
+  if (op.hasPooledKeys())
+    return "attention over pooled keys (`key_window`, `key_stride`) has no GPU schedule yet";
+  auto q = cast<RankedTensorType>(op.getQ().getType());
+  auto v = cast<RankedTensorType>(op.getV().getType());
+  if (!q.getElementType().isBF16() && !q.getElementType().isF16())
+    return "the matrix units take bf16 and f16, but the tensors hold f32; convert them";
+  for (int64_t dim : {q.getDimSize(3), v.getDimSize(3)})
+    if (!llvm::is_contained({32, 64, 96, 128, 192, 256}, dim))
+      return llvm::formatv("head dim {0} is not one of 32, 64, 96, 128, 192, 256; pad the head dim", dim);
+  return "";
+}
+
+/// The grid's y and z dimensions count heads and batches.
+static std::string explainGrid(Operation *op) {
+  for (Type type : op->getOperandTypes())
+    if (auto tensor = cast<RankedTensorType>(type); tensor.getDimSize(0) > 65535 || tensor.getDimSize(1) > 65535)
+      return llvm::formatv("a launch takes at most 65535 batches and heads, but got {0} and {1}; split the batch",
+                           tensor.getDimSize(0), tensor.getDimSize(1));
+  return "";
+}
+
+/// The memory kernels move 16 bytes at a time.
+static std::string explainRows(Value rows) {
+  auto type = cast<RankedTensorType>(rows.getType());
+  if (type.getRank() == 4 && type.getDimSize(3) * type.getElementTypeBitWidth() % 128)
+    return llvm::formatv("rows of {0} {1} are not a multiple of 16 bytes; pad the head dim", type.getDimSize(3),
+                         type.getElementType());
+  return "";
+}
+
+std::string fresnel::explainUnsupported(Operation *op) {
+  std::string reason = TypeSwitch<Operation *, std::string>(op)
+                           .Case([](AttendOp op) { return explainAttend(op); })
+                           .Case<PyramidOp, NormOp, GatherOp, ScatterOp>([](auto op) { return explainRows(op.getX()); })
+                           .Case([](SelectCascadeOp) { return std::string(); })
+                           .Default([](Operation *) { return std::string("has no GPU schedule yet"); });
+  return reason.empty() ? explainGrid(op) : reason;
+}
+
+//===----------------------------------------------------------------------===//
+// Defaults and checks
+//===----------------------------------------------------------------------===//
+
+int64_t fresnel::getPortableSharedBytes(ScheduleAttr schedule, int64_t headDim, int64_t valueDim) {
+  // Rows are padded by 16 bytes; see the `padded` layout of the tile dialect.
+  int64_t keyRow = 2 * (headDim + 8), valueRow = 2 * (valueDim + 8);
+  return schedule.getTileM() * keyRow + schedule.getStages() * schedule.getTileN() * (keyRow + valueRow);
+}
+
+ScheduleAttr fresnel::getDefaultSchedule(Operation *op, const TargetInfo &target) {
+  MLIRContext *context = op->getContext();
+  auto attend = dyn_cast<AttendOp>(op);
+  if (!attend)
+    return ScheduleAttr::get(context, Family::Simt, 64, 64, 1);
+  int64_t headDim = cast<RankedTensorType>(attend.getQ().getType()).getDimSize(3);
+  int64_t valueDim = cast<RankedTensorType>(attend.getV().getType()).getDimSize(3);
+  // Wide heads leave fewer registers for scores, hence the narrower key block.
+  int64_t tileN = std::max(headDim, valueDim) >= 192 ? 32 : 64;
+  auto schedule = ScheduleAttr::get(context, Family::Portable, 64, tileN, 2);
+  if (getPortableSharedBytes(schedule, headDim, valueDim) > target.maxSharedBytes)
+    schedule = ScheduleAttr::get(context, Family::Portable, 64, tileN, 1);
+  return schedule;
+}
+
+static std::string verifyPortable(ScheduleAttr schedule, AttendOp op, const TargetInfo &target) {
+  if (!target.hasCpAsync)
+    return llvm::formatv("family portable needs cp.async, which {0} does not have", target.name);
+  int64_t tileM = schedule.getTileM(), tileN = schedule.getTileN(), stages = schedule.getStages();
+  if (tileM % 16 || tileM < 16 || tileM > 256)
+    return llvm::formatv("tile_m must be a multiple of 16 in [16, 256], but is {0}", tileM);
+  if (tileN % 16 || tileN < 16 || tileN > 256)
+    return llvm::formatv("tile_n must be a multiple of 16 in [16, 256], but is {0}", tileN);
+  if (stages < 1 || stages > 8)
+    return llvm::formatv("stages must be in [1, 8], but is {0}", stages);
+  int64_t bytes = getPortableSharedBytes(schedule, cast<RankedTensorType>(op.getQ().getType()).getDimSize(3),
+                                         cast<RankedTensorType>(op.getV().getType()).getDimSize(3));
+  if (bytes > target.maxSharedBytes)
+    return llvm::formatv("the tiles need {0} bytes of shared memory, but {1} has {2}; lower tile_n or stages", bytes,
+                         target.name, target.maxSharedBytes);
+  return "";
+}
+
+std::string fresnel::verifySchedule(ScheduleAttr schedule, Operation *op, const TargetInfo &target) {
+  auto attend = dyn_cast<AttendOp>(op);
+  switch (schedule.getFamily()) {
+  case Family::Simt:
+    return attend ? "family simt does not serve attention; use portable" : "";
+  case Family::Portable:
+    return attend ? verifyPortable(schedule, attend, target) : "family portable serves attention only; use simt";
+  case Family::Hopper:
+    return "family hopper has no kernel generator yet; use portable";
+  }
+  return "unknown family";
+}
+
+//===----------------------------------------------------------------------===//
+// JSON
+//===----------------------------------------------------------------------===//
+
+llvm::json::Object fresnel::toJson(ScheduleAttr schedule) {
+  llvm::json::Object object{{"family", stringifyFamily(schedule.getFamily())}};
+  if (schedule.getFamily() != Family::Simt) {
+    object["tile_m"] = schedule.getTileM();
+    object["tile_n"] = schedule.getTileN();
+    object["stages"] = schedule.getStages();
+  }
+  return object;
+}
+
+llvm::Expected<ScheduleAttr> fresnel::scheduleFromJson(const llvm::json::Object &object, MLIRContext *context) {
+  int64_t tileM = 64, tileN = 64, stages = 2;
+  std::optional<Family> family;
+  for (const auto &[key, value] : object) {
+    int64_t *field = key == "tile_m" ? &tileM : key == "tile_n" ? &tileN : key == "stages" ? &stages : nullptr;
+    if (field && value.getAsInteger())
+      *field = *value.getAsInteger();
+    else if (key == "family" && value.getAsString())
+      family = symbolizeFamily(*value.getAsString());
+    else
+      return llvm::createStringError("schedule field '" + key.str() + "' is unknown or has the wrong type");
+  }
+  if (!family)
+    return llvm::createStringError("a schedule needs a family: portable, hopper or simt");
+  return ScheduleAttr::get(context, *family, tileM, tileN, stages);
+}

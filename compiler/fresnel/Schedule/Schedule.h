@@ -1,0 +1,32 @@
+//===- Schedule.h - Choosing and checking schedules
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#ifndef FRESNEL_SCHEDULE_SCHEDULE_H
+#define FRESNEL_SCHEDULE_SCHEDULE_H
+
+#include "fresnel/Dialect/Fresnel.h"
+#include "fresnel/Target/TargetInfo.h"
+#include "llvm/Support/JSON.h"
+
+namespace fresnel {
+
+/// Why no GPU schedule can serve the operation, or "" if one can.
+std::string explainUnsupported(mlir::Operation *op);
+
+/// The default schedule of a supported operation.
+ScheduleAttr getDefaultSchedule(mlir::Operation *op, const TargetInfo &target);
+
+/// Checks a schedule against the operation and the target; returns the limit
+/// that is broken and what to change, or "".
+std::string verifySchedule(ScheduleAttr schedule, mlir::Operation *op, const TargetInfo &target);
+
+/// Shared memory of the portable attention kernel, in bytes.
+int64_t getPortableSharedBytes(ScheduleAttr schedule, int64_t headDim, int64_t valueDim);
+
+/// By field names; missing fields take their defaults, unknown ones are errors.
+llvm::json::Object toJson(ScheduleAttr schedule);
+llvm::Expected<ScheduleAttr> scheduleFromJson(const llvm::json::Object &object, mlir::MLIRContext *context);
+
+} // namespace fresnel
+
+#endif // FRESNEL_SCHEDULE_SCHEDULE_H

@@ -1,0 +1,49 @@
+//===- AssignSchedules.cpp - A schedule for every kernel program
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "fresnel/Schedule/Schedule.h"
+#include "fresnel/Transforms/Passes.h"
+
+using namespace mlir;
+
+namespace fresnel {
+#define GEN_PASS_DEF_ASSIGNSCHEDULESPASS
+#include "fresnel/Transforms/Passes.h.inc"
+
+namespace {
+
+struct AssignSchedulesPass final : impl::AssignSchedulesPassBase<AssignSchedulesPass> {
+  using Base::Base;
+
+  void runOnOperation() override {
+    llvm::Expected<TargetInfo> info = findTarget(target);
+    if (!info) {
+      getOperation().emitError() << llvm::toString(info.takeError());
+      return signalPassFailure();
+    }
+    // All refusals are reported, not only the first.
+    bool refused = false;
+    for (auto program : getOperation().getOps<ProgramOp>())
+      if (program->hasAttr(kKernelAttr))
+        refused |= failed(assign(program, *info));
+    if (refused)
+      signalPassFailure();
+  }
+
+  LogicalResult assign(ProgramOp program, const TargetInfo &info) {
+    Operation *op = &program.getBody().front().front();
+    if (std::string reason = explainUnsupported(op); !reason.empty())
+      return op->emitOpError() << reason << "; the interpreter runs it (--device cpu)";
+    auto schedule = program->getAttrOfType<ScheduleAttr>(kScheduleAttr);
+    if (!schedule)
+      schedule = getDefaultSchedule(op, info);
+    if (std::string reason = verifySchedule(schedule, op, info); !reason.empty())
+      return op->emitOpError() << "cannot use schedule " << schedule << ": " << reason;
+    program->setAttr(kScheduleAttr, schedule);
+    return success();
+  }
+};
+
+} // namespace
+} // namespace fresnel

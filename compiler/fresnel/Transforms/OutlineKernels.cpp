@@ -1,0 +1,61 @@
+//===- OutlineKernels.cpp - One kernel program per operation
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "fresnel/Transforms/Passes.h"
+#include "mlir/IR/IRMapping.h"
+#include "llvm/ADT/SetVector.h"
+
+using namespace mlir;
+
+namespace fresnel {
+#define GEN_PASS_DEF_OUTLINEKERNELSPASS
+#include "fresnel/Transforms/Passes.h.inc"
+
+namespace {
+
+struct OutlineKernelsPass final : impl::OutlineKernelsPassBase<OutlineKernelsPass> {
+  using Base::Base;
+
+  void runOnOperation() override {
+    ProgramOp main = findMainProgram(getOperation());
+    if (!main) {
+      getOperation().emitError() << "a module needs exactly one program that is not a kernel";
+      return signalPassFailure();
+    }
+    SymbolTable symbols(getOperation());
+    for (Operation &op : llvm::make_early_inc_range(main.getBody().front().without_terminator()))
+      if (!isa<LaunchOp>(op))
+        outline(&op, main, symbols);
+  }
+
+  void outline(Operation *op, ProgramOp main, SymbolTable &symbols) {
+    OpBuilder builder(main);
+    llvm::SetVector<Value> inputs(op->operand_begin(), op->operand_end());
+    SmallVector<Attribute> inputNames, resultNames;
+    for (unsigned i = 0; i < inputs.size(); ++i)
+      inputNames.push_back(builder.getStringAttr("in" + Twine(i)));
+    for (unsigned i = 0; i < op->getNumResults(); ++i)
+      resultNames.push_back(builder.getStringAttr("out" + Twine(i)));
+    std::string name = (op->getName().stripDialect() + "_" + Twine(numKernels++)).str();
+    auto program = ProgramOp::create(builder, op->getLoc(), name, builder.getArrayAttr(inputNames));
+    program->setAttr(kKernelAttr, builder.getUnitAttr());
+
+    Block *body = builder.createBlock(&program.getBody());
+    IRMapping mapping;
+    for (Value input : inputs)
+      mapping.map(input, body->addArgument(input.getType(), input.getLoc()));
+    Operation *copy = builder.clone(*op, mapping);
+    ReturnOp::create(builder, op->getLoc(), copy->getResults(), builder.getArrayAttr(resultNames));
+    symbols.insert(program);
+
+    builder.setInsertionPoint(op);
+    auto launch = LaunchOp::create(builder, op->getLoc(), op->getResultTypes(), program.getSymName(),
+                                   inputs.getArrayRef(), DenseI64ArrayAttr());
+    op->replaceAllUsesWith(launch.getResults());
+    op->erase();
+  }
+};
+
+} // namespace
+} // namespace fresnel

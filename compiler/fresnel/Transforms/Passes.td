@@ -1,0 +1,41 @@
+//===- Passes.td - From a program to its plan --------------*- tablegen -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#ifndef FRESNEL_TRANSFORMS_PASSES
+#define FRESNEL_TRANSFORMS_PASSES
+
+include "mlir/Pass/PassBase.td"
+
+def OutlineKernelsPass : Pass<"fresnel-outline-kernels", "::mlir::ModuleOp"> {
+  let summary = "moves every operation of the program into a kernel program of its own";
+  let description = [{
+    Precondition: the module has one main program. Each compute operation
+    becomes a `fresnel.program` with the attribute `fresnel.kernel`, named after
+    the operation and a counter, and a `fresnel.launch` in its place. The order
+    of the launches is the order of the operations. A program that is already a
+    plan is left alone.
+  }];
+  let statistics = [Statistic<"numKernels", "num-kernels", "kernels outlined">];
+}
+
+def AssignSchedulesPass : Pass<"fresnel-assign-schedules", "::mlir::ModuleOp"> {
+  let summary = "gives every kernel program a schedule for the target";
+  let description = [{
+    Precondition: kernels are outlined. A kernel that carries `fresnel.schedule`
+    keeps it, if it is valid for the target; the others get the default. A
+    construct that no schedule supports is an error at the user's operation.
+  }];
+  let options = [Option<"target", "target", "std::string", "\"sm_90a\"", "GPU to schedule for">];
+}
+
+def AssignBuffersPass : Pass<"fresnel-assign-buffers", "::mlir::ModuleOp"> {
+  let summary = "places intermediate tensors in the workspace";
+  let description = [{
+    Sets `offsets` on every launch: multiples of 256 bytes, shared by tensors
+    whose lifetimes do not meet (first fit in launch order), -1 for results of
+    the program. The main program gets `fresnel.workspace_bytes`.
+  }];
+}
+
+#endif // FRESNEL_TRANSFORMS_PASSES

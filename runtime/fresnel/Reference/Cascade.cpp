@@ -1,0 +1,125 @@
+//===- Cascade.cpp - Lighthouse's coarse-to-fine selection ------------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "fresnel/Reference/Cascade.h"
+#include "fresnel/Reference/Parallel.h"
+#include "fresnel/Reference/Pooling.h"
+#include <algorithm>
+#include <limits>
+#include <numeric>
+
+using namespace fresnel;
+using namespace fresnel::ref;
+
+namespace {
+
+/// Coarsest windows [first, last) of one chunk, and how many of a level it keeps.
+struct Chunk {
+  int64_t first, last, budget;
+};
+
+/// One head's selection.
+class Cascade {
+public:
+  Cascade(const float *sq, const float *sk, const CascadeOptions &options)
+      : sq(sq), sk(sk), options(options),
+        offsets(pyramidOffsets(options.seqLen, options.levels, options.factor)) {}
+
+  std::vector<int32_t> select(const std::vector<Chunk> &chunks) {
+    for (const Chunk &chunk : chunks) {
+      keepBest(chunk);
+      for (int64_t i = chunk.first; i < chunk.last; ++i)
+        emit(options.levels - 1, i);
+    }
+    return std::move(entries);
+  }
+
+private:
+  int64_t levelSize(int64_t level) const { return offsets[level + 1] - offsets[level]; }
+
+  /// Fills `kept` (ascending windows of each level) from the coarsest level down to 1.
+  void keepBest(const Chunk &chunk) {
+    kept.assign(options.levels, {});
+    std::vector<int64_t> candidates(chunk.last - chunk.first);
+    std::iota(candidates.begin(), candidates.end(), chunk.first);
+    for (int64_t level = options.levels - 1; level > 0; --level) {
+      kept[level] = keepOfLevel(level, candidates, chunk.budget);
+      candidates.clear();
+      for (int64_t i : kept[level])
+        for (int64_t c = i * options.factor; c < std::min((i + 1) * options.factor, levelSize(level - 1)); ++c)
+          candidates.push_back(c);
+    }
+  }
+
+  std::vector<int64_t> keepOfLevel(int64_t level, std::vector<int64_t> order, int64_t budget) const {
+    int64_t count = static_cast<int64_t>(order.size());
+    auto byQuery = std::min((budget + 1) / 2, count), both = std::min(byQuery + budget / 2, count);
+    // `order` is ascending, so a stable sort leaves ties at the lower index.
+    std::stable_sort(order.begin(), order.end(),
+                     [&](int64_t a, int64_t b) { return queryScore(level, a) > queryScore(level, b); });
+    std::sort(order.begin() + byQuery, order.end());
+    std::stable_sort(order.begin() + byQuery, order.end(),
+                     [&](int64_t a, int64_t b) { return sk[offsets[level] + a] > sk[offsets[level] + b]; });
+    order.resize(both);
+    std::sort(order.begin(), order.end());
+    return order;
+  }
+
+  float queryScore(int64_t level, int64_t i) const {
+    return options.openFirstWindow && i == 0 ? std::numeric_limits<float>::infinity() : sq[offsets[level] + i];
+  }
+
+  /// Appends candidate (level, i) after its descendants.
+  void emit(int64_t level, int64_t i) {
+    if (level > 0 && std::binary_search(kept[level].begin(), kept[level].end(), i))
+      for (int64_t c = i * options.factor; c < std::min((i + 1) * options.factor, levelSize(level - 1)); ++c)
+        emit(level - 1, c);
+    entries.push_back(static_cast<int32_t>(offsets[level] + i));
+  }
+
+  const float *sq, *sk;
+  const CascadeOptions &options;
+  std::vector<int64_t> offsets;
+  std::vector<std::vector<int64_t>> kept;
+  std::vector<int32_t> entries;
+};
+
+} // namespace
+
+/// The chunks of the coarsest level.
+static std::vector<Chunk> chunksOf(const CascadeOptions &options) {
+  std::vector<int64_t> offsets = pyramidOffsets(options.seqLen, options.levels, options.factor);
+  int64_t coarsest = offsets[options.levels] - offsets[options.levels - 1];
+  int64_t count = std::max<int64_t>(1, std::min((options.topk + 127) / 128, coarsest));
+  std::vector<Chunk> chunks;
+  for (int64_t t = 0; t < count; ++t)
+    chunks.push_back({t * coarsest / count, (t + 1) * coarsest / count,
+                      (t + 1) * options.topk / count - t * options.topk / count});
+  return chunks;
+}
+
+int64_t ref::cascadeLength(const CascadeOptions &options) {
+  int64_t total = 0;
+  for (const Chunk &chunk : chunksOf(options)) {
+    int64_t candidates = chunk.last - chunk.first;
+    total += candidates;
+    for (int64_t level = options.levels - 1; level > 0; --level) {
+      candidates = options.factor * std::min(chunk.budget, candidates);
+      total += candidates;
+    }
+  }
+  return total;
+}
+
+IndexTensor ref::selectCascade(const Tensor &sq, const Tensor &sk, const CascadeOptions &options) {
+  int64_t length = cascadeLength(options), group = sq.dim(1) / sk.dim(1);
+  std::vector<Chunk> chunks = chunksOf(options);
+  IndexTensor out({sq.dim(0), sq.dim(1), length}, -1);
+  parallelFor(sq.dim(0) * sq.dim(1), [&](int64_t bh) {
+    int64_t b = bh / sq.dim(1), h = bh % sq.dim(1);
+    std::vector<int32_t> entries = Cascade(sq.plane(b, h), sk.plane(b, h / group), options).select(chunks);
+    std::copy(entries.begin(), entries.end(), out.plane(b, h));
+  });
+  return out;
+}

@@ -1,0 +1,45 @@
+//===- Movement.cpp - gather and scatter ------------------------------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "fresnel/Reference/Movement.h"
+#include "fresnel/Reference/Parallel.h"
+#include "fresnel/Reference/Pooling.h"
+#include <algorithm>
+
+using namespace fresnel;
+using namespace fresnel::ref;
+
+Tensor ref::gather(const Tensor &x, const IndexTensor &indices) {
+  int64_t heads = indices.dim(1), slots = indices.dim(2), depth = x.dim(3), group = heads / x.dim(1);
+  Tensor out({indices.dim(0), heads, slots, depth});
+  parallelFor(indices.dim(0) * heads, [&](int64_t bh) {
+    int64_t b = bh / heads, h = bh % heads;
+    for (int64_t s = 0; s < slots; ++s)
+      if (int64_t row = indices.plane(b, h)[s]; row >= 0)
+        std::copy_n(x.plane(b, h / group) + row * depth, depth, out.plane(b, h) + s * depth);
+  });
+  return out;
+}
+
+Tensor ref::scatter(const Tensor &x, const IndexTensor &indices, const ScatterOptions &options) {
+  int64_t slots = x.dim(2), depth = x.dim(3);
+  std::vector<int64_t> offsets = pyramidOffsets(options.seqLen, options.levels, options.factor);
+  Tensor out({x.dim(0), x.dim(1), options.seqLen, depth});
+  parallelFor(x.dim(0) * x.dim(1), [&](int64_t bh) {
+    std::vector<int64_t> slotOf(offsets.back(), -1);
+    for (int64_t s = 0; s < slots; ++s)
+      if (int64_t entry = indices.plane(0, bh)[s]; entry >= 0)
+        slotOf[entry] = s;
+    std::vector<double> sum(depth);
+    for (int64_t j = 0; j < options.seqLen; ++j) {
+      std::fill(sum.begin(), sum.end(), 0.0);
+      for (int64_t l = 0, window = 1; l < options.levels && j >= window - 1; ++l, window *= options.factor)
+        if (int64_t slot = slotOf[offsets[l] + (j - window + 1) / window]; slot >= 0)
+          for (int64_t d = 0; d < depth; ++d)
+            sum[d] += x.plane(0, bh)[slot * depth + d];
+      std::copy(sum.begin(), sum.end(), out.plane(0, bh) + j * depth);
+    }
+  });
+  return out;
+}

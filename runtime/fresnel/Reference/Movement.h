@@ -1,0 +1,28 @@
+//===- Movement.h - gather and scatter --------------------------------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#ifndef FRESNEL_REFERENCE_MOVEMENT_H
+#define FRESNEL_REFERENCE_MOVEMENT_H
+
+#include "fresnel/Reference/Tensor.h"
+
+namespace fresnel::ref {
+
+/// x [B, Hx, P, D], indices [B, H, S] -> [B, H, S, D]; head h reads head
+/// h / (H / Hx), index -1 gives zeros.
+Tensor gather(const Tensor &x, const IndexTensor &indices);
+
+struct ScatterOptions {
+  int64_t seqLen = 1;
+  int64_t levels = 1;
+  int64_t factor = 2;
+};
+
+/// x [B, H, S, D], pyramid indices [B, H, S] -> [B, H, seqLen, D]: row j is the
+/// sum, over the levels with j >= F - 1, F = factor^l, of the row of the entry
+/// (l, (j - F + 1) div F) where it was selected; 0 where none was.
+Tensor scatter(const Tensor &x, const IndexTensor &indices, const ScatterOptions &options);
+
+} // namespace fresnel::ref
+
+#endif // FRESNEL_REFERENCE_MOVEMENT_H

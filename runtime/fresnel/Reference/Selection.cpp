@@ -1,0 +1,114 @@
+//===- Selection.cpp - block scores and block selection ---------------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "fresnel/Reference/Selection.h"
+#include "fresnel/Reference/Parallel.h"
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+using namespace fresnel;
+using namespace fresnel::ref;
+
+static constexpr double kMasked = -std::numeric_limits<double>::infinity();
+
+/// f64 dot product in eight fixed partial sums, which the compiler can vectorise.
+static double dot(const float *a, const float *b, int64_t n) {
+  double part[8] = {};
+  int64_t d = 0;
+  for (; d + 8 <= n; d += 8)
+    for (int64_t i = 0; i < 8; ++i)
+      part[i] += static_cast<double>(a[d + i]) * b[d + i];
+  for (; d < n; ++d)
+    part[0] += static_cast<double>(a[d]) * b[d];
+  return ((part[0] + part[1]) + (part[2] + part[3])) + ((part[4] + part[5]) + (part[6] + part[7]));
+}
+
+/// Probabilities of the scores that are not masked; all 0 where every score is.
+static void softmax(std::vector<double> &s) {
+  double top = *std::max_element(s.begin(), s.end()), sum = 0;
+  for (double &x : s)
+    sum += x = top == kMasked ? 0.0 : std::exp(x - top);
+  for (double &x : s)
+    x = sum > 0 ? x / sum : 0.0;
+}
+
+Tensor ref::blockScore(const Tensor &q, const Tensor &k, const BlockScoreOptions &options) {
+  int64_t batch = q.dim(0), heads = q.dim(1), rows = q.dim(2), depth = q.dim(3), keys = k.dim(2);
+  int64_t group = heads / k.dim(1), summed = options.groupSum ? group : 1;
+  double scale = options.scale.value_or(1.0 / std::sqrt(static_cast<double>(depth)));
+  Tensor out({batch, heads / summed, rows, keys});
+  parallelFor(batch * (heads / summed) * rows, [&](int64_t index) {
+    int64_t m = index % rows, h = index / rows % (heads / summed), b = index / rows / (heads / summed);
+    int64_t lastToken = (m + 1) * options.queryStride - 1;
+    std::vector<double> total(keys, 0.0), s(keys);
+    for (int64_t head = h * summed; head < (h + 1) * summed; ++head) {
+      const float *query = q.plane(b, head) + m * depth, *key = k.plane(b, head / group);
+      for (int64_t j = 0; j < keys; ++j) {
+        bool visible = !options.causal || j * options.keyStride + options.keyWindow - 1 <= lastToken;
+        s[j] = visible ? scale * dot(query, key + j * depth, depth) : kMasked;
+      }
+      if (options.normalize == Normalize::Softmax)
+        softmax(s);
+      for (int64_t j = 0; j < keys; ++j)
+        total[j] += s[j];
+    }
+    float *row = out.plane(b, h) + m * keys;
+    for (int64_t j = 0; j < keys; ++j)
+      row[j] = static_cast<float>(total[j]);
+  });
+  return out;
+}
+
+Tensor ref::regroup(const Tensor &scores, const RegroupOptions &options) {
+  int64_t rows = scores.dim(2), windows = scores.dim(3);
+  int64_t blocks = (options.seqLen + options.block - 1) / options.block;
+  int64_t cellsPerBlock = options.block / options.stride, cellsPerWindow = options.window / options.stride;
+  Tensor out({scores.dim(0), scores.dim(1), rows, blocks});
+  parallelFor(scores.dim(0) * scores.dim(1) * rows, [&](int64_t row) {
+    const float *s = scores.data.data() + row * windows;
+    for (int64_t j = 0; j < blocks; ++j) {
+      double sum = 0;
+      for (int64_t cell = j * cellsPerBlock; cell < (j + 1) * cellsPerBlock; ++cell)
+        for (int64_t i = std::max<int64_t>(0, cell - cellsPerWindow + 1); i <= std::min(cell, windows - 1); ++i)
+          sum += s[i];
+      out.data[row * blocks + j] = static_cast<float>(sum);
+    }
+  });
+  return out;
+}
+
+/// Selects for one row of `blocks` scores; `end` is the number of blocks that may be taken.
+static std::vector<int32_t> selectRow(const float *s, int64_t end, int64_t budget, const SelectBlocksOptions &options) {
+  std::vector<bool> forced(end, false);
+  for (int64_t j = 0; j < end; ++j)
+    forced[j] = j < options.sinks || j >= end - options.local;
+  std::vector<int32_t> order(end);
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
+    if (forced[a] != forced[b])
+      return static_cast<bool>(forced[a]);
+    return !forced[a] && s[a] > s[b];
+  });
+  std::vector<int32_t> taken;
+  for (int32_t j : order)
+    if (static_cast<int64_t>(taken.size()) < budget && (forced[j] || s[j] != -std::numeric_limits<float>::infinity()))
+      taken.push_back(j);
+  std::sort(taken.begin(), taken.end());
+  taken.resize(budget, -1);
+  return taken;
+}
+
+IndexTensor ref::selectBlocks(const Tensor &scores, const SelectBlocksOptions &options) {
+  int64_t rows = scores.dim(2), blocks = scores.dim(3), budget = std::min(options.topk, blocks);
+  IndexTensor out({scores.dim(0), scores.dim(1), rows, budget});
+  parallelFor(scores.dim(0) * scores.dim(1) * rows, [&](int64_t row) {
+    int64_t lastToken = (row % rows + 1) * options.queryBlock - 1;
+    int64_t end = options.causal ? std::min(lastToken / options.keyBlock + 1, blocks) : blocks;
+    std::vector<int32_t> taken = selectRow(scores.data.data() + row * blocks, end, budget, options);
+    std::copy(taken.begin(), taken.end(), out.data.begin() + row * budget);
+  });
+  return out;
+}

@@ -1,0 +1,52 @@
+//===- Selection.h - block scores and block selection -----------------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#ifndef FRESNEL_REFERENCE_SELECTION_H
+#define FRESNEL_REFERENCE_SELECTION_H
+
+#include "fresnel/Reference/Tensor.h"
+#include <optional>
+
+namespace fresnel::ref {
+
+enum class Normalize { None, Softmax };
+
+struct BlockScoreOptions {
+  /// 1 / sqrt(D) when absent.
+  std::optional<double> scale;
+  bool causal = false;
+  /// Key j stands for the tokens [j keyStride, j keyStride + keyWindow).
+  int64_t keyWindow = 1, keyStride = 1;
+  /// Query m stands for the tokens [m queryStride, (m + 1) queryStride).
+  int64_t queryStride = 1;
+  Normalize normalize = Normalize::None;
+  /// Sums over the query heads that share a key head.
+  bool groupSum = false;
+};
+
+/// q [B, Hq, M, D], k [B, Hk, Nb, D] -> [B, Hq or Hk, M, Nb]. Masked scores are
+/// -inf, or 0 after the softmax.
+Tensor blockScore(const Tensor &q, const Tensor &k, const BlockScoreOptions &options);
+
+struct RegroupOptions {
+  /// `stride` divides `window` and `block`.
+  int64_t window = 1, stride = 1, block = 1, seqLen = 1;
+};
+
+/// NSA eq. 9: scores [B, H, M, Nc] of overlapping windows -> [B, H, M, ceil(seqLen / block)].
+Tensor regroup(const Tensor &scores, const RegroupOptions &options);
+
+struct SelectBlocksOptions {
+  int64_t topk = 1;
+  /// Forced inside the budget; `local` + `sinks` <= `topk`.
+  int64_t local = 0, sinks = 0;
+  bool causal = false;
+  int64_t queryBlock = 1, keyBlock = 1;
+};
+
+/// scores [B, H, M, Nb] -> [B, H, M, min(topk, Nb)]: ascending block indices, -1 at the end.
+IndexTensor selectBlocks(const Tensor &scores, const SelectBlocksOptions &options);
+
+} // namespace fresnel::ref
+
+#endif // FRESNEL_REFERENCE_SELECTION_H

@@ -1,0 +1,209 @@
+//===- Compile.cpp - fresnel compile ----------------------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#include "Commands.h"
+#include "Common.h"
+#include "Method.h"
+#include "Ptxas.h"
+
+#include "fresnel/Artifact/Bundle.h"
+#include "fresnel/Compiler/Compiler.h"
+#include "llvm/Support/ThreadPool.h"
+
+#include <fstream>
+#include <iostream>
+
+namespace fresnel::tool {
+
+namespace {
+struct CompileArguments {
+  std::string method, target = "sm_90a", emit = "bundle", output, dump;
+  std::vector<std::string> sets, overrides;
+  bool json = false, noPtxas = false;
+};
+
+/// Resources of the kernels of a bundle; without ptxas `available` is false.
+struct Resources {
+  bool available = false;
+  std::vector<PtxasReport> kernels;
+};
+} // namespace
+
+static Resources measureResources(const CompiledBundle &bundle, const std::string &target, bool skip) {
+  Resources resources;
+  std::optional<std::string> ptxas = skip ? std::nullopt : findPtxas();
+  if (!ptxas)
+    return resources;
+  resources.available = true;
+  resources.kernels.resize(bundle.ptx.size());
+  Progress progress("ptxas");
+  llvm::DefaultThreadPool pool;
+  for (size_t i = 0; i < bundle.ptx.size(); ++i)
+    pool.async([&, i] { resources.kernels[i] = assemble(*ptxas, bundle.ptx[i], target); });
+  pool.wait();
+  return resources;
+}
+
+/// "portable 64x64 stages=2 warps=4" from the schedule's JSON object.
+static std::string scheduleText(const Json &schedule) {
+  if (!schedule.is_object())
+    return "-";
+  std::string text = schedule.value("family", "-");
+  for (const auto &[name, value] : schedule.items())
+    if (name != "family")
+      text += " " + name + "=" + value.dump();
+  return text;
+}
+
+static Json kernelsJson(const CompiledBundle &bundle, const Resources &resources) {
+  Json kernels = Json::array();
+  for (size_t i = 0; i < bundle.ptx.size(); ++i) {
+    const rt::Kernel &kernel = bundle.manifest.kernels[i];
+    Json entry = {{"name", kernel.name},
+                  {"op", kernel.op},
+                  {"schedule", Json::parse(scheduleJson(kernel), nullptr, false)},
+                  {"ptx_bytes", bundle.ptx[i].size()},
+                  {"shared_bytes", kernel.sharedBytes}};
+    if (resources.available) {
+      entry["registers"] = resources.kernels[i].registers;
+      entry["spill_bytes"] = resources.kernels[i].spillBytes;
+      entry["shared_bytes"] = kernel.sharedBytes + resources.kernels[i].staticShared;
+    }
+    kernels.push_back(std::move(entry));
+  }
+  return kernels;
+}
+
+static std::string kernelsTable(const Json &kernels) {
+  std::vector<std::vector<std::string>> rows = {
+      {"kernel", "op", "schedule", "PTX bytes", "registers", "spills", "shared"}};
+  auto number = [](const Json &entry, const char *key) {
+    return entry.contains(key) ? std::to_string(entry[key].get<int64_t>()) : std::string("-");
+  };
+  for (const Json &entry : kernels)
+    rows.push_back({entry["name"], entry["op"], scheduleText(entry["schedule"]), number(entry, "ptx_bytes"),
+                    number(entry, "registers"), number(entry, "spill_bytes"), number(entry, "shared_bytes")});
+  return formatTable(rows);
+}
+
+static void checkResources(const CompiledBundle &bundle, const Resources &resources) {
+  for (size_t i = 0; i < resources.kernels.size(); ++i)
+    if (!resources.kernels[i].error.empty())
+      fail(ExitInternal, "ptxas refuses kernel '" + bundle.manifest.kernels[i].name + "': " + resources.kernels[i].error,
+           "--emit=ptx -o FILE keeps the text; --no-ptxas skips this check");
+}
+
+/// Writes a stage's text to `path`, or to stdout if it is empty or "-".
+static void writeText(const std::string &path, const std::string &text) {
+  if (path.empty() || path == "-") {
+    std::cout << text;
+    return;
+  }
+  std::ofstream stream(path, std::ios::binary);
+  stream << text;
+  stream.close();
+  if (!stream)
+    fail(ExitEnvironment, "cannot write " + path + ": " + std::strerror(errno));
+}
+
+static std::map<Stage, std::string> parseOverrides(const std::vector<std::string> &texts) {
+  std::map<Stage, std::string> overrides;
+  for (const std::string &text : texts) {
+    auto [name, path] = splitAssignment("--override-stage", text);
+    std::optional<Stage> stage = parseStage(name);
+    if (!stage || *stage == Stage::Manifest)
+      fail(ExitUsage, "--override-stage has no stage '" + name + "'",
+           suggestion(name, {"program", "plan", "scheduled", "tile", "nvvm", "llvm", "ptx"}));
+    overrides[*stage] = path;
+  }
+  return overrides;
+}
+
+static int emitStage(const CompileArguments &arguments, const CompileResult &result) {
+  if (!arguments.json) {
+    writeText(arguments.output, result.text);
+    return ExitOk;
+  }
+  Json document = {{"ok", true}, {"stage", arguments.emit}};
+  if (arguments.output.empty()) {
+    document["text"] = result.text;
+  } else {
+    writeText(arguments.output, result.text);
+    document["output"] = arguments.output;
+  }
+  printJson("fresnel.compile/1", document);
+  return ExitOk;
+}
+
+static int emitBundle(const CompileArguments &arguments, const CompiledBundle &bundle, double seconds) {
+  Resources resources = measureResources(bundle, arguments.target, arguments.noPtxas);
+  checkResources(bundle, resources);
+  rt::Status status = rt::writeBundle(arguments.output, bundle.manifest, bundle.ptx);
+  if (!status.ok())
+    fail(ExitEnvironment, status.message());
+
+  Json kernels = kernelsJson(bundle, resources);
+  if (arguments.json) {
+    printJson("fresnel.compile/1", {{"ok", true},
+                                    {"output", arguments.output},
+                                    {"target", arguments.target},
+                                    {"seconds", seconds},
+                                    {"workspace_bytes", bundle.manifest.workspaceBytes},
+                                    {"ptxas", resources.available},
+                                    {"kernels", kernels}});
+    return ExitOk;
+  }
+  std::cout << kernelsTable(kernels);
+  std::cout << bundle.manifest.name << " for " << arguments.target << ": " << bundle.ptx.size() << " kernels, "
+            << bundle.manifest.launches.size() << " launches, workspace "
+            << formatBytes(bundle.manifest.workspaceBytes) << ", compiled in " << formatSeconds(seconds) << " -> "
+            << arguments.output << "\n";
+  if (!resources.available && !arguments.noPtxas)
+    std::cout << "no ptxas found: registers and spills are unknown (fresnel doctor says where it was looked for)\n";
+  return ExitOk;
+}
+
+static int compileCommand(const CompileArguments &arguments) {
+  bool bundle = arguments.emit == "bundle";
+  std::optional<Stage> stage = bundle ? Stage::Manifest : parseStage(arguments.emit);
+  if (!stage)
+    fail(ExitUsage, "--emit has no stage '" + arguments.emit + "'",
+         suggestion(arguments.emit,
+                    {"bundle", "program", "plan", "scheduled", "tile", "nvvm", "llvm", "ptx", "manifest"}));
+  if (bundle && arguments.output.empty())
+    fail(ExitUsage, "compile needs -o BUNDLE", "or --emit=ptx (or another stage) to print to stdout");
+
+  CompileOptions options;
+  options.target = arguments.target;
+  options.stopAfter = *stage;
+  options.dumpDir = arguments.dump;
+  options.overrides = parseOverrides(arguments.overrides);
+  checkTarget(arguments.target);
+  Method method = loadMethod(arguments.method, arguments.sets);
+  Progress progress("compiling " + method.name + " for " + arguments.target);
+  CompileResult result = compileMethod(method, options);
+  double seconds = progress.seconds();
+  return bundle ? emitBundle(arguments, result.bundle, seconds) : emitStage(arguments, result);
+}
+
+void addCompileCommand(CLI::App &app, Action &action) {
+  auto arguments = std::make_shared<CompileArguments>();
+  CLI::App *command = app.add_subcommand("compile", "Compile a method to a bundle of GPU kernels (needs no GPU)");
+  command->add_option("METHOD", arguments->method, "a preset (see fresnel presets) or a .mlir file")->required();
+  command->add_option("--set", arguments->sets, "give a preset's parameter a value: NAME=VALUE, repeatable")
+      ->allow_extra_args(false);
+  command->add_option("--target", arguments->target, "GPU: sm_80, sm_90a, sm_100a, ... (default sm_90a)");
+  command->add_option("--emit", arguments->emit,
+                      "bundle (default), or a stage as text: program, plan, scheduled, tile, nvvm, llvm, ptx, manifest");
+  command->add_option("-o,--output", arguments->output, "file to write; a stage goes to stdout without it");
+  command->add_option("--dump", arguments->dump, "write every stage to a numbered file in this folder");
+  command->add_option("--override-stage", arguments->overrides,
+                      "STAGE=FILE: go on with this file instead of the stage's result, repeatable")
+      ->allow_extra_args(false);
+  command->add_flag("--no-ptxas", arguments->noPtxas, "do not assemble the kernels to report registers and spills");
+  command->add_flag("--json", arguments->json, "print one JSON object (schema fresnel.compile/1)");
+  command->callback([&action, arguments] { action = [arguments] { return compileCommand(*arguments); }; });
+}
+
+} // namespace fresnel::tool

@@ -1,0 +1,110 @@
+//===- Ptxas.cpp - resource use of a kernel, from the CUDA assembler -------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#include "Ptxas.h"
+
+#include "llvm/ADT/SmallString.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/FileUtilities.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/Program.h"
+#include "llvm/Support/raw_ostream.h"
+
+#include <cstdlib>
+
+namespace fresnel::tool {
+
+std::optional<std::string> findPtxas() {
+  if (const char *given = std::getenv("FRESNEL_PTXAS")) {
+    if (llvm::sys::fs::can_execute(given))
+      return std::string(given);
+    return std::nullopt;
+  }
+  if (auto found = llvm::sys::findProgramByName("ptxas"))
+    return *found;
+  const char *home = std::getenv("CUDA_HOME");
+  std::string path = std::string(home ? home : "/usr/local/cuda") + "/bin/ptxas";
+  if (llvm::sys::fs::can_execute(path))
+    return path;
+  return std::nullopt;
+}
+
+/// Runs `program` and returns its exit code; its stdout and stderr go to `output`.
+static int runCaptured(const std::string &program, llvm::ArrayRef<llvm::StringRef> arguments, std::string &output) {
+  llvm::SmallString<128> log;
+  if (llvm::sys::fs::createTemporaryFile("fresnel", "log", log)) {
+    output = "cannot create a temporary file";
+    return -1;
+  }
+  llvm::FileRemover removeLog(log);
+  std::optional<llvm::StringRef> redirects[] = {llvm::StringRef(""), log.str(), log.str()};
+  llvm::SmallVector<llvm::StringRef> all = {program};
+  all.append(arguments.begin(), arguments.end());
+  std::string error;
+  int code = llvm::sys::ExecuteAndWait(program, all, std::nullopt, redirects, /*SecondsToWait=*/600, 0, &error);
+  if (auto buffer = llvm::MemoryBuffer::getFile(log))
+    output = (*buffer)->getBuffer().str();
+  if (!error.empty())
+    output += error;
+  return code;
+}
+
+std::string ptxasVersion(const std::string &ptxas) {
+  std::string output;
+  if (runCaptured(ptxas, {"--version"}, output) != 0)
+    return "";
+  for (llvm::StringRef line : llvm::split(output, '\n'))
+    if (line.contains("release"))
+      return line.substr(line.find("release")).str();
+  return "";
+}
+
+/// The integer that ends right before `marker` in `line`, 0 if there is none.
+static int64_t numberBefore(llvm::StringRef line, llvm::StringRef marker) {
+  size_t at = line.find(marker);
+  if (at == llvm::StringRef::npos)
+    return 0;
+  llvm::StringRef head = line.take_front(at).rtrim();
+  llvm::StringRef digits = head.take_back(head.size() - (head.find_last_not_of("0123456789") + 1));
+  int64_t value = 0;
+  return digits.getAsInteger(10, value) ? 0 : value;
+}
+
+static void parseLog(llvm::StringRef log, PtxasReport &report) {
+  for (llvm::StringRef line : llvm::split(log, '\n')) {
+    if (line.contains("spill stores"))
+      report.spillBytes += numberBefore(line, " bytes spill stores") + numberBefore(line, " bytes spill loads");
+    if (line.contains("Used ") && line.contains(" registers")) {
+      report.registers = std::max<int>(report.registers, numberBefore(line, " registers"));
+      report.staticShared = std::max(report.staticShared, numberBefore(line, " bytes smem"));
+    }
+    if (line.contains("(C75"))
+      report.error += line.trim().str() + "\n";
+  }
+}
+
+PtxasReport assemble(const std::string &ptxas, const std::string &ptx, const std::string &target) {
+  PtxasReport report;
+  llvm::SmallString<128> source;
+  int descriptor;
+  if (llvm::sys::fs::createTemporaryFile("fresnel", "ptx", descriptor, source)) {
+    report.error = "cannot create a temporary file";
+    return report;
+  }
+  llvm::FileRemover removeSource(source);
+  {
+    llvm::raw_fd_ostream stream(descriptor, /*shouldClose=*/true);
+    stream << ptx;
+  }
+  std::string log;
+  std::string arch = "-arch=" + target;
+  if (runCaptured(ptxas, {"-v", arch, source.str(), "-o", "/dev/null"}, log) != 0)
+    report.error = log.empty() ? "ptxas failed without a message" : log;
+  parseLog(log, report);
+  return report;
+}
+
+} // namespace fresnel::tool

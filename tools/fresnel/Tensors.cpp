@@ -1,0 +1,184 @@
+//===- Tensors.cpp - Host tensors: conversion, order, random data, errors ---===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#include "Tensors.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+namespace fresnel::tool {
+
+using rt::DType;
+
+int64_t HostTensor::elements() const {
+  int64_t count = 1;
+  for (int64_t size : shape)
+    count *= size;
+  return count;
+}
+
+int64_t elementBytes(DType dtype) { return dtype == DType::F32 || dtype == DType::I32 ? 4 : 2; }
+
+std::string dtypeName(DType dtype) {
+  switch (dtype) {
+  case DType::F32:
+    return "f32";
+  case DType::BF16:
+    return "bf16";
+  case DType::F16:
+    return "f16";
+  case DType::I32:
+    return "i32";
+  }
+  return "?";
+}
+
+std::string shapeText(const std::vector<int64_t> &shape) {
+  std::string text;
+  for (int64_t size : shape)
+    text += (text.empty() ? "" : ", ") + std::to_string(size);
+  return "[" + text + "]";
+}
+
+template <typename To, typename From>
+static To bitCast(From value) {
+  static_assert(sizeof(To) == sizeof(From), "bitCast keeps the size");
+  To result;
+  std::memcpy(&result, &value, sizeof(result));
+  return result;
+}
+
+static float fromBf16(uint16_t bits) { return bitCast<float>(uint32_t(bits) << 16); }
+
+static uint16_t toBf16(float value) {
+  uint32_t bits = bitCast<uint32_t>(value);
+  if (std::isnan(value))
+    return uint16_t(bits >> 16) | 0x40;
+  return uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+static float fromF16(uint16_t bits) {
+  uint32_t sign = uint32_t(bits & 0x8000) << 16;
+  int exponent = (bits >> 10) & 31;
+  uint32_t mantissa = bits & 0x3ff;
+  if (exponent == 31)
+    return bitCast<float>(sign | 0x7f800000 | (mantissa << 13));
+  float magnitude = exponent == 0 ? std::ldexp(float(mantissa), -24)
+                                  : std::ldexp(float(mantissa | 0x400), exponent - 25);
+  return sign ? -magnitude : magnitude;
+}
+
+static uint16_t toF16(float value) {
+  uint32_t bits = bitCast<uint32_t>(value);
+  uint16_t sign = (bits >> 16) & 0x8000;
+  float magnitude = std::fabs(value);
+  if (std::isnan(value))
+    return sign | 0x7e00;
+  if (magnitude >= 65520.0f)
+    return sign | 0x7c00;
+  // nearbyint rounds to even; the scale is one unit in the last place.
+  int exponent = 0;
+  std::frexp(magnitude, &exponent);
+  int ulp = std::max(exponent - 11, -24);
+  auto mantissa = uint32_t(std::nearbyint(std::ldexp(magnitude, -ulp)));
+  // Subnormals have ulp -24; adding (not or-ing) lets a carry reach the exponent.
+  return sign | uint16_t(uint32_t(ulp + 24) * 1024 + mantissa);
+}
+
+std::vector<float> toFloats(const HostTensor &tensor) {
+  std::vector<float> values(tensor.elements());
+  if (tensor.dtype == DType::F32) {
+    std::memcpy(values.data(), tensor.data.data(), tensor.data.size());
+    return values;
+  }
+  auto *source = reinterpret_cast<const uint16_t *>(tensor.data.data());
+  auto decode = tensor.dtype == DType::BF16 ? fromBf16 : fromF16;
+  std::transform(source, source + values.size(), values.begin(), decode);
+  return values;
+}
+
+HostTensor fromFloats(std::string name, DType dtype, std::vector<int64_t> shape, const std::vector<float> &values) {
+  HostTensor tensor{std::move(name), dtype, std::move(shape), {}};
+  tensor.data.resize(values.size() * elementBytes(dtype));
+  if (dtype == DType::F32) {
+    std::memcpy(tensor.data.data(), values.data(), tensor.data.size());
+    return tensor;
+  }
+  auto *target = reinterpret_cast<uint16_t *>(tensor.data.data());
+  std::transform(values.begin(), values.end(), target, dtype == DType::BF16 ? toBf16 : toF16);
+  return tensor;
+}
+
+HostTensor convert(const HostTensor &tensor, DType dtype) {
+  return tensor.dtype == dtype ? tensor : fromFloats(tensor.name, dtype, tensor.shape, toFloats(tensor));
+}
+
+HostTensor swapHeads(const HostTensor &tensor) {
+  HostTensor result{tensor.name, tensor.dtype, tensor.shape, std::vector<uint8_t>(tensor.data.size())};
+  std::swap(result.shape[1], result.shape[2]);
+  int64_t outer = tensor.shape[0], rows = tensor.shape[1], columns = tensor.shape[2];
+  int64_t inner = elementBytes(tensor.dtype);
+  for (size_t i = 3; i < tensor.shape.size(); ++i)
+    inner *= tensor.shape[i];
+  for (int64_t b = 0; b < outer; ++b)
+    for (int64_t i = 0; i < rows; ++i)
+      for (int64_t j = 0; j < columns; ++j)
+        std::memcpy(&result.data[((b * columns + j) * rows + i) * inner],
+                    &tensor.data[((b * rows + i) * columns + j) * inner], inner);
+  return result;
+}
+
+HostTensor randomTensor(const std::string &name, DType dtype, std::vector<int64_t> shape, uint64_t seed) {
+  HostTensor empty{name, dtype, shape, {}};
+  std::vector<float> values(empty.elements());
+  uint64_t state = seed * 0x9e3779b97f4a7c15ull + 1;
+  for (char c : name)
+    state = (state ^ uint8_t(c)) * 0x100000001b3ull;
+  // SplitMix64, then Box-Muller: the same numbers on every platform with IEEE arithmetic.
+  auto uniform = [&state] {
+    uint64_t z = (state += 0x9e3779b97f4a7c15ull);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+    return (double((z ^ (z >> 31)) >> 11) + 0.5) * 0x1p-53;
+  };
+  for (size_t i = 0; i < values.size(); i += 2) {
+    double radius = std::sqrt(-2 * std::log(uniform())), angle = 6.283185307179586 * uniform();
+    values[i] = float(radius * std::cos(angle));
+    if (i + 1 < values.size())
+      values[i + 1] = float(radius * std::sin(angle));
+  }
+  return fromFloats(name, dtype, std::move(shape), values);
+}
+
+static Comparison compareIntegers(const HostTensor &got, const HostTensor &want) {
+  Comparison result;
+  for (size_t at = 0; at < want.data.size(); at += 4)
+    result.mismatches += std::memcmp(&got.data[at], &want.data[at], 4) != 0;
+  return result;
+}
+
+Comparison compare(const HostTensor &got, const HostTensor &want) {
+  if (want.dtype == DType::I32)
+    return compareIntegers(got, want);
+  Comparison result;
+  std::vector<float> a = toFloats(got), b = toFloats(want);
+  double difference = 0, norm = 0;
+  for (size_t i = 0; i < b.size(); ++i) {
+    if (!std::isfinite(a[i]) || !std::isfinite(b[i])) {
+      result.nonFinite += !(a[i] == b[i]);
+      continue;
+    }
+    double d = double(a[i]) - b[i];
+    difference += d * d;
+    norm += double(b[i]) * b[i];
+    result.maxAbs = std::max(result.maxAbs, std::fabs(d));
+  }
+  result.relativeL2 = std::sqrt(difference) / std::max(std::sqrt(norm), 1e-30);
+  if (norm == 0 && difference == 0)
+    result.relativeL2 = 0;
+  return result;
+}
+
+} // namespace fresnel::tool
