@@ -40,11 +40,11 @@ def Fresnel_AttendOp : Fresnel_ComputeOp<"attend"> {
     ```
   }];
   let arguments = (ins Fresnel_Rows:$q, Fresnel_Rows:$k, Fresnel_Rows:$v, Optional<Fresnel_Indices4>:$blocks,
-                       OptionalAttr<F64Attr>:$scale, DefaultValuedAttr<BoolAttr, "false">:$causal,
-                       DefaultValuedAttr<I64Attr, "0">:$window, DefaultValuedAttr<I64Attr, "0">:$sinks,
-                       DefaultValuedAttr<F64Attr, "0.0">:$softcap, DefaultValuedAttr<I64Attr, "1">:$key_window,
-                       DefaultValuedAttr<I64Attr, "1">:$key_stride, DefaultValuedAttr<I64Attr, "1">:$query_block,
-                       DefaultValuedAttr<I64Attr, "1">:$key_block);
+                       OptionalAttr<F64Attr>:$scale, DefaultValuedOptionalAttr<BoolAttr, "false">:$causal,
+                       DefaultValuedOptionalAttr<I64Attr, "0">:$window, DefaultValuedOptionalAttr<I64Attr, "0">:$sinks,
+                       DefaultValuedOptionalAttr<F64Attr, "0.0">:$softcap, DefaultValuedOptionalAttr<I64Attr, "1">:$key_window,
+                       DefaultValuedOptionalAttr<I64Attr, "1">:$key_stride, DefaultValuedOptionalAttr<I64Attr, "1">:$query_block,
+                       DefaultValuedOptionalAttr<I64Attr, "1">:$key_block);
   let results = (outs Fresnel_Rows:$out, Fresnel_Scores3:$lse);
   let assemblyFormat = [{
     $q `,` $k `,` $v (`blocks` `(` $blocks^ `:` type($blocks) `)`)? attr-dict
@@ -95,7 +95,7 @@ def Fresnel_GateOp : Fresnel_ComputeOp<"gate"> {
     ```
   }];
   let arguments = (ins Variadic<Fresnel_Rows>:$branches, Fresnel_Rows:$gates,
-                       DefaultValuedAttr<Fresnel_ActivationAttr, "::fresnel::Activation::None">:$activation);
+                       DefaultValuedOptionalAttr<Fresnel_ActivationAttr, "::fresnel::Activation::None">:$activation);
   let results = (outs Fresnel_Rows:$result);
   let assemblyFormat = "$branches `by` $gates attr-dict `:` type($branches) `by` type($gates)";
 }

@@ -23,8 +23,8 @@ def Fresnel_PoolOp : Fresnel_ComputeOp<"pool"> {
     Example: `%y = fresnel.pool mean %x {window = 64} : tensor<1x2x1000x32xbf16>`
   }];
   let arguments = (ins Fresnel_PoolKindAttr:$kind, Fresnel_RowsOrScores:$x, I64Attr:$window,
-                       DefaultValuedAttr<I64Attr, "0">:$stride,
-                       DefaultValuedAttr<Fresnel_TailAttr, "::fresnel::Tail::Keep">:$tail);
+                       DefaultValuedOptionalAttr<I64Attr, "0">:$stride,
+                       DefaultValuedOptionalAttr<Fresnel_TailAttr, "::fresnel::Tail::Keep">:$tail);
   let results = (outs Fresnel_RowsOrScores:$result);
   let assemblyFormat = "$kind $x attr-dict `:` type($x)";
   let hasFolder = 1;

@@ -32,10 +32,10 @@ def Fresnel_BlockScoreOp : Fresnel_ComputeOp<"block_score"> {
     ```
   }];
   let arguments = (ins Fresnel_Rows:$q, Fresnel_Rows:$k, OptionalAttr<F64Attr>:$scale,
-                       DefaultValuedAttr<BoolAttr, "false">:$causal, DefaultValuedAttr<I64Attr, "1">:$key_window,
-                       DefaultValuedAttr<I64Attr, "1">:$key_stride, DefaultValuedAttr<I64Attr, "1">:$query_stride,
-                       DefaultValuedAttr<Fresnel_NormalizeAttr, "::fresnel::Normalize::None">:$normalize,
-                       DefaultValuedAttr<BoolAttr, "false">:$group_sum);
+                       DefaultValuedOptionalAttr<BoolAttr, "false">:$causal, DefaultValuedOptionalAttr<I64Attr, "1">:$key_window,
+                       DefaultValuedOptionalAttr<I64Attr, "1">:$key_stride, DefaultValuedOptionalAttr<I64Attr, "1">:$query_stride,
+                       DefaultValuedOptionalAttr<Fresnel_NormalizeAttr, "::fresnel::Normalize::None">:$normalize,
+                       DefaultValuedOptionalAttr<BoolAttr, "false">:$group_sum);
   let results = (outs Fresnel_Scores4:$result);
   let assemblyFormat = "$q `,` $k attr-dict `:` type($q) `,` type($k)";
   let extraClassDeclaration = [{
@@ -98,7 +98,7 @@ def Fresnel_SelectCascadeOp : Fresnel_ComputeOp<"select_cascade"> {
     ```
   }];
   let arguments = (ins Fresnel_Scores3:$query_scores, Fresnel_Scores3:$key_scores, I64Attr:$seq_len, I64Attr:$levels,
-                       I64Attr:$factor, I64Attr:$topk, DefaultValuedAttr<BoolAttr, "false">:$open_first_window);
+                       I64Attr:$factor, I64Attr:$topk, DefaultValuedOptionalAttr<BoolAttr, "false">:$open_first_window);
   let results = (outs Fresnel_Indices3:$result);
   let assemblyFormat = "$query_scores `,` $key_scores attr-dict `:` type($query_scores) `,` type($key_scores)";
 }
@@ -123,9 +123,9 @@ def Fresnel_SelectBlocksOp : Fresnel_ComputeOp<"select_blocks"> {
     %i = fresnel.select_blocks %s {topk = 4, local = 1, causal = true, key_block = 64} : tensor<1x2x1000x16xf32>
     ```
   }];
-  let arguments = (ins Fresnel_Scores4:$scores, I64Attr:$topk, DefaultValuedAttr<I64Attr, "0">:$local,
-                       DefaultValuedAttr<I64Attr, "0">:$sinks, DefaultValuedAttr<BoolAttr, "false">:$causal,
-                       DefaultValuedAttr<I64Attr, "1">:$query_block, I64Attr:$key_block);
+  let arguments = (ins Fresnel_Scores4:$scores, I64Attr:$topk, DefaultValuedOptionalAttr<I64Attr, "0">:$local,
+                       DefaultValuedOptionalAttr<I64Attr, "0">:$sinks, DefaultValuedOptionalAttr<BoolAttr, "false">:$causal,
+                       DefaultValuedOptionalAttr<I64Attr, "1">:$query_block, I64Attr:$key_block);
   let results = (outs Fresnel_Indices4:$result);
   let assemblyFormat = "$scores attr-dict `:` type($scores)";
 }

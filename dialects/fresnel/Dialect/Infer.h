@@ -18,6 +18,15 @@ struct Inference {
   mlir::LogicalResult fail(Args &&...args) const {
     return mlir::emitOptionalError(location, "'", Op::getOperationName(), "' op ", std::forward<Args>(args)...);
   }
+
+  /// Types are inferred while parsing, before anything has checked that the
+  /// mandatory attributes are there.
+  mlir::LogicalResult require(llvm::ArrayRef<std::pair<llvm::StringRef, mlir::Attribute>> attributes) const {
+    for (auto [name, attribute] : attributes)
+      if (!attribute)
+        return fail("needs the attribute `", name, "`");
+    return mlir::success();
+  }
 };
 
 inline mlir::RankedTensorType getTensor(mlir::Value value) {

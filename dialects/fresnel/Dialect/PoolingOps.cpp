@@ -11,6 +11,8 @@ using namespace fresnel;
 LogicalResult PoolOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
                                        SmallVectorImpl<Type> &results) {
   Inference<PoolOp> infer{location};
+  if (failed(infer.require({{"window", adaptor.getWindowAttr()}})))
+    return failure();
   RankedTensorType x = getTensor(adaptor.getX());
   int64_t window = adaptor.getWindow(), stride = adaptor.getStride(), length = x.getDimSize(2);
   if (window <= 0) // pool_c1
@@ -36,6 +38,8 @@ OpFoldResult PoolOp::fold(FoldAdaptor) {
 LogicalResult PyramidOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
                                           SmallVectorImpl<Type> &results) {
   Inference<PyramidOp> infer{location};
+  if (failed(infer.require({{"levels", adaptor.getLevelsAttr()}, {"factor", adaptor.getFactorAttr()}})))
+    return failure();
   int64_t levels = adaptor.getLevels(), factor = adaptor.getFactor();
   if (levels < 1 || levels > 16) // pyramid_c1
     return infer.fail("`levels` must be in [1, 16], but got ", levels);
@@ -67,6 +71,8 @@ LogicalResult NormOp::inferReturnTypes(MLIRContext *context, std::optional<Locat
 LogicalResult UnpoolOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
                                          SmallVectorImpl<Type> &results) {
   Inference<UnpoolOp> infer{location};
+  if (failed(infer.require({{"window", adaptor.getWindowAttr()}, {"seq_len", adaptor.getSeqLenAttr()}})))
+    return failure();
   int64_t window = adaptor.getWindow(), length = adaptor.getSeqLen();
   if (window <= 0 || length <= 0) // unpool_c1
     return infer.fail("`window` and `seq_len` must be positive, but got ", window, " and ", length);
