@@ -12,6 +12,8 @@
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 
+#include <algorithm>
+
 namespace fresnel::tool {
 
 Method::Method() = default;
@@ -75,5 +77,56 @@ void checkTarget(const std::string &target) {
   if (!std::count(names.begin(), names.end(), target))
     fail(ExitUsage, "unknown target '" + target + "'", suggestion(target, names));
 }
+
+bool presetHasParameter(const std::string &method, const std::string &parameter) {
+  const Preset *preset = findPreset(method);
+  return preset && preset->findParam(parameter);
+}
+
+static std::vector<std::string> presetNames() {
+  std::vector<std::string> names;
+  for (const Preset &preset : getPresets())
+    names.push_back(preset.name);
+  return names;
+}
+
+/// The parameters given by --set, and those that the input implies.
+static std::map<std::string, std::string> collectValues(const std::vector<std::string> &sets,
+                                                        const std::map<std::string, std::string> &derived) {
+  std::map<std::string, std::string> values = derived;
+  for (const std::string &text : sets) {
+    auto [name, value] = splitAssignment("--set", text);
+    auto implied = derived.find(name);
+    if (implied != derived.end() && implied->second != value)
+      fail(ExitUsage, "--set " + name + "=" + value + " contradicts the input, which has " + name + " " +
+                          implied->second);
+    values[name] = value;
+  }
+  return values;
+}
+
+Method loadMethod(const std::string &name, const std::vector<std::string> &sets,
+                  const std::map<std::string, std::string> &derived) {
+  if (isFile(name)) {
+    if (!sets.empty())
+      fail(ExitUsage, "--set applies to presets; " + name + " is a file", "edit the file");
+    return parseFile(name);
+  }
+  const Preset *preset = findPreset(name);
+  if (!preset)
+    fail(ExitUsage, "unknown method '" + name + "'", suggestion(name, presetNames()));
+  std::map<std::string, std::string> values = collectValues(sets, derived);
+  llvm::Expected<std::map<std::string, std::string>> resolved = resolveParams(*preset, values);
+  if (!resolved)
+    fail(ExitUsage, llvm::toString(resolved.takeError()));
+  llvm::Expected<std::string> text = instantiate(*preset, values);
+  if (!text)
+    fail(ExitUsage, llvm::toString(text.takeError()));
+  Method method = loadProgramText(*text, name);
+  method.parameters = Json(*resolved).dump();
+  return method;
+}
+
+std::string scheduleJson(const rt::Kernel &kernel) { return kernel.schedule; }
 
 } // namespace fresnel::tool

@@ -1,0 +1,163 @@
+//===- Execute.cpp - Running a method on the CPU or a GPU -------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#include "Execute.h"
+#include "Common.h"
+
+#include "fresnel/Interpreter/Interpreter.h"
+#include "fresnel/Runtime/Plan.h"
+
+#include <cstring>
+#include <iostream>
+
+namespace fresnel::tool {
+
+rt::DType dtypeOf(mlir::Type element) {
+  if (element.isBF16())
+    return rt::DType::BF16;
+  if (element.isF16())
+    return rt::DType::F16;
+  return element.isF32() ? rt::DType::F32 : rt::DType::I32;
+}
+
+//===----------------------------------------------------------------------===//
+// CPU
+//===----------------------------------------------------------------------===//
+
+static NamedValue toValue(const HostTensor &tensor) {
+  if (tensor.dtype != rt::DType::I32)
+    return {tensor.name, ref::Tensor(tensor.shape, toFloats(tensor))};
+  std::vector<int32_t> values(size_t(tensor.elements()));
+  std::memcpy(values.data(), tensor.data.data(), values.size() * 4);
+  return {tensor.name, ref::IndexTensor(tensor.shape, values)};
+}
+
+static HostTensor fromValue(const NamedValue &value) {
+  if (auto *tensor = std::get_if<ref::Tensor>(&value.value))
+    return fromFloats(value.name, rt::DType::F32, tensor->shape, tensor->data);
+  const auto &indices = std::get<ref::IndexTensor>(value.value);
+  HostTensor host{value.name, rt::DType::I32, indices.shape, std::vector<uint8_t>(indices.data.size() * 4)};
+  std::memcpy(host.data.data(), indices.data.data(), host.data.size());
+  return host;
+}
+
+std::vector<HostTensor> runOnCpu(ProgramOp program, const std::vector<HostTensor> &inputs) {
+  std::vector<NamedValue> values;
+  for (const HostTensor &input : inputs)
+    values.push_back(toValue(input));
+  llvm::Expected<std::vector<NamedValue>> results = interpret(program, values);
+  if (!results)
+    fail(ExitUnsupported, llvm::toString(results.takeError()));
+  std::vector<HostTensor> outputs;
+  for (const NamedValue &result : *results)
+    outputs.push_back(fromValue(result));
+  return outputs;
+}
+
+//===----------------------------------------------------------------------===//
+// GPU
+//===----------------------------------------------------------------------===//
+
+int countGpus() {
+  rt::Expected<std::shared_ptr<rt::Driver>> driver = rt::Driver::load();
+  if (!driver)
+    return 0;
+  rt::Expected<int> count = (*driver)->countDevices();
+  return count ? *count : 0;
+}
+
+static void check(const rt::Status &status) {
+  if (!status.ok())
+    fail(status.code() == rt::Code::Unsupported ? ExitUnsupported : ExitEnvironment, status.message());
+}
+
+template <typename T>
+static T unwrap(rt::Expected<T> value) {
+  check(value.status());
+  return std::move(*value);
+}
+
+namespace {
+/// A tensor on the device, with the strides of its memory order.
+struct DeviceTensor {
+  rt::DeviceBuffer memory;
+  std::vector<int64_t> shape, strides;
+  bool swapped = false;
+};
+} // namespace
+
+static DeviceTensor makeTensor(const std::shared_ptr<rt::Driver> &driver, const rt::Buffer &buffer,
+                               bool sequenceMajor) {
+  DeviceTensor tensor;
+  tensor.shape = buffer.shape;
+  tensor.swapped = sequenceMajor && buffer.shape.size() == 4 && buffer.dtype != rt::DType::I32;
+  tensor.strides.assign(buffer.shape.size(), 1);
+  for (size_t d = buffer.shape.size(); d-- > 1;)
+    tensor.strides[d - 1] = tensor.strides[d] * buffer.shape[d];
+  if (tensor.swapped) {
+    tensor.strides[1] = buffer.shape[3];
+    tensor.strides[2] = buffer.shape[3] * buffer.shape[1];
+  }
+  tensor.memory = unwrap(rt::DeviceBuffer::allocate(driver, size_t(buffer.bytes())));
+  return tensor;
+}
+
+static const HostTensor &findInput(const std::vector<HostTensor> &inputs, const std::string &name) {
+  for (const HostTensor &input : inputs)
+    if (input.name == name)
+      return input;
+  fail(ExitUsage, "the bundle's input '" + name + "' is missing");
+}
+
+std::vector<HostTensor> runOnGpu(const rt::Bundle &bundle, int device, bool sequenceMajor,
+                                 const std::vector<HostTensor> &inputs) {
+  std::shared_ptr<rt::Driver> driver = unwrap(rt::Driver::load());
+  if (int count = unwrap(driver->countDevices()); device >= count)
+    fail(ExitEnvironment, "there is no GPU " + std::to_string(device) + "; the driver has " + std::to_string(count));
+  auto context = unwrap(rt::ContextScope::enter(driver, device));
+  rt::LoadedPlan plan = unwrap(rt::LoadedPlan::load(driver, bundle, device));
+  for (const std::string &warning : plan.warnings())
+    std::cerr << "warning: " << warning << "\n";
+
+  std::vector<DeviceTensor> tensors;
+  std::vector<rt::TensorArg> args;
+  for (size_t index : plan.arguments()) {
+    const rt::Buffer &buffer = bundle.manifest.buffers[index];
+    tensors.push_back(makeTensor(driver, buffer, sequenceMajor));
+    DeviceTensor &tensor = tensors.back();
+    if (buffer.kind == rt::BufferKind::Output) {
+      // NaN in every floating-point type: an element that no kernel writes shows.
+      check(tensor.memory.fill(0xFF, size_t(buffer.bytes())));
+      continue;
+    }
+    HostTensor host = findInput(inputs, buffer.name);
+    if (tensor.swapped)
+      host = swapHeads(host);
+    check(tensor.memory.upload(host.data.data(), host.data.size()));
+  }
+  for (size_t i = 0; i < tensors.size(); ++i)
+    args.push_back({tensors[i].memory.data(), bundle.manifest.buffers[plan.arguments()[i]].dtype,
+                    tensors[i].shape.data(), tensors[i].strides.data(), int(tensors[i].shape.size())});
+  rt::DeviceBuffer workspace = unwrap(rt::DeviceBuffer::allocate(driver, size_t(plan.workspaceBytes())));
+  check(workspace.fill(0xFF, size_t(plan.workspaceBytes())));
+  check(plan.launch(args.data(), args.size(), workspace.data(), plan.workspaceBytes(), nullptr));
+  check(driver->check(driver->cuCtxSynchronize(), "running the kernels"));
+
+  std::vector<HostTensor> outputs;
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const rt::Buffer &buffer = bundle.manifest.buffers[plan.arguments()[i]];
+    if (buffer.kind != rt::BufferKind::Output)
+      continue;
+    HostTensor host{buffer.name, buffer.dtype, buffer.shape, std::vector<uint8_t>(size_t(buffer.bytes()))};
+    check(tensors[i].memory.download(host.data.data(), host.data.size()));
+    if (tensors[i].swapped) {
+      std::swap(host.shape[1], host.shape[2]);
+      host = swapHeads(host);
+    }
+    outputs.push_back(std::move(host));
+  }
+  return outputs;
+}
+
+} // namespace fresnel::tool

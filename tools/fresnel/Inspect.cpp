@@ -1,0 +1,71 @@
+//===- Inspect.cpp - fresnel inspect ----------------------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#include "fresnel/Artifact/Bundle.h"
+#include "Commands.h"
+#include "Common.h"
+#include "Execute.h"
+#include "Tensors.h"
+
+#include <iostream>
+
+namespace fresnel::tool {
+
+rt::Bundle openBundle(const std::string &path) {
+  rt::Expected<rt::Bundle> bundle = rt::readBundle(path);
+  if (!bundle)
+    fail(bundle.status().code() == rt::Code::IoError ? ExitUsage : ExitFormat, bundle.status().message());
+  return std::move(*bundle);
+}
+
+static std::string dimsText(const std::array<int64_t, 3> &dims) {
+  return std::to_string(dims[0]) + "x" + std::to_string(dims[1]) + "x" + std::to_string(dims[2]);
+}
+
+static void printBundle(const rt::Manifest &manifest) {
+  const rt::Target &target = manifest.target;
+  std::cout << manifest.name << " for " << target.name << " (PTX ISA " << target.ptxIsa << ", driver of CUDA "
+            << target.minDriverCuda / 1000 << "." << target.minDriverCuda % 1000 / 10 << " or later), made by fresnel "
+            << manifest.fresnelVersion << ", LLVM " << manifest.llvmVersion << "\nparameters " << manifest.parameters
+            << "\n\n";
+  std::vector<std::vector<std::string>> buffers = {{"buffer", "kind", "dtype", "shape", "size", "offset"}};
+  static const char *kinds[] = {"input", "output", "temporary"};
+  for (const rt::Buffer &buffer : manifest.buffers)
+    buffers.push_back({buffer.name, kinds[int(buffer.kind)], rt::nameOf(buffer.dtype), shapeText(buffer.shape),
+                       formatBytes(uint64_t(buffer.bytes())),
+                       buffer.kind == rt::BufferKind::Temporary ? std::to_string(buffer.offset) : "-"});
+  std::cout << formatTable(buffers) << "workspace " << formatBytes(uint64_t(manifest.workspaceBytes)) << "\n\n";
+  std::vector<std::vector<std::string>> launches = {{"#", "kernel", "op", "grid", "block", "shared", "operands"}};
+  for (size_t i = 0; i < manifest.launches.size(); ++i) {
+    const rt::Kernel &kernel = manifest.kernels[size_t(manifest.launches[i].kernel)];
+    std::string operands;
+    for (int64_t operand : manifest.launches[i].operands)
+      operands += (operands.empty() ? "" : " ") + manifest.buffers[size_t(operand)].name;
+    launches.push_back({std::to_string(i), kernel.name, kernel.op, dimsText(kernel.grid), dimsText(kernel.block),
+                        std::to_string(kernel.sharedBytes), operands});
+  }
+  std::cout << formatTable(launches);
+}
+
+static int inspectCommand(const std::string &path, bool json) {
+  rt::Bundle bundle = openBundle(path);
+  if (json) {
+    Json manifest = Json::parse(rt::toJson(bundle.manifest));
+    printJson("fresnel.inspect/1", {{"ok", true}, {"bundle", path}, {"manifest", manifest}});
+    return ExitOk;
+  }
+  printBundle(bundle.manifest);
+  return ExitOk;
+}
+
+void addInspectCommand(CLI::App &app, Action &action) {
+  auto path = std::make_shared<std::string>();
+  auto json = std::make_shared<bool>(false);
+  CLI::App *command = app.add_subcommand("inspect", "Check a bundle and show what is in it");
+  command->add_option("BUNDLE", *path, "a .fkb file")->required();
+  command->add_flag("--json", *json, "print one JSON document: the whole manifest");
+  command->callback([&action, path, json] { action = [path, json] { return inspectCommand(*path, *json); }; });
+}
+
+} // namespace fresnel::tool

@@ -1,0 +1,313 @@
+//===- Run.cpp - fresnel run ------------------------------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#include "Commands.h"
+#include "Common.h"
+#include "Execute.h"
+#include "Method.h"
+
+#include "fresnel/Artifact/Safetensors.h"
+#include "llvm/ADT/StringExtras.h"
+
+#include <cmath>
+#include <iostream>
+
+namespace fresnel::tool {
+
+namespace {
+struct RunArguments {
+  std::string method, input, output, device, dtype, target = "sm_90a", layout = "bnhd";
+  std::vector<std::string> sets;
+  int64_t seed = -1;
+  bool check = false, json = false;
+};
+
+/// What was run and what came out, all in logical order.
+struct RunResult {
+  std::string device;
+  std::vector<HostTensor> outputs, expected;
+  double seconds = 0;
+};
+} // namespace
+
+//===----------------------------------------------------------------------===//
+// Inputs
+//===----------------------------------------------------------------------===//
+
+/// Tensors of a file, in logical order: rank 4 is stored [B, N, H, D].
+static std::vector<HostTensor> readInputs(const std::string &path) {
+  rt::Expected<rt::Safetensors> file = rt::readSafetensors(path);
+  if (!file)
+    fail(file.status().code() == rt::Code::IoError ? ExitUsage : ExitFormat, file.status().message());
+  std::vector<HostTensor> inputs;
+  for (auto &[name, tensor] : file->tensors) {
+    HostTensor host{name, tensor.dtype, tensor.shape, {tensor.data.begin(), tensor.data.end()}};
+    inputs.push_back(host.shape.size() == 4 ? swapHeads(host) : host);
+  }
+  return inputs;
+}
+
+static const HostTensor *find(const std::vector<HostTensor> &tensors, const std::string &name) {
+  for (const HostTensor &tensor : tensors)
+    if (tensor.name == name)
+      return &tensor;
+  return nullptr;
+}
+
+/// The preset parameters that q, k and v imply.
+static std::map<std::string, std::string> deriveParameters(const std::string &method,
+                                                           const std::vector<HostTensor> &inputs,
+                                                           const std::string &dtype) {
+  std::map<std::string, std::string> derived;
+  for (const char *name : {"q", "k", "v"}) {
+    const HostTensor *tensor = find(inputs, name);
+    if (!tensor)
+      fail(ExitUsage, std::string("the input has no tensor '") + name + "'", "q, k and v are [B, N, H, D]");
+    if (tensor->shape.size() != 4)
+      fail(ExitUsage, std::string("tensor '") + name + "' has shape " + shapeText(tensor->shape) +
+                          ", but [B, N, H, D] is expected");
+    if (tensor->dtype == rt::DType::I32)
+      fail(ExitUsage, std::string("tensor '") + name + "' holds i32, but f32, bf16 or f16 is expected");
+  }
+  const std::vector<int64_t> &q = find(inputs, "q")->shape, &k = find(inputs, "k")->shape;
+  derived = {{"batch", std::to_string(q[0])},   {"heads", std::to_string(q[1])}, {"kv_heads", std::to_string(k[1])},
+             {"seq_len", std::to_string(q[2])}, {"head_dim", std::to_string(q[3])}, {"dtype", dtype}};
+  if (presetHasParameter(method, "kv_len"))
+    derived["kv_len"] = std::to_string(k[2]);
+  return derived;
+}
+
+/// Brings the inputs to the program's names, shapes and dtypes.
+static std::vector<HostTensor> matchInputs(ProgramOp program, const std::vector<HostTensor> &given) {
+  std::vector<HostTensor> inputs;
+  for (unsigned i = 0; i < program.getNumInputs(); ++i) {
+    std::string name = program.getInputName(i).str();
+    mlir::RankedTensorType type = program.getInputType(i);
+    const HostTensor *tensor = find(given, name);
+    if (!tensor)
+      fail(ExitUsage, "the input has no tensor '" + name + "', which the program takes");
+    std::vector<int64_t> shape(type.getShape().begin(), type.getShape().end());
+    if (tensor->shape != shape)
+      fail(ExitUsage, "tensor '" + name + "' has [B, H, N, D] shape " + shapeText(tensor->shape) +
+                          ", but the program takes " + shapeText(shape));
+    inputs.push_back(convert(*tensor, dtypeOf(type.getElementType())));
+  }
+  return inputs;
+}
+
+static std::vector<HostTensor> makeRandomInputs(ProgramOp program, uint64_t seed) {
+  std::vector<HostTensor> inputs;
+  for (unsigned i = 0; i < program.getNumInputs(); ++i) {
+    mlir::RankedTensorType type = program.getInputType(i);
+    inputs.push_back(randomTensor(program.getInputName(i).str(), dtypeOf(type.getElementType()),
+                                  {type.getShape().begin(), type.getShape().end()}, seed));
+  }
+  return inputs;
+}
+
+//===----------------------------------------------------------------------===//
+// Running
+//===----------------------------------------------------------------------===//
+
+/// -1 for the CPU.
+static int chooseDevice(const std::string &text) {
+  if (text == "cpu")
+    return -1;
+  if (text.empty())
+    return countGpus() > 0 ? 0 : -1;
+  int index = 0;
+  llvm::StringRef rest = text;
+  if (!rest.consume_front("cuda") || (!rest.empty() && (!rest.consume_front(":") || rest.getAsInteger(10, index))))
+    fail(ExitUsage, "unknown device '" + text + "'", "cpu, cuda or cuda:N");
+  return index;
+}
+
+static RunResult execute(const RunArguments &arguments, int device, Method &method, rt::Bundle *bundle,
+                         const std::vector<HostTensor> &inputs) {
+  ProgramOp program = findMainProgram(*method.module);
+  RunResult result;
+  result.device = device < 0 ? "cpu" : "cuda:" + std::to_string(device);
+  rt::Bundle compiled;
+  if (device >= 0 && !bundle) {
+    CompileOptions options;
+    options.target = arguments.target;
+    mlir::OwningOpRef<mlir::ModuleOp> copy = method.module->clone();
+    llvm::Expected<CompiledBundle> output = compileProgram(*copy, options);
+    if (!output)
+      fail(ExitUnsupported, llvm::toString(output.takeError()), "--device cpu runs every program");
+    compiled = {std::move(output->manifest), std::move(output->ptx)};
+    bundle = &compiled;
+  }
+  {
+    Progress progress("running " + method.name + " on " + result.device);
+    result.outputs = device < 0 ? runOnCpu(program, inputs)
+                                : runOnGpu(*bundle, device, arguments.layout == "bnhd", inputs);
+    result.seconds = progress.seconds();
+  }
+  if (arguments.check && device >= 0) {
+    Progress progress("checking against the oracle");
+    result.expected = runOnCpu(program, inputs);
+  }
+  return result;
+}
+
+//===----------------------------------------------------------------------===//
+// Results
+//===----------------------------------------------------------------------===//
+
+static void writeOutputs(const std::string &path, const RunResult &result, rt::DType dtype) {
+  rt::Safetensors file;
+  for (const HostTensor &output : result.outputs) {
+    HostTensor stored = output.shape.size() == 4 && output.dtype != rt::DType::I32 ? swapHeads(output) : output;
+    // The CPU computes in f32; the attention output has the inputs' type.
+    if (stored.shape.size() == 4 && stored.dtype == rt::DType::F32)
+      stored = convert(stored, dtype);
+    file.tensors[output.name] = {stored.dtype, stored.shape, std::string(stored.data.begin(), stored.data.end())};
+  }
+  rt::Status status = rt::writeSafetensors(path, file);
+  if (!status.ok())
+    fail(ExitEnvironment, status.message());
+}
+
+/// Relative L2 that a run in a 16-bit type may be away from the oracle.
+static double getTolerance(rt::DType dtype) {
+  return dtype == rt::DType::BF16 ? 1e-2 : dtype == rt::DType::F16 ? 2e-3 : 1e-5;
+}
+
+/// One row per output; false in `ok` where it is too far away.
+static Json compareOutputs(const RunResult &result, rt::DType dtype, bool &ok) {
+  Json rows = Json::array();
+  for (const HostTensor &want : result.expected) {
+    const HostTensor *got = find(result.outputs, want.name);
+    Comparison difference = compare(*got, want);
+    bool good = want.dtype == rt::DType::I32
+                    ? difference.mismatches == 0
+                    : difference.relativeL2 <= getTolerance(dtype) && difference.nonFinite == 0;
+    ok = ok && good;
+    rows.push_back({{"output", want.name},
+                    {"relative_l2", difference.relativeL2},
+                    {"max_abs", difference.maxAbs},
+                    {"mismatches", difference.mismatches},
+                    {"non_finite", difference.nonFinite},
+                    {"ok", good}});
+  }
+  return rows;
+}
+
+static void printSummary(const Method &method, const RunResult &result) {
+  std::cout << method.name << " on " << result.device << ", " << formatSeconds(result.seconds) << "\n";
+  std::vector<std::vector<std::string>> rows = {{"output", "dtype", "shape", "root mean square"}};
+  for (const HostTensor &output : result.outputs) {
+    std::string rms = "-";
+    if (output.dtype != rt::DType::I32) {
+      double sum = 0;
+      std::vector<float> values = toFloats(output);
+      for (float value : values)
+        sum += std::isfinite(value) ? double(value) * value : 0;
+      rms = std::to_string(std::sqrt(sum / double(std::max<size_t>(1, values.size()))));
+    }
+    rows.push_back({output.name, dtypeName(output.dtype), shapeText(output.shape), rms});
+  }
+  std::cout << formatTable(rows);
+}
+
+static void printChecks(const Json &checks) {
+  std::vector<std::vector<std::string>> rows = {{"check", "relative L2", "max abs", "mismatches", "non-finite", ""}};
+  auto scientific = [](double value) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.2e", value);
+    return std::string(text);
+  };
+  for (const Json &check : checks)
+    rows.push_back({check["output"], scientific(check["relative_l2"]), scientific(check["max_abs"]),
+                    std::to_string(check["mismatches"].get<int64_t>()),
+                    std::to_string(check["non_finite"].get<int64_t>()), check["ok"] ? "ok" : "FAILED"});
+  std::cout << formatTable(rows);
+}
+
+static int report(const RunArguments &arguments, const Method &method, const RunResult &result, rt::DType dtype) {
+  bool ok = true;
+  Json checks = compareOutputs(result, dtype, ok);
+  if (!arguments.output.empty())
+    writeOutputs(arguments.output, result, dtype);
+  if (arguments.json) {
+    Json outputs = Json::array();
+    for (const HostTensor &output : result.outputs)
+      outputs.push_back({{"name", output.name}, {"dtype", dtypeName(output.dtype)}, {"shape", output.shape}});
+    printJson("fresnel.run/1", {{"ok", ok},
+                                {"method", method.name},
+                                {"device", result.device},
+                                {"seconds", result.seconds},
+                                {"outputs", outputs},
+                                {"checks", checks}});
+    return ok ? ExitOk : ExitCheckFailed;
+  }
+  printSummary(method, result);
+  if (!checks.empty())
+    printChecks(checks);
+  if (arguments.check && result.expected.empty())
+    std::cout << "--check compares a GPU run with the oracle; this run was the oracle\n";
+  if (!arguments.output.empty())
+    std::cout << "wrote " << arguments.output << "\n";
+  return ok ? ExitOk : ExitCheckFailed;
+}
+
+/// The method named on the command line; presets take from the input what it implies.
+static Method loadRunMethod(const RunArguments &arguments, int device, const std::vector<HostTensor> &given) {
+  std::map<std::string, std::string> derived;
+  if (!isFile(arguments.method)) {
+    const HostTensor *q = find(given, "q");
+    std::string dtype = arguments.dtype;
+    // GPUs take 16-bit inputs; the interpreter takes what the file has.
+    if (dtype.empty() && q)
+      dtype = q->dtype == rt::DType::F32 && device >= 0 ? "bf16" : dtypeName(q->dtype);
+    if (!given.empty())
+      derived = deriveParameters(arguments.method, given, dtype);
+    else if (!dtype.empty())
+      derived["dtype"] = dtype;
+  }
+  return loadMethod(arguments.method, arguments.sets, derived);
+}
+
+static int runCommand(const RunArguments &arguments) {
+  if (arguments.input.empty() == (arguments.seed < 0))
+    fail(ExitUsage, "run needs either --input FILE or --random SEED");
+  int device = chooseDevice(arguments.device);
+  std::vector<HostTensor> given;
+  if (!arguments.input.empty())
+    given = readInputs(arguments.input);
+  bool fromBundle = isBundle(arguments.method);
+  rt::Bundle bundle = fromBundle ? openBundle(arguments.method) : rt::Bundle();
+  Method method = fromBundle ? loadProgramText(bundle.manifest.program, bundle.manifest.name)
+                             : loadRunMethod(arguments, device, given);
+  ProgramOp program = findMainProgram(*method.module);
+  if (!program)
+    fail(ExitFormat, "the file holds no fresnel.program, or more than one");
+  std::vector<HostTensor> inputs = given.empty() ? makeRandomInputs(program, uint64_t(arguments.seed))
+                                                 : matchInputs(program, given);
+  RunResult result = execute(arguments, device, method, fromBundle ? &bundle : nullptr, inputs);
+  return report(arguments, method, result, inputs.empty() ? rt::DType::F32 : inputs.front().dtype);
+}
+
+void addRunCommand(CLI::App &app, Action &action) {
+  auto arguments = std::make_shared<RunArguments>();
+  CLI::App *command = app.add_subcommand("run", "Run a method or a bundle on the GPU or the CPU");
+  command->add_option("METHOD", arguments->method, "a preset, a .mlir file or a .fkb bundle")->required();
+  command->add_option("--set", arguments->sets, "give a preset's parameter a value: NAME=VALUE, repeatable")
+      ->allow_extra_args(false);
+  command->add_option("--input", arguments->input, "safetensors file with q, k, v as [B, N, H, D]");
+  command->add_option("--random", arguments->seed, "normally distributed inputs from this seed")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--output", arguments->output, "write the results to this safetensors file");
+  command->add_option("--device", arguments->device, "cpu, cuda or cuda:N (default: a GPU if there is one)");
+  command->add_option("--dtype", arguments->dtype, "bf16, f16 or f32: element type of the program");
+  command->add_option("--target", arguments->target, "GPU to compile for (default sm_90a)");
+  command->add_option("--layout", arguments->layout, "order of the GPU's buffers: bnhd (default) or bhnd")
+      ->check(CLI::IsMember({"bnhd", "bhnd"}));
+  command->add_flag("--check", arguments->check, "compare a GPU run with the CPU oracle");
+  command->add_flag("--json", arguments->json, "print one JSON document");
+  command->callback([&action, arguments] { action = [arguments] { return runCommand(*arguments); }; });
+}
+
+} // namespace fresnel::tool
