@@ -56,7 +56,7 @@ def Fresnel_AttendOp : Fresnel_ComputeOp<"attend"> {
   }];
 }
 
-def Fresnel_MergeOp : Fresnel_ComputeOp<"merge", [AttrSizedOperandSegments]> {
+def Fresnel_MergeOp : Fresnel_ComputeOp<"merge", [SameVariadicOperandSize]> {
   let summary = "attention over the union of disjoint key sets";
   let description = [{
     `lse = log sum_i exp lse_i`, `out = sum_i exp(lse_i - lse) out_i`. Where every

@@ -38,6 +38,9 @@ def Fresnel_Dialect : Dialect {
     negative test carry the same number.
   }];
   let useDefaultAttributePrinterParser = 1;
+  // Types are inferred while parsing, from the attribute dictionary; properties
+  // would be filled in only afterwards.
+  let usePropertiesForAttributes = 0;
 }
 
 //===----------------------------------------------------------------------===//
