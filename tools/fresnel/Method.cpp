@@ -28,6 +28,7 @@ std::unique_ptr<mlir::MLIRContext> makeContext() {
   registerAllDialects(registry);
   auto context = std::make_unique<mlir::MLIRContext>(registry);
   context->loadAllAvailableDialects();
+  context->printOpOnDiagnostic(false);
   return context;
 }
 

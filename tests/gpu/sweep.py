@@ -1,0 +1,109 @@
+"""Checks the GPU kernels against the oracle on fresh random shapes.
+
+Every case is one `fresnel run --device cuda --check`: outputs are poisoned, results compared in relative L2, the
+selection exactly. Usage: sweep.py --fresnel PATH [--cases N] [--seed S] [--jobs J] [--max-seconds T]
+[--wrap "compute-sanitizer --tool memcheck"]. Exit code 1 if a case failed or none ran.
+"""
+
+import argparse
+import concurrent.futures
+import json
+import random
+import shlex
+import subprocess
+import sys
+import time
+
+HEAD_DIMS = (32, 64, 96, 128, 192, 256)
+PRIMES = (67, 127, 509, 1021, 2039, 4093, 8191, 16381, 32749)
+
+
+def random_length(rng, longest):
+    if rng.random() < 0.4:
+        return rng.choice([p for p in PRIMES if p <= longest])
+    return int(64 * (longest / 64) ** rng.random())
+
+
+def make_case(rng, longest):
+    """One method with parameters; the work is bounded by fewer heads at long lengths."""
+    method = rng.choice(("dense", "window", "lighthouse"))
+    length = random_length(rng, longest)
+    group = rng.choice((1, 2, 4, 8))
+    kv_heads = 1 if length > 4096 else rng.choice((1, 2))
+    group = min(group, 2) if length > 8192 else group
+    sets = {"seq_len": length, "heads": kv_heads * group, "kv_heads": kv_heads, "head_dim": rng.choice(HEAD_DIMS),
+            "dtype": rng.choice(("bf16", "f16")), "batch": rng.choice((1, 2)) if length < 4096 else 1}
+    if method == "dense":
+        sets["causal"] = rng.choice(("true", "false"))
+        sets["softcap"] = rng.choice((0, 0, 20))
+        if rng.random() < 0.3:
+            sets["kv_len"] = random_length(rng, min(longest, 8192))
+    elif method == "window":
+        sets["window"] = rng.randint(1, max(1, length))
+        sets["sinks"] = rng.choice((0, 1, 4, 64, 100))
+    else:
+        sets["levels"] = rng.choice((1, 2, 3, 3, 4))
+        sets["factor"] = rng.choice((2, 4, 8))
+        sets["topk"] = rng.choice((1, 37, 128, 200, 256, 512, 1536))
+        sets["open_first_window"] = rng.choice(("true", "false"))
+    return method, sets, rng.choice(("bnhd", "bhnd"))
+
+
+def run_case(arguments, case, seed):
+    method, sets, layout = case
+    command = [*shlex.split(arguments.wrap), arguments.fresnel, "run", method, "--random", str(seed), "--device", "cuda",
+               "--check", "--json", "--layout", layout, "--target", arguments.target]
+    for name, value in sets.items():
+        command += ["--set", f"{name}={value}"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    text = " ".join(f"{k}={v}" for k, v in sets.items())
+    start = result.stdout.find("{")
+    try:
+        checks = json.loads(result.stdout[start:result.stdout.rfind("}") + 1]).get("checks", [])
+    except ValueError:
+        checks = []
+    errors = " ".join(f"{c['output']}:{c['mismatches']}" if c["output"] == "selected"
+                      else f"{c['output']}:{c['relative_l2']:.1e}" for c in checks)
+    ok = result.returncode == 0 and bool(checks)
+    detail = "" if ok else " | " + (result.stdout + result.stderr).strip()[-600:]
+    return ok, f"{'ok  ' if ok else 'FAIL'} {method} {layout} seed={seed} {text} | {errors}{detail}"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--fresnel", default="build/bin/fresnel")
+    parser.add_argument("--target", default="sm_90a")
+    parser.add_argument("--cases", type=int, default=100)
+    parser.add_argument("--longest", type=int, default=32768)
+    parser.add_argument("--seed", type=int, default=None, help="default: a fresh one, printed")
+    parser.add_argument("--jobs", type=int, default=4)
+    parser.add_argument("--max-seconds", type=float, default=1e9)
+    parser.add_argument("--wrap", default="", help="command that runs each case, e.g. compute-sanitizer")
+    arguments = parser.parse_args()
+    seed = arguments.seed if arguments.seed is not None else int(time.time())
+    rng = random.Random(seed)
+    print(f"seed {seed}")
+    cases = [(make_case(rng, arguments.longest), rng.randrange(1 << 30)) for _ in range(arguments.cases)]
+    start, passed, failed = time.time(), 0, 0
+    with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
+        pending = iter(cases)
+        running = set()
+        while True:
+            while len(running) < arguments.jobs and time.time() - start < arguments.max_seconds:
+                item = next(pending, None)
+                if item is None:
+                    break
+                running.add(pool.submit(run_case, arguments, *item))
+            if not running:
+                break
+            done, running = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
+            for future in done:
+                ok, line = future.result()
+                passed, failed = passed + ok, failed + (not ok)
+                print(line, flush=True)
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
