@@ -1,0 +1,191 @@
+//===- ArtifactTest.cpp - Formats: round trips and refusals
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "fresnel/Artifact/Bundle.h"
+#include "fresnel/Artifact/File.h"
+#include "fresnel/Artifact/Safetensors.h"
+#include "fresnel/Artifact/Sha256.h"
+#include <cmath>
+#include <cstdio>
+#include <gtest/gtest.h>
+#include <limits>
+#include <unistd.h>
+
+using namespace fresnel::rt;
+
+namespace {
+
+std::string temporaryPath(const std::string &name) { return testing::TempDir() + "fresnel_" + std::to_string(getpid()) + "_" + name; }
+
+Manifest makeManifest() {
+  Manifest manifest;
+  manifest.name = "test";
+  manifest.fresnelVersion = "0.1.0";
+  manifest.llvmVersion = "22.1.8";
+  manifest.target = {"sm_90a", "8.0", 12000, 9, 0, true};
+  manifest.program = "fresnel.program @test() {}";
+  manifest.buffers = {{"q", BufferKind::Input, DType::BF16, {1, 2, 64, 32}, 0},
+                      {"t", BufferKind::Temporary, DType::F32, {1, 2, 64}, 256},
+                      {"out", BufferKind::Output, DType::BF16, {1, 2, 64, 32}, 0}};
+  manifest.workspaceBytes = 1024;
+  Kernel kernel;
+  kernel.name = kernel.entry = "kernel_0";
+  kernel.op = "fresnel.norm";
+  kernel.block = {256, 1, 1};
+  kernel.grid = {8, 2, 1};
+  kernel.params = {{ParamKind::Pointer, 0}, {ParamKind::Stride, 0, 2}, {ParamKind::Pointer, 1}};
+  manifest.kernels = {kernel, kernel};
+  manifest.launches = {{0, {0, 1}}, {1, {0, 2}}};
+  return manifest;
+}
+
+std::string writeTestBundle(const std::string &name) {
+  std::string path = temporaryPath(name);
+  EXPECT_TRUE(writeBundle(path, makeManifest(), {"first ptx", std::string(100, 'x')}).ok());
+  Expected<std::string> content = readFile(path);
+  EXPECT_TRUE(bool(content));
+  std::remove(path.c_str());
+  return *content;
+}
+
+} // namespace
+
+TEST(Sha256, NistVectors) {
+  EXPECT_EQ(toHex(sha256("")), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+  EXPECT_EQ(toHex(sha256("abc")), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  EXPECT_EQ(toHex(sha256("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq")),
+            "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
+  EXPECT_EQ(toHex(sha256(std::string(1000000, 'a'))),
+            "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+}
+
+TEST(DType, EveryHalfSurvivesTheRoundTrip) {
+  for (uint32_t bits = 0; bits < 65536; ++bits) {
+    if (!std::isnan(fromF16(uint16_t(bits)))) {
+      ASSERT_EQ(toF16(fromF16(uint16_t(bits))), bits);
+    }
+    if (!std::isnan(fromBf16(uint16_t(bits)))) {
+      ASSERT_EQ(toBf16(fromBf16(uint16_t(bits))), bits);
+    }
+  }
+}
+
+TEST(DType, RoundsToNearestEven) {
+  EXPECT_EQ(fromBf16(toBf16(1.0f + 0x1p-8f)), 1.0f);
+  EXPECT_EQ(fromBf16(toBf16(1.0f + 0x3p-8f)), 1.0f + 0x1p-6f);
+  EXPECT_EQ(fromF16(toF16(1.0f + 0x1p-11f)), 1.0f);
+  EXPECT_EQ(fromF16(toF16(0x1p-25f)), 0.0f);
+  EXPECT_EQ(fromF16(toF16(0x1.8p-25f)), 0x1p-24f);
+  EXPECT_EQ(fromF16(toF16(65519.0f)), 65504.0f);
+  EXPECT_TRUE(std::isinf(fromF16(toF16(65520.0f))));
+  EXPECT_TRUE(std::isnan(fromBf16(toBf16(std::nanf("")))));
+}
+
+TEST(Manifest, RoundTrip) {
+  Manifest manifest = makeManifest();
+  for (Kernel &kernel : manifest.kernels) {
+    kernel.ptxSize = 1;
+    kernel.ptxSha256 = "0";
+  }
+  Expected<Manifest> read = parseManifest(toJson(manifest));
+  ASSERT_TRUE(bool(read)) << read.status().message();
+  EXPECT_EQ(toJson(*read), toJson(manifest));
+  EXPECT_EQ(read->findBuffer("out")->shape, (std::vector<int64_t>{1, 2, 64, 32}));
+  EXPECT_EQ(read->findBuffer("none"), nullptr);
+}
+
+TEST(Manifest, RefusalsNameThePlace) {
+  auto refuse = [](const std::string &from, const std::string &to, const std::string &expected) {
+    Manifest manifest = makeManifest();
+    for (Kernel &kernel : manifest.kernels) {
+      kernel.ptxSize = 1;
+      kernel.ptxSha256 = "0";
+    }
+    std::string json = toJson(manifest);
+    size_t at = json.find(from);
+    ASSERT_NE(at, std::string::npos) << from;
+    json.replace(at, from.size(), to);
+    Expected<Manifest> read = parseManifest(json);
+    ASSERT_FALSE(bool(read)) << from;
+    EXPECT_NE(read.status().message().find(expected), std::string::npos) << read.status().message();
+  };
+  refuse("\"major\": 1", "\"major\": 2", "version 2 cannot be read");
+  refuse("\"bf16\"", "\"fp8\"", "/buffers/0/dtype: unknown dtype 'fp8'");
+  refuse("\"kind\": \"stride\"", "\"kind\": \"size\"", "/kernels/0/params/1/kind: unknown kind 'size'");
+  refuse("\"kernel\": 1", "\"kernel\": 7", "/launches/1/kernel: 7 is outside [0, 1]");
+  refuse("\"offset\": 256", "\"offset\": 900", "/buffers/1: the temporary ends beyond the workspace");
+  refuse("\"dim\": 2", "\"dim\": 5", "stride 5 of a tensor of rank 4");
+  refuse("\"workspace\"", "\"workspaces\"", "'workspace' is missing");
+}
+
+TEST(Bundle, RoundTrip) {
+  std::string content = writeTestBundle("round.fkb");
+  Expected<Bundle> bundle = parseBundle("round", content);
+  ASSERT_TRUE(bool(bundle)) << bundle.status().message();
+  EXPECT_EQ(bundle->ptx, (std::vector<std::string>{"first ptx", std::string(100, 'x')}));
+  EXPECT_EQ(bundle->manifest.kernels[1].ptxOffset % 64, 0);
+}
+
+TEST(Bundle, EveryTruncationIsRefused) {
+  std::string content = writeTestBundle("cut.fkb");
+  for (size_t length = 0; length < content.size(); ++length)
+    ASSERT_FALSE(bool(parseBundle("cut", content.substr(0, length)))) << length;
+  EXPECT_FALSE(bool(parseBundle("longer", content + "x")));
+}
+
+TEST(Bundle, EveryBitFlipIsRefused) {
+  std::string content = writeTestBundle("flip.fkb");
+  for (size_t bit = 0; bit < content.size() * 8; ++bit) {
+    std::string damaged = content;
+    damaged[bit / 8] = char(damaged[bit / 8] ^ (1 << (bit % 8)));
+    ASSERT_FALSE(bool(parseBundle("flip", damaged))) << "bit " << bit;
+  }
+}
+
+TEST(Bundle, UnwritableOutputLeavesNothing) {
+  Status status = writeBundle("/nonexistent-folder/x.fkb", makeManifest(), {"a", "b"});
+  EXPECT_EQ(status.code(), Code::IoError);
+  EXPECT_NE(status.message().find("/nonexistent-folder/x.fkb"), std::string::npos);
+  // A folder in the place of the file: the temporary file must be gone again.
+  std::string path = temporaryPath("folder");
+  ASSERT_EQ(std::system(("mkdir -p " + path + "/x").c_str()), 0);
+  EXPECT_FALSE(writeBundle(path, makeManifest(), {"a", "b"}).ok());
+  EXPECT_NE(access((path + ".tmp." + std::to_string(getpid())).c_str(), F_OK), 0);
+  EXPECT_EQ(std::system(("rm -r " + path).c_str()), 0);
+}
+
+TEST(Safetensors, RoundTrip) {
+  Safetensors file;
+  file.metadata["levels"] = "3";
+  file.tensors["a"] = {DType::BF16, {2, 3}, std::string(12, '\1')};
+  file.tensors["b"] = {DType::I32, {1}, std::string(4, '\2')};
+  std::string path = temporaryPath("round.safetensors");
+  ASSERT_TRUE(writeSafetensors(path, file).ok());
+  Expected<Safetensors> read = readSafetensors(path);
+  std::remove(path.c_str());
+  ASSERT_TRUE(bool(read)) << read.status().message();
+  EXPECT_EQ(read->metadata, file.metadata);
+  EXPECT_EQ(read->tensors["a"].data, file.tensors["a"].data);
+  EXPECT_EQ(read->tensors["b"].shape, (std::vector<int64_t>{1}));
+}
+
+TEST(Safetensors, RefusesDamage) {
+  auto parse = [](const std::string &header, const std::string &data) {
+    std::string length;
+    for (int i = 0; i < 8; ++i)
+      length += char(uint64_t(header.size()) >> (8 * i));
+    return parseSafetensors("test", length + header + data).status().message();
+  };
+  EXPECT_EQ(parse(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", "1234"), "");
+  auto contains = [](const std::string &text, const char *part) { return text.find(part) != std::string::npos; };
+  EXPECT_TRUE(contains(parse(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", "1234"), "truncated"));
+  EXPECT_TRUE(contains(parse(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}})", "1234"), "its shape needs 8"));
+  EXPECT_TRUE(contains(parse(R"({"a":{"dtype":"F64","shape":[1],"data_offsets":[0,8]}})", "12345678"), "dtype F64"));
+  EXPECT_TRUE(contains(parse(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", "12345678"), "belong to no tensor"));
+  EXPECT_TRUE(contains(parse(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})", "12345678"), "overlap or leave gaps"));
+  EXPECT_TRUE(contains(parse(R"({"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}})", "1234"), "impossible shape"));
+  EXPECT_TRUE(contains(parse("not json", ""), "not a JSON object"));
+  EXPECT_TRUE(contains(parseSafetensors("test", "1234").status().message(), "truncated"));
+  EXPECT_TRUE(contains(parseSafetensors("test", std::string(8, '\xff')).status().message(), "truncated or not"));
+}

@@ -1,0 +1,194 @@
+//===- RuntimeTest.cpp - The runtime on a fake driver: every error path
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "fresnel/Runtime/Plan.h"
+#include "fresnel/c/fresnel.h"
+#include <cstdlib>
+#include <dlfcn.h>
+#include <gtest/gtest.h>
+
+using namespace fresnel::rt;
+
+namespace {
+
+Bundle makeBundle() {
+  Bundle bundle;
+  Manifest &manifest = bundle.manifest;
+  manifest.name = "test";
+  manifest.fresnelVersion = manifest.llvmVersion = "1";
+  manifest.target = {"sm_90a", "8.0", 12000, 9, 0, true};
+  manifest.buffers = {{"x", BufferKind::Input, DType::BF16, {1, 2, 64, 32}, 0},
+                      {"t", BufferKind::Temporary, DType::F32, {1, 2, 64}, 256},
+                      {"y", BufferKind::Output, DType::F32, {1, 2, 64}, 0}};
+  manifest.workspaceBytes = 1024;
+  Kernel kernel;
+  kernel.name = kernel.entry = "kernel";
+  kernel.op = "fresnel.norm";
+  kernel.params = {{ParamKind::Pointer, 0}, {ParamKind::Stride, 0, 2}, {ParamKind::Pointer, 1}, {ParamKind::Pointer, 2}};
+  manifest.kernels = {kernel};
+  manifest.launches = {{0, {0, 1, 2}}};
+  bundle.ptx = {".version 8.0"};
+  return bundle;
+}
+
+class RuntimeTest : public testing::Test {
+protected:
+  void SetUp() override {
+    setenv("FRESNEL_CUDA_DRIVER", FAKE_DRIVER, 1);
+    unsetenv("FRESNEL_FAKE");
+    fake = dlopen(FAKE_DRIVER, RTLD_NOW);
+    ASSERT_TRUE(fake) << dlerror();
+  }
+  void TearDown() override {
+    unsetenv("FRESNEL_FAKE");
+    dlclose(fake);
+  }
+
+  template <typename Result, typename... Args>
+  Result ask(const char *name, Args... args) {
+    return reinterpret_cast<Result (*)(Args...)>(dlsym(fake, name))(args...);
+  }
+
+  Expected<LoadedPlan> load(Bundle bundle) {
+    auto driver = Driver::load();
+    EXPECT_TRUE(bool(driver)) << driver.status().message();
+    return LoadedPlan::load(*driver, std::move(bundle), 0);
+  }
+
+  void expectRefused(const Status &status, Code code, const std::string &part) {
+    EXPECT_EQ(status.code(), code);
+    EXPECT_NE(status.message().find(part), std::string::npos) << status.message();
+  }
+
+  std::vector<int64_t> shape{1, 2, 64, 32}, strides{4096, 32, 64, 1}, outShape{1, 2, 64}, outStrides{128, 64, 1};
+  std::vector<TensorArg> args{{reinterpret_cast<void *>(0x1000), DType::BF16, shape.data(), strides.data(), 4},
+                              {reinterpret_cast<void *>(0x2000), DType::F32, outShape.data(), outStrides.data(), 3}};
+  void *workspace = reinterpret_cast<void *>(0x8000);
+  void *fake = nullptr;
+};
+
+} // namespace
+
+TEST_F(RuntimeTest, MissingLibrary) {
+  setenv("FRESNEL_CUDA_DRIVER", "/nonexistent/libcuda.so", 1);
+  expectRefused(Driver::load().status(), Code::NoDriver, "/nonexistent/libcuda.so");
+}
+
+TEST_F(RuntimeTest, MissingSymbol) {
+  setenv("FRESNEL_FAKE", "no-symbol", 1);
+  expectRefused(Driver::load().status(), Code::DriverTooOld, "cuLibraryLoadData");
+}
+
+TEST_F(RuntimeTest, OldDriver) {
+  setenv("FRESNEL_FAKE", "old-driver", 1);
+  expectRefused(Driver::load().status(), Code::DriverTooOld, "supports CUDA 11.8, but 12.0 is needed");
+}
+
+TEST_F(RuntimeTest, NoDevice) {
+  setenv("FRESNEL_FAKE", "no-device", 1);
+  expectRefused(Driver::load().status(), Code::NoDriver, "CUDA_ERROR_NO_DEVICE");
+}
+
+TEST_F(RuntimeTest, OldGpu) {
+  setenv("FRESNEL_FAKE", "old-gpu", 1);
+  expectRefused(load(makeBundle()).status(), Code::Unsupported, "compile with --target=sm_80");
+}
+
+TEST_F(RuntimeTest, DriverOlderThanThePtx) {
+  Bundle bundle = makeBundle();
+  bundle.manifest.target.minDriverCuda = 13010;
+  expectRefused(load(std::move(bundle)).status(), Code::DriverTooOld, "needs a driver of CUDA 13.1");
+}
+
+TEST_F(RuntimeTest, RejectedPtxShowsTheLog) {
+  setenv("FRESNEL_FAKE", "bad-ptx", 1);
+  expectRefused(load(makeBundle()).status(), Code::CudaError, "line 1; fatal: not PTX");
+}
+
+TEST_F(RuntimeTest, OutOfMemorySaysHowMuch) {
+  auto driver = Driver::load();
+  ASSERT_TRUE(bool(driver));
+  setenv("FRESNEL_FAKE", "no-memory", 1);
+  expectRefused(DeviceBuffer::allocate(*driver, 64u << 20).status(), Code::OutOfMemory,
+                "64 MiB were asked for, 5 of 16 MiB are free");
+}
+
+TEST_F(RuntimeTest, LaunchPassesTheParameters) {
+  auto plan = load(makeBundle());
+  ASSERT_TRUE(bool(plan)) << plan.status().message();
+  EXPECT_EQ(plan->workspaceBytes(), 1024);
+  EXPECT_EQ(plan->arguments(), (std::vector<size_t>{0, 2}));
+  int before = ask<int>("FakeDriver_allocations");
+  Status status = plan->launch(args.data(), args.size(), workspace, 1024, nullptr);
+  ASSERT_TRUE(status.ok()) << status.message();
+  EXPECT_EQ(ask<int>("FakeDriver_allocations"), before);
+  EXPECT_EQ(ask<uint64_t>("FakeDriver_param", 0), 0x1000u);
+  EXPECT_EQ(ask<uint64_t>("FakeDriver_param", 1), 64u);
+  EXPECT_EQ(ask<uint64_t>("FakeDriver_param", 2), 0x8100u);
+  EXPECT_EQ(ask<uint64_t>("FakeDriver_param", 3), 0x2000u);
+}
+
+TEST_F(RuntimeTest, LaunchFailureNamesTheKernel) {
+  auto plan = load(makeBundle());
+  ASSERT_TRUE(bool(plan));
+  setenv("FRESNEL_FAKE", "launch", 1);
+  expectRefused(plan->launch(args.data(), 2, workspace, 1024, nullptr), Code::CudaError, "launching kernel 'kernel'");
+}
+
+TEST_F(RuntimeTest, WrongTensorsAreRefused) {
+  auto plan = load(makeBundle());
+  ASSERT_TRUE(bool(plan));
+  auto tryLaunch = [&](void *space = reinterpret_cast<void *>(0x8000), int64_t bytes = 1024, size_t count = 2) {
+    return plan->launch(args.data(), count, space, bytes, nullptr);
+  };
+  int before = ask<int>("FakeDriver_launches");
+  expectRefused(tryLaunch(workspace, 1024, 1), Code::InvalidArgument, "takes 2 tensors, but got 1");
+  expectRefused(tryLaunch(workspace, 512), Code::WorkspaceTooSmall, "has 512 bytes, but 1024 are needed");
+  expectRefused(tryLaunch(reinterpret_cast<void *>(0x8010)), Code::InvalidArgument, "not aligned to 256");
+  shape[2] = 65;
+  expectRefused(tryLaunch(), Code::InvalidArgument, "tensor 'x' has size 65 in dimension 2, but 64 is expected");
+  shape[2] = 64;
+  strides[3] = 2;
+  expectRefused(tryLaunch(), Code::InvalidArgument, "stride 2 in its last dimension, but 1 is needed");
+  strides[3] = 1;
+  strides[2] = 65;
+  expectRefused(tryLaunch(), Code::InvalidArgument, "a multiple of 8 elements (16 bytes) is needed");
+  strides[2] = 64;
+  outStrides[1] = 128;
+  expectRefused(tryLaunch(), Code::InvalidArgument, "tensor 'y' must be contiguous");
+  outStrides[1] = 64;
+  args[0].dtype = DType::F16;
+  expectRefused(tryLaunch(), Code::InvalidArgument, "is f16, but the kernels take bf16");
+  args[0].dtype = DType::BF16;
+  args[0].data = reinterpret_cast<void *>(0x1008);
+  expectRefused(tryLaunch(), Code::InvalidArgument, "not aligned to 16 bytes");
+  args[0].data = nullptr;
+  expectRefused(tryLaunch(), Code::InvalidArgument, "tensor 'x' is a null pointer");
+  EXPECT_EQ(ask<int>("FakeDriver_launches"), before);
+}
+
+TEST_F(RuntimeTest, CInterface) {
+  std::string path = testing::TempDir() + "fresnel_c.fkb";
+  Bundle bundle = makeBundle();
+  ASSERT_TRUE(writeBundle(path, bundle.manifest, bundle.ptx).ok());
+  frn_plan *plan = nullptr;
+  ASSERT_EQ(frn_plan_load(path.c_str(), 0, &plan), FRN_OK) << frn_last_error();
+  EXPECT_EQ(frn_abi_version(), FRN_ABI_VERSION);
+  ASSERT_EQ(frn_plan_argument_count(plan), 2u);
+  frn_argument argument;
+  ASSERT_EQ(frn_plan_argument(plan, 1, &argument), FRN_OK);
+  EXPECT_STREQ(argument.name, "y");
+  EXPECT_EQ(argument.is_output, 1);
+  EXPECT_EQ(frn_plan_argument(plan, 2, &argument), FRN_INVALID_ARGUMENT);
+  frn_tensor tensors[] = {{reinterpret_cast<void *>(0x1000), FRN_BF16, 4, shape.data(), strides.data()},
+                          {reinterpret_cast<void *>(0x2000), FRN_F32, 3, outShape.data(), outStrides.data()}};
+  EXPECT_EQ(frn_plan_launch(plan, tensors, 2, workspace, frn_plan_workspace_bytes(plan), nullptr), FRN_OK)
+      << frn_last_error();
+  EXPECT_EQ(frn_plan_launch(plan, tensors, 1, workspace, 1024, nullptr), FRN_INVALID_ARGUMENT);
+  EXPECT_STREQ(frn_status_name(FRN_INVALID_ARGUMENT), "invalid argument");
+  frn_plan_destroy(plan);
+  EXPECT_EQ(frn_plan_load("/nonexistent.fkb", 0, &plan), FRN_IO_ERROR);
+  EXPECT_EQ(plan, nullptr);
+  std::remove(path.c_str());
+}
