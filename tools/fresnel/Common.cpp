@@ -94,6 +94,10 @@ std::string formatBytes(uint64_t bytes) {
   return text;
 }
 
+std::string formatCount(size_t count, const std::string &noun) {
+  return std::to_string(count) + " " + noun + (count == 1 ? "" : "s");
+}
+
 std::string formatSeconds(double seconds) {
   char text[32];
   if (seconds < 1e-3)

@@ -58,6 +58,9 @@ std::string formatTable(const std::vector<std::vector<std::string>> &rows);
 /// "1.5 KiB", "96 MiB".
 std::string formatBytes(uint64_t bytes);
 
+/// "1 kernel", "13 kernels".
+std::string formatCount(size_t count, const std::string &noun);
+
 /// "0.8 ms", "12.4 s".
 std::string formatSeconds(double seconds);
 

@@ -8,10 +8,10 @@
 #include "Ptxas.h"
 
 #include "fresnel/Artifact/Bundle.h"
+#include "fresnel/Artifact/File.h"
 #include "fresnel/Compiler/Compiler.h"
 #include "llvm/Support/ThreadPool.h"
 
-#include <fstream>
 #include <iostream>
 
 namespace fresnel::tool {
@@ -90,7 +90,8 @@ static std::string kernelsTable(const Json &kernels) {
 static void checkResources(const CompiledBundle &bundle, const Resources &resources) {
   for (size_t i = 0; i < resources.kernels.size(); ++i)
     if (!resources.kernels[i].error.empty())
-      fail(ExitInternal, "ptxas refuses kernel '" + bundle.manifest.kernels[i].name + "': " + resources.kernels[i].error,
+      fail(ExitInternal,
+           "ptxas refuses kernel '" + bundle.manifest.kernels[i].name + "': " + resources.kernels[i].error,
            "--emit=ptx -o FILE keeps the text; --no-ptxas skips this check");
 }
 
@@ -100,11 +101,9 @@ static void writeText(const std::string &path, const std::string &text) {
     std::cout << text;
     return;
   }
-  std::ofstream stream(path, std::ios::binary);
-  stream << text;
-  stream.close();
-  if (!stream)
-    fail(ExitEnvironment, "cannot write " + path + ": " + std::strerror(errno));
+  rt::Status status = rt::writeFileAtomically(path, {text});
+  if (!status.ok())
+    fail(ExitEnvironment, status.message());
 }
 
 static std::map<Stage, std::string> parseOverrides(const std::vector<std::string> &texts) {
@@ -155,10 +154,9 @@ static int emitBundle(const CompileArguments &arguments, const CompiledBundle &b
     return ExitOk;
   }
   std::cout << kernelsTable(kernels);
-  std::cout << bundle.manifest.name << " for " << arguments.target << ": " << bundle.ptx.size() << " kernels, "
-            << bundle.manifest.launches.size() << " launches, workspace "
-            << formatBytes(bundle.manifest.workspaceBytes) << ", compiled in " << formatSeconds(seconds) << " -> "
-            << arguments.output << "\n";
+  std::cout << bundle.manifest.name << " for " << arguments.target << ": " << formatCount(bundle.ptx.size(), "kernel")
+            << ", workspace " << formatBytes(bundle.manifest.workspaceBytes) << ", compiled in "
+            << formatSeconds(seconds) << " -> " << arguments.output << "\n";
   if (!resources.available && !arguments.noPtxas)
     std::cout << "no ptxas found: registers and spills are unknown (fresnel doctor says where it was looked for)\n";
   return ExitOk;
@@ -193,13 +191,16 @@ void addCompileCommand(CLI::App &app, Action &action) {
   command->add_option("METHOD", arguments->method, "a preset (see fresnel presets) or a .mlir file")->required();
   command->add_option("--set", arguments->sets, "give a preset's parameter a value: NAME=VALUE, repeatable")
       ->allow_extra_args(false);
-  command->add_option("--target", arguments->target, "GPU: sm_80, sm_90a, sm_100a, ... (default sm_90a)");
-  command->add_option("--emit", arguments->emit,
-                      "bundle (default), or a stage as text: program, plan, scheduled, tile, nvvm, llvm, ptx, manifest");
+  command->add_option("--target", arguments->target,
+                      "GPU: sm_80, sm_86, sm_89, sm_90, sm_90a (default), sm_100, sm_120");
+  command->add_option(
+      "--emit", arguments->emit,
+      "bundle (default), or a stage as text: program, plan, scheduled, tile, nvvm, llvm, ptx, manifest");
   command->add_option("-o,--output", arguments->output, "file to write; a stage goes to stdout without it");
   command->add_option("--dump", arguments->dump, "write every stage to a numbered file in this folder");
-  command->add_option("--override-stage", arguments->overrides,
-                      "STAGE=FILE: go on with this file instead of the stage's result, repeatable")
+  command
+      ->add_option("--override-stage", arguments->overrides,
+                   "STAGE=FILE: go on with this file instead of the stage's result, repeatable")
       ->allow_extra_args(false);
   command->add_flag("--no-ptxas", arguments->noPtxas, "do not assemble the kernels to report registers and spills");
   command->add_flag("--json", arguments->json, "print one JSON object (schema fresnel.compile/1)");

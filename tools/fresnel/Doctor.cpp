@@ -41,13 +41,14 @@ static Json describeAll() {
   std::optional<std::string> ptxas = findPtxas();
   Json gpu = describeGpus();
   bool canRun = !gpu["gpus"].empty();
-  return {{"ok", true},
-          {"fresnel", FRESNEL_VERSION},
-          {"llvm", LLVM_VERSION_STRING},
-          {"targets", targets},
-          {"ptxas", ptxas ? Json{{"path", *ptxas}, {"version", ptxasVersion(*ptxas)}} : Json()},
-          {"driver", gpu},
-          {"works", {{"compile", true}, {"resource_report", ptxas.has_value()}, {"run_cpu", true}, {"run_gpu", canRun}}}};
+  return {
+      {"ok", true},
+      {"fresnel", FRESNEL_VERSION},
+      {"llvm", LLVM_VERSION_STRING},
+      {"targets", targets},
+      {"ptxas", ptxas ? Json{{"path", *ptxas}, {"version", ptxasVersion(*ptxas)}} : Json()},
+      {"driver", gpu},
+      {"works", {{"compile", true}, {"resource_report", ptxas.has_value()}, {"run_cpu", true}, {"run_gpu", canRun}}}};
 }
 
 static void print(const Json &all) {
@@ -68,8 +69,7 @@ static void print(const Json &all) {
               << driver["cuda"].get<int>() % 1000 / 10 << ", " << driver["gpus"].size() << " GPU(s)\n";
   for (const Json &gpu : driver["gpus"])
     std::cout << "  cuda:" << gpu["index"] << " " << gpu["name"].get<std::string>() << ", compute capability "
-              << gpu["compute"].get<std::string>() << ", "
-              << formatBytes(gpu["memory_bytes"].get<uint64_t>()) << "\n";
+              << gpu["compute"].get<std::string>() << ", " << formatBytes(gpu["memory_bytes"].get<uint64_t>()) << "\n";
   const Json &works = all["works"];
   std::cout << "works: compile yes | registers and spills " << (works["resource_report"] ? "yes" : "no, needs ptxas")
             << " | run on the CPU yes | run on a GPU " << (works["run_gpu"] ? "yes" : "no") << "\n";

@@ -8,6 +8,7 @@
 #include "fresnel/Interpreter/Interpreter.h"
 #include "fresnel/Runtime/Plan.h"
 
+#include <chrono>
 #include <cstring>
 #include <iostream>
 
@@ -111,7 +112,7 @@ static const HostTensor &findInput(const std::vector<HostTensor> &inputs, const 
 }
 
 std::vector<HostTensor> runOnGpu(const rt::Bundle &bundle, int device, bool sequenceMajor,
-                                 const std::vector<HostTensor> &inputs) {
+                                 const std::vector<HostTensor> &inputs, int repeat, double &secondsPerRun) {
   std::shared_ptr<rt::Driver> driver = unwrap(rt::Driver::load());
   if (int count = unwrap(driver->countDevices()); device >= count)
     fail(ExitEnvironment, "there is no GPU " + std::to_string(device) + "; the driver has " + std::to_string(count));
@@ -143,6 +144,13 @@ std::vector<HostTensor> runOnGpu(const rt::Bundle &bundle, int device, bool sequ
   check(workspace.fill(0xFF, size_t(plan.workspaceBytes())));
   check(plan.launch(args.data(), args.size(), workspace.data(), plan.workspaceBytes(), nullptr));
   check(driver->check(driver->cuCtxSynchronize(), "running the kernels"));
+  if (repeat > 0) {
+    auto start = std::chrono::steady_clock::now();
+    for (int i = 0; i < repeat; ++i)
+      check(plan.launch(args.data(), args.size(), workspace.data(), plan.workspaceBytes(), nullptr));
+    check(driver->check(driver->cuCtxSynchronize(), "running the kernels"));
+    secondsPerRun = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / repeat;
+  }
 
   std::vector<HostTensor> outputs;
   for (size_t i = 0; i < tensors.size(); ++i) {

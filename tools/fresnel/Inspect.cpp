@@ -2,11 +2,11 @@
 //
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
-#include "fresnel/Artifact/Bundle.h"
 #include "Commands.h"
 #include "Common.h"
 #include "Execute.h"
 #include "Tensors.h"
+#include "fresnel/Artifact/Bundle.h"
 
 #include <iostream>
 

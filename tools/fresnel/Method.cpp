@@ -99,8 +99,8 @@ static std::map<std::string, std::string> collectValues(const std::vector<std::s
     auto [name, value] = splitAssignment("--set", text);
     auto implied = derived.find(name);
     if (implied != derived.end() && implied->second != value)
-      fail(ExitUsage, "--set " + name + "=" + value + " contradicts the input, which has " + name + " " +
-                          implied->second);
+      fail(ExitUsage,
+           "--set " + name + "=" + value + " contradicts the input, which has " + name + " " + implied->second);
     values[name] = value;
   }
   return values;

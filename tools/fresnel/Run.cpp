@@ -20,6 +20,7 @@ struct RunArguments {
   std::string method, input, output, device, dtype, target = "sm_90a", layout = "bnhd";
   std::vector<std::string> sets;
   int64_t seed = -1;
+  int repeat = 0;
   bool check = false, json = false;
 };
 
@@ -28,6 +29,8 @@ struct RunResult {
   std::string device;
   std::vector<HostTensor> outputs, expected;
   double seconds = 0;
+  /// Mean of the --repeat launches, 0 without them.
+  double secondsPerRun = 0;
 };
 } // namespace
 
@@ -56,9 +59,8 @@ static const HostTensor *find(const std::vector<HostTensor> &tensors, const std:
 }
 
 /// The preset parameters that q, k and v imply.
-static std::map<std::string, std::string> deriveParameters(const std::string &method,
-                                                           const std::vector<HostTensor> &inputs,
-                                                           const std::string &dtype) {
+static std::map<std::string, std::string>
+deriveParameters(const std::string &method, const std::vector<HostTensor> &inputs, const std::string &dtype) {
   std::map<std::string, std::string> derived;
   for (const char *name : {"q", "k", "v"}) {
     const HostTensor *tensor = find(inputs, name);
@@ -71,7 +73,7 @@ static std::map<std::string, std::string> deriveParameters(const std::string &me
       fail(ExitUsage, std::string("tensor '") + name + "' holds i32, but f32, bf16 or f16 is expected");
   }
   const std::vector<int64_t> &q = find(inputs, "q")->shape, &k = find(inputs, "k")->shape;
-  derived = {{"batch", std::to_string(q[0])},   {"heads", std::to_string(q[1])}, {"kv_heads", std::to_string(k[1])},
+  derived = {{"batch", std::to_string(q[0])},   {"heads", std::to_string(q[1])},    {"kv_heads", std::to_string(k[1])},
              {"seq_len", std::to_string(q[2])}, {"head_dim", std::to_string(q[3])}, {"dtype", dtype}};
   if (presetHasParameter(method, "kv_len"))
     derived["kv_len"] = std::to_string(k[2]);
@@ -142,7 +144,8 @@ static RunResult execute(const RunArguments &arguments, int device, Method &meth
   {
     Progress progress("running " + method.name + " on " + result.device);
     result.outputs = device < 0 ? runOnCpu(program, inputs)
-                                : runOnGpu(*bundle, device, arguments.layout == "bnhd", inputs);
+                                : runOnGpu(*bundle, device, arguments.layout == "bnhd", inputs, arguments.repeat,
+                                           result.secondsPerRun);
     result.seconds = progress.seconds();
   }
   if (arguments.check && device >= 0) {
@@ -239,11 +242,14 @@ static int report(const RunArguments &arguments, const Method &method, const Run
                                 {"method", method.name},
                                 {"device", result.device},
                                 {"seconds", result.seconds},
+                                {"seconds_per_run", result.secondsPerRun},
                                 {"outputs", outputs},
                                 {"checks", checks}});
     return ok ? ExitOk : ExitCheckFailed;
   }
   printSummary(method, result);
+  if (result.secondsPerRun > 0)
+    std::cout << "mean of " << arguments.repeat << " runs: " << formatSeconds(result.secondsPerRun) << "\n";
   if (!checks.empty())
     printChecks(checks);
   if (arguments.check && result.expected.empty())
@@ -284,8 +290,8 @@ static int runCommand(const RunArguments &arguments) {
   ProgramOp program = findMainProgram(*method.module);
   if (!program)
     fail(ExitFormat, "the file holds no fresnel.program, or more than one");
-  std::vector<HostTensor> inputs = given.empty() ? makeRandomInputs(program, uint64_t(arguments.seed))
-                                                 : matchInputs(program, given);
+  std::vector<HostTensor> inputs =
+      given.empty() ? makeRandomInputs(program, uint64_t(arguments.seed)) : matchInputs(program, given);
   RunResult result = execute(arguments, device, method, fromBundle ? &bundle : nullptr, inputs);
   return report(arguments, method, result, inputs.empty() ? rt::DType::F32 : inputs.front().dtype);
 }
@@ -305,6 +311,8 @@ void addRunCommand(CLI::App &app, Action &action) {
   command->add_option("--target", arguments->target, "GPU to compile for (default sm_90a)");
   command->add_option("--layout", arguments->layout, "order of the GPU's buffers: bnhd (default) or bhnd")
       ->check(CLI::IsMember({"bnhd", "bhnd"}));
+  command->add_option("--repeat", arguments->repeat, "GPU: run N more times and report the mean time")
+      ->check(CLI::NonNegativeNumber);
   command->add_flag("--check", arguments->check, "compare a GPU run with the CPU oracle");
   command->add_flag("--json", arguments->json, "print one JSON document");
   command->callback([&action, arguments] { action = [arguments] { return runCommand(*arguments); }; });

@@ -65,8 +65,8 @@ static float fromF16(uint16_t bits) {
   uint32_t mantissa = bits & 0x3ff;
   if (exponent == 31)
     return bitCast<float>(sign | 0x7f800000 | (mantissa << 13));
-  float magnitude = exponent == 0 ? std::ldexp(float(mantissa), -24)
-                                  : std::ldexp(float(mantissa | 0x400), exponent - 25);
+  float magnitude =
+      exponent == 0 ? std::ldexp(float(mantissa), -24) : std::ldexp(float(mantissa | 0x400), exponent - 25);
   return sign ? -magnitude : magnitude;
 }
 

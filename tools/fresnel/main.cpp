@@ -20,10 +20,9 @@ static const char *kFooter = "Exit codes: 0 ok, 1 check failed, 2 usage, 3 not s
 /// Prints a failure for a human or, with --json, for a program.
 static int report(const std::string &command, bool json, const Failure &failure) {
   if (json)
-    printJson("fresnel." + command + "/1",
-              {{"ok", false},
-               {"exit_code", int(failure.code)},
-               {"error", {{"message", failure.message}, {"hint", failure.hint}}}});
+    printJson("fresnel." + command + "/1", {{"ok", false},
+                                            {"exit_code", int(failure.code)},
+                                            {"error", {{"message", failure.message}, {"hint", failure.hint}}}});
   // Diagnostics of the parser already say "file:line:col: error:".
   bool located = failure.message.find(": error: ") != std::string::npos;
   std::cerr << (located ? "" : "error: ") << failure.message << "\n";

@@ -52,8 +52,7 @@ struct CompileResult {
 };
 
 /// Parses and verifies a file; the error holds the diagnostics with their lines.
-llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> parseProgramFile(const std::string &path,
-                                                                   mlir::MLIRContext &context);
+llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> parseProgramFile(const std::string &path, mlir::MLIRContext &context);
 /// The same for text in memory; `name` appears in diagnostics.
 llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> parseProgramText(llvm::StringRef text, const std::string &name,
                                                                    mlir::MLIRContext &context);

@@ -145,12 +145,10 @@ llvm::Expected<rt::Manifest> fresnel::buildManifest(ModuleOp module, const Targe
   manifest.name = options.name;
   manifest.fresnelVersion = FRESNEL_VERSION;
   manifest.llvmVersion = LLVM_VERSION_STRING;
-  manifest.target = {target.name.str(),
-                     llvm::formatv("{0}.{1}", target.ptxVersion / 10, target.ptxVersion % 10).str(),
-                     target.minDriverCuda,
-                     target.computeMajor,
-                     target.computeMinor,
-                     target.archSpecific};
+  manifest.target = {
+      target.name.str(),    llvm::formatv("{0}.{1}", target.ptxVersion / 10, target.ptxVersion % 10).str(),
+      target.minDriverCuda, target.computeMajor,
+      target.computeMinor,  target.archSpecific};
   manifest.program = program;
   manifest.parameters = options.parameters;
   llvm::StringMap<int64_t> kernels;

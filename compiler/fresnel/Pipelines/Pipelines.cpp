@@ -56,19 +56,18 @@ void populateLLVMPipeline(OpPassManager &pm) {
 
 /// Registers `--fresnel-lower-to-<name>`, which runs the first `stages` stages.
 static void registerLowering(StringRef name, StringRef description, int stages) {
-  PassPipelineRegistration<TargetPipelineOptions>(
-      ("fresnel-lower-to-" + name).str(), description,
-      [stages](OpPassManager &pm, const TargetPipelineOptions &options) {
-        populatePlanPipeline(pm);
-        if (stages >= 2)
-          populateSchedulePipeline(pm, options);
-        if (stages >= 3)
-          populateTilePipeline(pm);
-        if (stages >= 4)
-          populateNVVMPipeline(pm);
-        if (stages >= 5)
-          populateLLVMPipeline(pm);
-      });
+  PassPipelineRegistration<TargetPipelineOptions>(("fresnel-lower-to-" + name).str(), description,
+                                                  [stages](OpPassManager &pm, const TargetPipelineOptions &options) {
+                                                    populatePlanPipeline(pm);
+                                                    if (stages >= 2)
+                                                      populateSchedulePipeline(pm, options);
+                                                    if (stages >= 3)
+                                                      populateTilePipeline(pm);
+                                                    if (stages >= 4)
+                                                      populateNVVMPipeline(pm);
+                                                    if (stages >= 5)
+                                                      populateLLVMPipeline(pm);
+                                                  });
 }
 
 void registerPipelines() {
