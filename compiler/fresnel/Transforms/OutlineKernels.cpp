@@ -3,8 +3,6 @@
 //===----------------------------------------------------------------------===//
 
 #include "fresnel/Transforms/Passes.h"
-#include "mlir/IR/IRMapping.h"
-#include "llvm/ADT/SetVector.h"
 
 using namespace mlir;
 
@@ -31,7 +29,9 @@ struct OutlineKernelsPass final : impl::OutlineKernelsPassBase<OutlineKernelsPas
 
   void outline(Operation *op, ProgramOp main, SymbolTable &symbols) {
     OpBuilder builder(main);
-    llvm::SetVector<Value> inputs(op->operand_begin(), op->operand_end());
+    // One argument per operand, also where one tensor comes twice: kernels find
+    // their operands by position.
+    SmallVector<Value> inputs(op->getOperands());
     SmallVector<Attribute> inputNames, resultNames;
     for (unsigned i = 0; i < inputs.size(); ++i)
       inputNames.push_back(builder.getStringAttr("in" + Twine(i)));
@@ -42,16 +42,16 @@ struct OutlineKernelsPass final : impl::OutlineKernelsPassBase<OutlineKernelsPas
     program->setAttr(kKernelAttr, builder.getUnitAttr());
 
     Block *body = builder.createBlock(&program.getBody());
-    IRMapping mapping;
     for (Value input : inputs)
-      mapping.map(input, body->addArgument(input.getType(), input.getLoc()));
-    Operation *copy = builder.clone(*op, mapping);
+      body->addArgument(input.getType(), input.getLoc());
+    Operation *copy = builder.clone(*op);
+    copy->setOperands(body->getArguments());
     ReturnOp::create(builder, op->getLoc(), copy->getResults(), builder.getArrayAttr(resultNames));
     symbols.insert(program);
 
     builder.setInsertionPoint(op);
     auto launch = LaunchOp::create(builder, op->getLoc(), op->getResultTypes(), program.getSymName(),
-                                   inputs.getArrayRef(), DenseI64ArrayAttr());
+                                   inputs, DenseI64ArrayAttr());
     op->replaceAllUsesWith(launch.getResults());
     op->erase();
   }

@@ -56,7 +56,7 @@ def Fresnel_ReturnOp : Fresnel_Op<"return", [Pure, Terminator, HasParent<"Progra
     - C2: no result is an input of the program.
   }];
   let arguments = (ins Variadic<Fresnel_Tensor>:$results, StrArrayAttr:$names);
-  let assemblyFormat = "$results attr-dict `:` type($results)";
+  let assemblyFormat = "($results^)? attr-dict (`:` type($results)^)?";
   let hasVerifier = 1;
   let extraClassDeclaration = [{
     ::llvm::StringRef getName(unsigned index) {

@@ -131,8 +131,8 @@ ContextScope::~ContextScope() {
 }
 
 Expected<DeviceBuffer> DeviceBuffer::allocate(std::shared_ptr<Driver> driver, size_t bytes) {
-  DeviceBuffer buffer;
-  Status status = driver->check(driver->cuMemAlloc(&buffer.pointer, bytes ? bytes : 1), "cuMemAlloc");
+  uint64_t pointer = 0;
+  Status status = driver->check(driver->cuMemAlloc(&pointer, bytes ? bytes : 1), "cuMemAlloc");
   if (status.code() == Code::OutOfMemory) {
     size_t available = 0, total = 0;
     driver->cuMemGetInfo(&available, &total);
@@ -142,6 +142,8 @@ Expected<DeviceBuffer> DeviceBuffer::allocate(std::shared_ptr<Driver> driver, si
   }
   if (!status.ok())
     return status;
+  DeviceBuffer buffer;
+  buffer.pointer = pointer;
   buffer.driver = std::move(driver);
   return buffer;
 }

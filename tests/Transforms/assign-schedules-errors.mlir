@@ -1,0 +1,45 @@
+// What no schedule supports is refused at the user's operation.
+// RUN: fresnel-opt %s --split-input-file --fresnel-outline-kernels --fresnel-assign-schedules --verify-diagnostics
+
+fresnel.program @pooled(%q: tensor<1x2x64x32xbf16>) {
+  // expected-error @+1 {{'fresnel.pool' op has no GPU schedule yet; the interpreter runs it (--device cpu)}}
+  %p = fresnel.pool mean %q {window = 8} : tensor<1x2x64x32xbf16>
+  fresnel.return %p {names = ["p"]} : tensor<1x2x8x32xbf16>
+}
+
+// -----
+
+fresnel.program @f32(%q: tensor<1x2x64x32xf32>) {
+  // expected-error @+1 {{the matrix units take bf16 and f16, but the tensors hold f32; convert them}}
+  %o, %l = fresnel.attend %q, %q, %q : tensor<1x2x64x32xf32>, tensor<1x2x64x32xf32>, tensor<1x2x64x32xf32>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x64x32xf32>
+}
+
+// -----
+
+fresnel.program @head_dim(%q: tensor<1x2x64x40xbf16>) {
+  // expected-error @+1 {{head dim 40 is not one of 32, 64, 96, 128, 192, 256; pad the head dim}}
+  %o, %l = fresnel.attend %q, %q, %q : tensor<1x2x64x40xbf16>, tensor<1x2x64x40xbf16>, tensor<1x2x64x40xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x64x40xbf16>
+}
+
+// -----
+
+fresnel.program @blocks(%q: tensor<1x2x64x32xbf16>, %b: tensor<1x2x64x2xi32>) {
+  // expected-error @+1 {{attention over selected blocks has no GPU schedule yet}}
+  %o, %l = fresnel.attend %q, %q, %q blocks(%b : tensor<1x2x64x2xi32>) {key_block = 8} : tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x64x32xbf16>
+}
+
+// -----
+
+fresnel.program @too_large(%in0: tensor<1x2x64x32xbf16>) attributes {fresnel.kernel,
+    fresnel.schedule = #fresnel.schedule<family = portable, tile_m = 256, tile_n = 256, stages = 8>} {
+  // expected-error @+1 {{the tiles need 348160 bytes of shared memory, but sm_90a has 232448; lower tile_n or stages}}
+  %o, %l = fresnel.attend %in0, %in0, %in0 : tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x64x32xbf16>
+}
+fresnel.program @main(%q: tensor<1x2x64x32xbf16>) {
+  %o = fresnel.launch @too_large(%q) : (tensor<1x2x64x32xbf16>) -> tensor<1x2x64x32xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x64x32xbf16>
+}
