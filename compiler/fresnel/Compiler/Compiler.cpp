@@ -68,7 +68,9 @@ static std::string printModule(ModuleOp module) {
   std::string text;
   llvm::raw_string_ostream stream(text);
   module.print(stream);
-  return text + "\n";
+  if (text.empty() || text.back() != '\n')
+    text += "\n";
+  return text;
 }
 
 namespace {
@@ -233,7 +235,7 @@ llvm::Expected<CompileResult> Compilation::run() {
   if (!manifest)
     return manifest.takeError();
   result.bundle.manifest = std::move(*manifest);
-  result.text = rt::toJson(result.bundle.manifest);
+  result.text = rt::toJson(result.bundle.manifest) + "\n";
   if (llvm::Error error = dump(Stage::Manifest, "", result.text))
     return error;
   return std::move(result);
