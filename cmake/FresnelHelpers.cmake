@@ -90,7 +90,7 @@ function(fresnel_install_package)
     foreach(root IN LISTS roots_${component})
       install(DIRECTORY ${PROJECT_SOURCE_DIR}/${root}/fresnel ${PROJECT_BINARY_DIR}/${root}/fresnel
               DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT ${component}
-              FILES_MATCHING PATTERN "*.h" PATTERN "*.hpp" PATTERN "*.h.inc" PATTERN "*.td" PATTERN "CMakeFiles" EXCLUDE)
+              FILES_MATCHING PATTERN "*.h" PATTERN "*.hpp" PATTERN "*.h.inc" PATTERN "*.def" PATTERN "*.td" PATTERN "CMakeFiles" EXCLUDE)
     endforeach()
     install(EXPORT Fresnel${component}Targets NAMESPACE Fresnel:: DESTINATION ${dir} COMPONENT ${component})
   endforeach()

@@ -79,7 +79,7 @@ fresnel.program @pool_c2(%x: tensor<1x2x64x32xbf16>) {
 // -----
 
 fresnel.program @pool_mandatory(%x: tensor<1x2x64x32xbf16>) {
-  // expected-error @+1 {{'fresnel.pool' op needs the attribute `window`}}
+  // expected-error @+1 {{'fresnel.pool' op needs the attribute `window`, a 64-bit integer}}
   %y = fresnel.pool mean %x : tensor<1x2x64x32xbf16>
   fresnel.return {names = []}
 }

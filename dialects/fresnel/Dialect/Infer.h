@@ -20,11 +20,13 @@ struct Inference {
   }
 
   /// Types are inferred while parsing, before anything has checked that the
-  /// mandatory attributes are there.
-  mlir::LogicalResult require(llvm::ArrayRef<std::pair<llvm::StringRef, mlir::Attribute>> attributes) const {
-    for (auto [name, attribute] : attributes)
-      if (!attribute)
-        return fail("needs the attribute `", name, "`");
+  /// mandatory attributes, all 64-bit integers, are there.
+  mlir::LogicalResult require(mlir::DictionaryAttr attributes, llvm::ArrayRef<llvm::StringRef> names) const {
+    for (llvm::StringRef name : names) {
+      auto value = attributes.getAs<mlir::IntegerAttr>(name);
+      if (!value || !value.getType().isSignlessInteger(64))
+        return fail("needs the attribute `", name, "`, a 64-bit integer");
+    }
     return mlir::success();
   }
 };

@@ -11,7 +11,7 @@ using namespace fresnel;
 LogicalResult PoolOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
                                        SmallVectorImpl<Type> &results) {
   Inference<PoolOp> infer{location};
-  if (failed(infer.require({{"window", adaptor.getWindowAttr()}})))
+  if (failed(infer.require(adaptor.getAttributes(), {"window"})))
     return failure();
   RankedTensorType x = getTensor(adaptor.getX());
   int64_t window = adaptor.getWindow(), stride = adaptor.getStride(), length = x.getDimSize(2);
@@ -38,7 +38,7 @@ OpFoldResult PoolOp::fold(FoldAdaptor) {
 LogicalResult PyramidOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
                                           SmallVectorImpl<Type> &results) {
   Inference<PyramidOp> infer{location};
-  if (failed(infer.require({{"levels", adaptor.getLevelsAttr()}, {"factor", adaptor.getFactorAttr()}})))
+  if (failed(infer.require(adaptor.getAttributes(), {"levels", "factor"})))
     return failure();
   int64_t levels = adaptor.getLevels(), factor = adaptor.getFactor();
   if (levels < 1 || levels > 16) // pyramid_c1
@@ -71,7 +71,7 @@ LogicalResult NormOp::inferReturnTypes(MLIRContext *context, std::optional<Locat
 LogicalResult UnpoolOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
                                          SmallVectorImpl<Type> &results) {
   Inference<UnpoolOp> infer{location};
-  if (failed(infer.require({{"window", adaptor.getWindowAttr()}, {"seq_len", adaptor.getSeqLenAttr()}})))
+  if (failed(infer.require(adaptor.getAttributes(), {"window", "seq_len"})))
     return failure();
   int64_t window = adaptor.getWindow(), length = adaptor.getSeqLen();
   if (window <= 0 || length <= 0) // unpool_c1

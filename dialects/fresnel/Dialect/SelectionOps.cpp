@@ -40,7 +40,7 @@ double BlockScoreOp::getScaleOrDefault() {
 LogicalResult RegroupOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
                                           SmallVectorImpl<Type> &results) {
   Inference<RegroupOp> infer{location};
-  if (failed(infer.require({{"window", adaptor.getWindowAttr()}, {"stride", adaptor.getStrideAttr()}, {"block", adaptor.getBlockAttr()}, {"seq_len", adaptor.getSeqLenAttr()}})))
+  if (failed(infer.require(adaptor.getAttributes(), {"window", "stride", "block", "seq_len"})))
     return failure();
   int64_t window = adaptor.getWindow(), stride = adaptor.getStride(), block = adaptor.getBlock();
   for (auto [name, value] : {std::pair("window", window), {"stride", stride}, {"block", block},
@@ -71,7 +71,7 @@ static LogicalResult checkPyramid(Inference<Op> infer, int64_t seqLen, int64_t l
 LogicalResult SelectCascadeOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location,
                                                 Adaptor adaptor, SmallVectorImpl<Type> &results) {
   Inference<SelectCascadeOp> infer{location};
-  if (failed(infer.require({{"seq_len", adaptor.getSeqLenAttr()}, {"levels", adaptor.getLevelsAttr()}, {"factor", adaptor.getFactorAttr()}, {"topk", adaptor.getTopkAttr()}})))
+  if (failed(infer.require(adaptor.getAttributes(), {"seq_len", "levels", "factor", "topk"})))
     return failure();
   int64_t seqLen = adaptor.getSeqLen(), levels = adaptor.getLevels(), factor = adaptor.getFactor();
   if (failed(checkPyramid(infer, seqLen, levels, factor))) // select_cascade_c1
@@ -94,7 +94,7 @@ LogicalResult SelectCascadeOp::inferReturnTypes(MLIRContext *context, std::optio
 LogicalResult SelectBlocksOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location, Adaptor adaptor,
                                                SmallVectorImpl<Type> &results) {
   Inference<SelectBlocksOp> infer{location};
-  if (failed(infer.require({{"topk", adaptor.getTopkAttr()}, {"key_block", adaptor.getKeyBlockAttr()}})))
+  if (failed(infer.require(adaptor.getAttributes(), {"topk", "key_block"})))
     return failure();
   int64_t topk = adaptor.getTopk(), local = adaptor.getLocal(), sinks = adaptor.getSinks();
   for (auto [name, value] : {std::pair("topk", topk), {"query_block", int64_t(adaptor.getQueryBlock())},
@@ -127,7 +127,7 @@ LogicalResult GatherOp::inferReturnTypes(MLIRContext *, std::optional<Location> 
 LogicalResult ScatterOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
                                           SmallVectorImpl<Type> &results) {
   Inference<ScatterOp> infer{location};
-  if (failed(infer.require({{"seq_len", adaptor.getSeqLenAttr()}, {"levels", adaptor.getLevelsAttr()}, {"factor", adaptor.getFactorAttr()}})))
+  if (failed(infer.require(adaptor.getAttributes(), {"seq_len", "levels", "factor"})))
     return failure();
   RankedTensorType x = getTensor(adaptor.getX()), indices = getTensor(adaptor.getIndices());
   if (x.getShape().drop_back() != indices.getShape()) // scatter_c1
