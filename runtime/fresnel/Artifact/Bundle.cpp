@@ -92,8 +92,7 @@ Expected<Bundle> parseBundle(const std::string &name, std::string_view content) 
 Status writeBundle(const std::string &path, Manifest manifest, const std::vector<std::string> &ptx) {
   if (ptx.size() != manifest.kernels.size())
     return Status(Code::InvalidArgument, "a bundle of " + std::to_string(manifest.kernels.size()) +
-                                             " kernels needs as many PTX texts, but got " +
-                                             std::to_string(ptx.size()));
+                                             " kernels needs as many PTX texts, but got " + std::to_string(ptx.size()));
   // The offsets are part of the manifest whose length they depend on: repeat
   // until the length stands still (it only grows, by a few digits).
   std::string json;
@@ -110,6 +109,14 @@ Status writeBundle(const std::string &path, Manifest manifest, const std::vector
     }
     json = toJson(manifest);
   } while (json.size() != length);
+
+  // What is written can be read: a bad manifest is the caller's error, now.
+  if (json.size() > kMaxManifest)
+    return Status(Code::InvalidArgument, "bundle '" + path + "' is not written: its manifest has " +
+                                             std::to_string(json.size()) + " bytes, at most " +
+                                             std::to_string(kMaxManifest) + " can be read");
+  if (Expected<Manifest> readable = parseManifest(json); !readable)
+    return Status(Code::InvalidArgument, readable.status().message()).annotate("bundle '" + path + "' is not written");
 
   std::string blobs;
   for (const std::string &text : ptx) {

@@ -13,8 +13,13 @@ namespace fresnel::rt {
 
 Expected<std::string> readFile(const std::string &path);
 
+/// Whether JSON text has arrays and objects inside one another more than `limit`
+/// deep. Ask before parsing: what walks the parsed value recurses.
+bool isNestedDeeperThan(std::string_view json, int limit);
+
 /// Writes the parts one after another to a temporary file beside `path`, syncs
 /// it and renames it: afterwards `path` holds either all of it or what it held.
+/// A path that exists and is not a regular file (a folder, a device) is refused.
 Status writeFileAtomically(const std::string &path, const std::vector<std::string_view> &parts);
 
 } // namespace fresnel::rt

@@ -3,6 +3,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "fresnel/Artifact/Manifest.h"
+#include "fresnel/Artifact/File.h"
+#include <algorithm>
 #include <limits>
 #include <nlohmann/json.hpp>
 
@@ -42,6 +44,12 @@ static json toJson(const Param &param) {
   return value;
 }
 
+/// JSON text as a value; null, which readers refuse, when it is not JSON.
+static json embed(const std::string &text) {
+  json value = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  return value.is_discarded() ? json() : value;
+}
+
 static json toJson(const Kernel &kernel) {
   json params = json::array();
   for (const Param &param : kernel.params)
@@ -54,7 +62,7 @@ static json toJson(const Kernel &kernel) {
           {"cluster", kernel.cluster},
           {"shared_bytes", kernel.sharedBytes},
           {"params", params},
-          {"schedule", json::parse(kernel.schedule, nullptr, /*allow_exceptions=*/false)},
+          {"schedule", embed(kernel.schedule)},
           {"ptx", {{"offset", kernel.ptxOffset}, {"size", kernel.ptxSize}, {"sha256", kernel.ptxSha256}}}};
 }
 
@@ -83,7 +91,7 @@ std::string toJson(const Manifest &manifest) {
                   {"compute", {target.computeMajor, target.computeMinor}},
                   {"arch_specific", target.archSpecific}}},
                 {"program", manifest.program},
-                {"parameters", json::parse(manifest.parameters, nullptr, /*allow_exceptions=*/false)},
+                {"parameters", embed(manifest.parameters)},
                 {"buffers", buffers},
                 {"workspace", {{"bytes", manifest.workspaceBytes}, {"align", manifest.workspaceAlign}}},
                 {"kernels", kernels},
@@ -154,6 +162,14 @@ public:
       return "";
     }
     return value.get<std::string>();
+  }
+
+  /// The text of an object that is passed through unread.
+  std::string object(const json &parent, const std::string &where, const char *key) {
+    const json &value = member(parent, where, key);
+    if (ok() && !value.is_object())
+      fail(where + "/" + key, "an object is expected");
+    return ok() ? value.dump() : "{}";
   }
 
   bool boolean(const json &object, const std::string &where, const char *key) {
@@ -241,6 +257,8 @@ static Param readParam(Reader &reader, const json &value, const std::string &whe
       param.cols = box[1];
     }
     param.swizzle = reader.integer(value, where, "swizzle", 0, 128);
+    if (param.swizzle != 0 && param.swizzle != 32 && param.swizzle != 64 && param.swizzle != 128)
+      reader.fail(where + "/swizzle", std::to_string(param.swizzle) + " is not one of 0, 32, 64 and 128");
   }
   return param;
 }
@@ -260,8 +278,13 @@ static Kernel readKernel(Reader &reader, const json &value, const std::string &w
   kernel.block = readDims(reader, value, where, "block");
   kernel.grid = readDims(reader, value, where, "grid");
   kernel.cluster = readDims(reader, value, where, "cluster");
+  int64_t threads = 1;
+  for (int64_t size : kernel.block)
+    threads *= std::min<int64_t>(size, 2048);
+  if (reader.ok() && threads > 1024)
+    reader.fail(where + "/block", "a block has at most 1024 threads");
   kernel.sharedBytes = reader.integer(value, where, "shared_bytes", 0, 1 << 20);
-  kernel.schedule = reader.member(value, where, "schedule").dump();
+  kernel.schedule = reader.object(value, where, "schedule");
   const json &params = reader.member(value, where, "params");
   if (reader.ok() && (!params.is_array() || params.size() > 256))
     reader.fail(where + "/params", "an array of at most 256 parameters is expected");
@@ -318,6 +341,8 @@ static void checkReferences(Reader &reader, const Manifest &manifest) {
 }
 
 Expected<Manifest> parseManifest(std::string_view text) {
+  if (isNestedDeeperThan(text, 32))
+    return Status(Code::Integrity, "manifest is nested more than 32 deep");
   json value = json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (value.is_discarded())
     return Status(Code::Integrity, "manifest is not valid JSON");
@@ -328,15 +353,15 @@ Expected<Manifest> parseManifest(std::string_view text) {
   manifest.formatMinor = int(reader.integer(format, "/format", "minor", 0, 1000000));
   if (reader.ok() && manifest.formatMajor != kFormatMajor)
     return Status(Code::Unsupported, "manifest /format/major: version " + std::to_string(manifest.formatMajor) +
-                                         " cannot be read, this library reads version " +
-                                         std::to_string(kFormatMajor) + "; compile the method again");
+                                         " cannot be read, this library reads version " + std::to_string(kFormatMajor) +
+                                         "; compile the method again");
   manifest.name = reader.text(value, "", "name");
   const json &producer = reader.member(value, "", "producer");
   manifest.fresnelVersion = reader.text(producer, "/producer", "fresnel");
   manifest.llvmVersion = reader.text(producer, "/producer", "llvm");
   manifest.target = readTarget(reader, reader.member(value, "", "target"));
   manifest.program = reader.text(value, "", "program", /*mayBeEmpty=*/true);
-  manifest.parameters = reader.member(value, "", "parameters").dump();
+  manifest.parameters = reader.object(value, "", "parameters");
   reader.forEach(value, "buffers", [&](const json &entry, const std::string &where) {
     manifest.buffers.push_back(readBuffer(reader, entry, where));
   });
@@ -349,8 +374,7 @@ Expected<Manifest> parseManifest(std::string_view text) {
   reader.forEach(value, "launches", [&](const json &entry, const std::string &where) {
     Launch launch;
     launch.kernel = reader.integer(entry, where, "kernel", 0, int64_t(manifest.kernels.size()) - 1);
-    launch.operands =
-        reader.integers(entry, where, "operands", 0, int64_t(manifest.buffers.size()) - 1, 256);
+    launch.operands = reader.integers(entry, where, "operands", 0, int64_t(manifest.buffers.size()) - 1, 256);
     manifest.launches.push_back(launch);
   });
   if (reader.ok())

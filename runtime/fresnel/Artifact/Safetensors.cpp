@@ -38,9 +38,7 @@ struct Range {
 /// One header entry, checked against the data it points to.
 static Status parseEntry(const std::string &name, const json &entry, std::string_view data, NamedTensor &tensor,
                          Range &range) {
-  auto refuse = [&](const std::string &why) {
-    return Status(Code::Integrity, "tensor '" + name + "' " + why);
-  };
+  auto refuse = [&](const std::string &why) { return Status(Code::Integrity, "tensor '" + name + "' " + why); };
   if (!entry.is_object() || !entry.contains("dtype") || !entry["dtype"].is_string() || !entry.contains("shape") ||
       !entry["shape"].is_array() || !entry.contains("data_offsets") || !entry["data_offsets"].is_array() ||
       entry["data_offsets"].size() != 2)
@@ -73,7 +71,9 @@ static Status parseEntry(const std::string &name, const json &entry, std::string
 }
 
 Expected<Safetensors> parseSafetensors(const std::string &name, std::string_view content) {
-  auto refuse = [&](const std::string &why) { return Status(Code::Integrity, "safetensors file '" + name + "' " + why); };
+  auto refuse = [&](const std::string &why) {
+    return Status(Code::Integrity, "safetensors file '" + name + "' " + why);
+  };
   if (content.size() < 8)
     return refuse("is truncated: " + std::to_string(content.size()) + " bytes");
   uint64_t length = 0;
@@ -81,6 +81,8 @@ Expected<Safetensors> parseSafetensors(const std::string &name, std::string_view
     length = length << 8 | uint8_t(content[size_t(i)]);
   if (length > kMaxHeader || length > content.size() - 8)
     return refuse("is truncated or not a safetensors file: its header would have " + std::to_string(length) + " bytes");
+  if (isNestedDeeperThan(content.substr(8, length), 32))
+    return refuse("has a header that is nested more than 32 deep");
   json header = json::parse(content.substr(8, length), nullptr, /*allow_exceptions=*/false);
   if (!header.is_object())
     return refuse("has a header that is not a JSON object");
@@ -89,8 +91,13 @@ Expected<Safetensors> parseSafetensors(const std::string &name, std::string_view
   std::vector<Range> ranges;
   for (auto &[key, entry] : header.items()) {
     if (key == "__metadata__") {
-      for (auto &[metaKey, value] : entry.items())
-        file.metadata[metaKey] = value.is_string() ? value.get<std::string>() : value.dump();
+      if (!entry.is_object())
+        return refuse("has a `__metadata__` that is not an object");
+      for (auto &[metaKey, value] : entry.items()) {
+        if (!value.is_string())
+          return refuse("has a `__metadata__` entry '" + metaKey + "' that is not a string");
+        file.metadata[metaKey] = value.get<std::string>();
+      }
       continue;
     }
     Range range{};
@@ -130,7 +137,7 @@ Status writeSafetensors(const std::string &path, const Safetensors &file) {
     offset += tensor.data.size();
     parts.push_back(tensor.data);
   }
-  std::string text = header.dump();
+  std::string text = header.dump(-1, ' ', false, json::error_handler_t::replace);
   text.resize((text.size() + 7) / 8 * 8, ' ');
   std::string length;
   for (int i = 0; i < 8; ++i)

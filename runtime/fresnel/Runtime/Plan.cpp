@@ -3,6 +3,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "fresnel/Runtime/Plan.h"
+#include <cctype>
 #include <cstring>
 
 namespace fresnel::rt {
@@ -43,13 +44,15 @@ static std::string versionText(int64_t version) {
 
 /// Can this device and driver run the target's code?
 static Status checkTarget(const Target &target, const DeviceInfo &device, int driverVersion) {
+  // On compute capability 9.0 the architecture-specific target is the fast one.
+  auto advise = [&](int64_t has) { return "compile with --target=sm_" + std::to_string(has) + (has == 90 ? "a" : ""); };
   std::string have = device.name + " (compute capability " + std::to_string(device.computeMajor) + "." +
                      std::to_string(device.computeMinor) + ")";
   int64_t needs = target.computeMajor * 10 + target.computeMinor, has = device.computeMajor * 10 + device.computeMinor;
   if (target.archSpecific ? needs != has : needs > has)
-    return Status(Code::Unsupported, "the bundle was compiled for " + target.name + (target.archSpecific ? ", which runs on no other generation" : "") +
-                                         "; the GPU is " + have + "; compile with --target=sm_" +
-                                         std::to_string(has));
+    return Status(Code::Unsupported, "the bundle was compiled for " + target.name +
+                                         (target.archSpecific ? ", which runs on no other generation" : "") +
+                                         "; the GPU is " + have + "; " + advise(has));
   if (target.minDriverCuda > driverVersion)
     return Status(Code::DriverTooOld, "PTX " + target.ptxIsa + " needs a driver of CUDA " +
                                           versionText(target.minDriverCuda) + ", this one supports " +
@@ -57,16 +60,39 @@ static Status checkTarget(const Target &target, const DeviceInfo &device, int dr
   return Status();
 }
 
+/// Can the launch geometry of the kernel run there?
+static Status checkGeometry(const Kernel &kernel, const DeviceInfo &device) {
+  if (kernel.sharedBytes > device.sharedBytes)
+    return Status(Code::Unsupported, "kernel '" + kernel.name + "' needs " + std::to_string(kernel.sharedBytes) +
+                                         " bytes of shared memory per block, but " + device.name + " has " +
+                                         std::to_string(device.sharedBytes) +
+                                         "; compile with fewer stages or smaller tiles");
+  if (kernel.cluster != std::array<int64_t, 3>{1, 1, 1})
+    return Status(Code::Unsupported, "kernel '" + kernel.name + "' is launched in clusters of " +
+                                         std::to_string(kernel.cluster[0]) + "x" + std::to_string(kernel.cluster[1]) +
+                                         "x" + std::to_string(kernel.cluster[2]) +
+                                         " blocks, which this runtime cannot; use a newer one");
+  return Status();
+}
+
+/// Does the JIT's log hold a warning C75xx: wgmma instructions were serialised?
+static bool hasWgmmaWarning(std::string_view log) {
+  for (size_t at = log.find("C75"); at != log.npos; at = log.find("C75", at + 1))
+    if (at + 5 <= log.size() && std::isdigit(uint8_t(log[at + 3])) && std::isdigit(uint8_t(log[at + 4])))
+      return true;
+  return false;
+}
+
 Status LoadedPlan::loadKernel(size_t index, int device) {
   const Kernel &kernel = bundle.manifest.kernels[index];
   std::string info(kLogBytes, '\0'), error(kLogBytes, '\0');
   int options[] = {kJitInfoLog, kJitInfoSize, kJitErrorLog, kJitErrorSize, kJitVerbose};
-  void *values[] = {info.data(), reinterpret_cast<void *>(kLogBytes), error.data(),
-                    reinterpret_cast<void *>(kLogBytes), reinterpret_cast<void *>(size_t(1))};
+  void *values[] = {info.data(), reinterpret_cast<void *>(kLogBytes), error.data(), reinterpret_cast<void *>(kLogBytes),
+                    reinterpret_cast<void *>(size_t(1))};
   CuLibrary library = nullptr;
-  Status status = driver->check(driver->cuLibraryLoadData(&library, bundle.ptx[index].c_str(), options, values, 5,
-                                                          nullptr, nullptr, 0),
-                                "loading kernel '" + kernel.name + "'");
+  Status status = driver->check(
+      driver->cuLibraryLoadData(&library, bundle.ptx[index].c_str(), options, values, 5, nullptr, nullptr, 0),
+      "loading kernel '" + kernel.name + "'");
   if (!status.ok()) {
     std::string log = error.c_str();
     return Status(status.code(), status.message() + (log.empty() ? "" : "\nJIT log:\n" + log));
@@ -78,16 +104,18 @@ Status LoadedPlan::loadKernel(size_t index, int device) {
   if (!status.ok())
     return status;
   if (kernel.sharedBytes > 0) {
-    status = driver->check(
-        driver->cuKernelSetAttribute(kKernelMaxDynamicShared, int(kernel.sharedBytes), handle, device),
-        "kernel '" + kernel.name + "' asks for " + std::to_string(kernel.sharedBytes) + " bytes of shared memory, which");
+    status =
+        driver->check(driver->cuKernelSetAttribute(kKernelMaxDynamicShared, int(kernel.sharedBytes), handle, device),
+                      "kernel '" + kernel.name + "' asks for " + std::to_string(kernel.sharedBytes) +
+                          " bytes of shared memory, which");
     if (!status.ok())
       return status;
   }
   int localBytes = 0;
   if (driver->cuKernelGetAttribute(&localBytes, kKernelLocalBytes, handle, device) == 0 && localBytes > 0)
-    notes.push_back("kernel '" + kernel.name + "' keeps " + std::to_string(localBytes) + " bytes per thread in local memory");
-  if (std::strstr(info.c_str(), "C75"))
+    notes.push_back("kernel '" + kernel.name + "' keeps " + std::to_string(localBytes) +
+                    " bytes per thread in local memory");
+  if (hasWgmmaWarning(info.c_str()))
     notes.push_back("kernel '" + kernel.name + "': " + info.c_str());
   kernels.push_back(handle);
   return Status();
@@ -104,7 +132,9 @@ Expected<LoadedPlan> LoadedPlan::load(std::shared_ptr<Driver> driver, Bundle bun
   plan.driver = std::move(driver);
   plan.bundle = std::move(bundle);
   for (size_t i = 0; i < plan.bundle.manifest.kernels.size(); ++i) {
-    status = plan.loadKernel(i, device);
+    status = checkGeometry(plan.bundle.manifest.kernels[i], *info);
+    if (status.ok())
+      status = plan.loadKernel(i, device);
     if (!status.ok())
       return status;
   }
@@ -136,6 +166,8 @@ Status LoadedPlan::checkArgument(const Buffer &buffer, const TensorArg &arg) con
   if (size_t(arg.rank) != buffer.shape.size())
     return refuse("has rank " + std::to_string(arg.rank) + ", but " + std::to_string(buffer.shape.size()) +
                   " is expected");
+  if (arg.rank > 0 && (!arg.shape || !arg.strides))
+    return refuse("has no shape or no strides");
   const std::vector<int64_t> &dense = denseStrides[size_t(&buffer - bundle.manifest.buffers.data())];
   int64_t bytes = sizeOf(buffer.dtype);
   if (reinterpret_cast<uintptr_t>(arg.data) % 16)
@@ -153,8 +185,8 @@ Status LoadedPlan::checkArgument(const Buffer &buffer, const TensorArg &arg) con
     if (arg.rank != 4 && arg.strides[d] != dense[size_t(d)])
       return refuse("must be contiguous, but has stride " + std::to_string(arg.strides[d]) + " in dimension " + dim);
     if (d < arg.rank - 1 && arg.rank == 4 && arg.strides[d] * bytes % 16)
-      return refuse("has stride " + std::to_string(arg.strides[d]) + " in dimension " + dim +
-                    ", but a multiple of " + std::to_string(16 / bytes) + " elements (16 bytes) is needed");
+      return refuse("has stride " + std::to_string(arg.strides[d]) + " in dimension " + dim + ", but a multiple of " +
+                    std::to_string(16 / bytes) + " elements (16 bytes) is needed");
   }
   return Status();
 }
@@ -176,13 +208,16 @@ struct ParamBlock {
 } // namespace
 
 /// A map of boxes of `rows` x `cols` of a [batch, head, sequence, head_dim] tensor.
+/// Dimensions of size 1 take the dense stride: the caller's may be anything, and
+/// the driver refuses those that are no multiple of 16 bytes.
 static int encodeMap(const Driver &driver, const Buffer &buffer, void *data, const int64_t *strides,
-                     const Param &param, void *map) {
+                     const int64_t *dense, const Param &param, void *map) {
   int type = buffer.dtype == DType::BF16 ? kTensorMapBf16 : buffer.dtype == DType::F16 ? kTensorMapF16 : kTensorMapF32;
   const std::vector<int64_t> &shape = buffer.shape;
   uint64_t bytes = uint64_t(sizeOf(buffer.dtype));
   uint64_t dims[] = {uint64_t(shape[3]), uint64_t(shape[2]), uint64_t(shape[1]), uint64_t(shape[0])};
-  uint64_t steps[] = {uint64_t(strides[2]) * bytes, uint64_t(strides[1]) * bytes, uint64_t(strides[0]) * bytes};
+  auto step = [&](size_t d) { return uint64_t(shape[d] == 1 ? dense[d] : strides[d]) * bytes; };
+  uint64_t steps[] = {step(2), step(1), step(0)};
   uint32_t box[] = {uint32_t(param.cols), uint32_t(param.rows), 1, 1}, ones[] = {1, 1, 1, 1};
   int swizzle = param.swizzle == 128 ? 3 : param.swizzle == 64 ? 2 : param.swizzle == 32 ? 1 : 0;
   return driver.cuTensorMapEncodeTiled(map, type, 4, data, dims, steps, box, ones, 0, swizzle, /*l2 256B=*/3, 0);
@@ -205,19 +240,17 @@ Status LoadedPlan::launchKernel(const Launch &launch, const TensorArg *args, cha
       if (block.mapCount == 4)
         return Status(Code::Unsupported, "kernel '" + kernel.name + "' takes more than four tensor maps");
       void *map = block.maps[block.mapCount++];
-      Status status = driver->check(encodeMap(*driver, buffer, data, strides, param, map),
-                                    "encoding the tensor map of '" + buffer.name + "'");
-      if (!status.ok())
-        return status;
+      if (int error = encodeMap(*driver, buffer, data, strides, denseStrides[index].data(), param, map))
+        return driver->check(error, "encoding the tensor map of '" + buffer.name + "'");
       block.pointers[block.count++] = map;
     }
   }
   auto dim = [](int64_t size) { return unsigned(size); };
-  return driver->check(driver->cuLaunchKernel(kernels[size_t(launch.kernel)], dim(kernel.grid[0]), dim(kernel.grid[1]),
-                                              dim(kernel.grid[2]), dim(kernel.block[0]), dim(kernel.block[1]),
-                                              dim(kernel.block[2]), dim(kernel.sharedBytes), stream, block.pointers,
-                                              nullptr),
-                       "launching kernel '" + kernel.name + "'");
+  int error = driver->cuLaunchKernel(kernels[size_t(launch.kernel)], dim(kernel.grid[0]), dim(kernel.grid[1]),
+                                     dim(kernel.grid[2]), dim(kernel.block[0]), dim(kernel.block[1]),
+                                     dim(kernel.block[2]), dim(kernel.sharedBytes), stream, block.pointers, nullptr);
+  // The text is only made when it is needed: a launch allocates nothing.
+  return error == 0 ? Status() : driver->check(error, "launching kernel '" + kernel.name + "'");
 }
 
 Status LoadedPlan::launch(const TensorArg *args, size_t count, void *workspace, int64_t bytes, CuStream stream) const {
@@ -233,8 +266,8 @@ Status LoadedPlan::launch(const TensorArg *args, size_t count, void *workspace, 
     return Status(Code::WorkspaceTooSmall, "the workspace has " + std::to_string(workspace ? bytes : 0) +
                                                " bytes, but " + std::to_string(workspaceBytes()) + " are needed");
   if (reinterpret_cast<uintptr_t>(workspace) % uintptr_t(bundle.manifest.workspaceAlign))
-    return Status(Code::InvalidArgument, "the workspace is not aligned to " +
-                                             std::to_string(bundle.manifest.workspaceAlign) + " bytes");
+    return Status(Code::InvalidArgument,
+                  "the workspace is not aligned to " + std::to_string(bundle.manifest.workspaceAlign) + " bytes");
   for (const Launch &entry : bundle.manifest.launches) {
     Status status = launchKernel(entry, args, static_cast<char *>(workspace), stream);
     if (!status.ok())

@@ -4,6 +4,7 @@
 
 #include "fresnel/c/fresnel.h"
 #include "fresnel/Runtime/Plan.h"
+#include <exception>
 #include <new>
 
 using namespace fresnel::rt;
@@ -23,13 +24,15 @@ static frn_status report(const Status &status) {
   return static_cast<frn_status>(status.code());
 }
 
-/// Runs `body`; no exception (there is only bad_alloc) leaves the library.
+/// Runs `body`; no exception leaves the library.
 template <typename Body>
 static frn_status guard(Body body) {
   try {
     return report(body());
   } catch (const std::bad_alloc &) {
     return report(Status(Code::OutOfMemory, "out of host memory"));
+  } catch (const std::exception &error) {
+    return report(Status(Code::Internal, error.what()));
   }
 }
 
@@ -86,10 +89,12 @@ frn_status frn_plan_load(const char *path, int device, frn_plan **plan) {
 
 void frn_plan_destroy(frn_plan *plan) { delete plan; }
 
-size_t frn_plan_argument_count(const frn_plan *plan) { return plan->plan.arguments().size(); }
+size_t frn_plan_argument_count(const frn_plan *plan) { return plan ? plan->plan.arguments().size() : 0; }
 
 frn_status frn_plan_argument(const frn_plan *plan, size_t index, frn_argument *argument) {
   return guard([&]() -> Status {
+    if (!plan || !argument)
+      return Status(Code::InvalidArgument, "frn_plan_argument: plan and argument must not be null");
     if (index >= plan->plan.arguments().size())
       return Status(Code::InvalidArgument, "argument " + std::to_string(index) + " of " +
                                                std::to_string(plan->plan.arguments().size()) + " was asked for");
@@ -100,14 +105,16 @@ frn_status frn_plan_argument(const frn_plan *plan, size_t index, frn_argument *a
   });
 }
 
-int64_t frn_plan_workspace_bytes(const frn_plan *plan) { return plan->plan.workspaceBytes(); }
+int64_t frn_plan_workspace_bytes(const frn_plan *plan) { return plan ? plan->plan.workspaceBytes() : 0; }
 
 frn_status frn_plan_launch(const frn_plan *plan, const frn_tensor *tensors, size_t count, void *workspace,
                            int64_t workspace_bytes, frn_stream stream) {
   return guard([&]() -> Status {
+    if (!plan || (!tensors && count > 0))
+      return Status(Code::InvalidArgument, "frn_plan_launch: plan and tensors must not be null");
     if (count > kMaxTensors)
-      return Status(Code::InvalidArgument, "at most " + std::to_string(kMaxTensors) + " tensors are taken, but got " +
-                                               std::to_string(count));
+      return Status(Code::InvalidArgument,
+                    "at most " + std::to_string(kMaxTensors) + " tensors are taken, but got " + std::to_string(count));
     TensorArg args[kMaxTensors];
     for (size_t i = 0; i < count; ++i)
       args[i] = {tensors[i].data, static_cast<DType>(tensors[i].dtype), tensors[i].shape, tensors[i].strides,

@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <gtest/gtest.h>
 #include <limits>
+#include <sys/stat.h>
 #include <unistd.h>
 
 using namespace fresnel::rt;
@@ -151,8 +152,50 @@ TEST(Bundle, UnwritableOutputLeavesNothing) {
   std::string path = temporaryPath("folder");
   ASSERT_EQ(std::system(("mkdir -p " + path + "/x").c_str()), 0);
   EXPECT_FALSE(writeBundle(path, makeManifest(), {"a", "b"}).ok());
-  EXPECT_NE(access((path + ".tmp." + std::to_string(getpid())).c_str(), F_OK), 0);
+  EXPECT_NE(std::system(("ls " + path + ".tmp.* 2>/dev/null").c_str()), 0);
   EXPECT_EQ(std::system(("rm -r " + path).c_str()), 0);
+}
+
+TEST(Bundle, WhatCannotBeReadIsNotWritten) {
+  std::string path = temporaryPath("refused.fkb");
+  auto refuse = [&](Manifest manifest, const char *expected) {
+    Status status = writeBundle(path, std::move(manifest), {"a", "b"});
+    EXPECT_EQ(status.code(), Code::InvalidArgument);
+    EXPECT_NE(status.message().find(expected), std::string::npos) << status.message();
+    EXPECT_NE(access(path.c_str(), F_OK), 0);
+  };
+  Manifest manifest = makeManifest();
+  manifest.kernels[1].schedule = "not json";
+  refuse(manifest, "/kernels/1/schedule: an object is expected");
+  manifest = makeManifest();
+  manifest.parameters = "[1]";
+  refuse(manifest, "/parameters: an object is expected");
+  manifest = makeManifest();
+  manifest.program.assign(size_t(17) << 20, 'x');
+  refuse(manifest, "at most 16777216 can be read");
+  manifest = makeManifest();
+  manifest.kernels[0].block = {1024, 2, 1};
+  refuse(manifest, "/kernels/0/block: a block has at most 1024 threads");
+}
+
+TEST(File, SpecialFilesAreNotReplaced) {
+  std::string path = temporaryPath("fifo");
+  ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+  Status status = writeFileAtomically(path, {"x"});
+  EXPECT_NE(status.message().find("not a regular file"), std::string::npos) << status.message();
+  struct stat info;
+  ASSERT_EQ(lstat(path.c_str(), &info), 0);
+  EXPECT_TRUE(S_ISFIFO(info.st_mode));
+  std::remove(path.c_str());
+}
+
+TEST(File, TemporaryFileOfAKilledProcessDoesNotBlock) {
+  std::string path = temporaryPath("stale"), stale = path + ".tmp." + std::to_string(getpid());
+  ASSERT_TRUE(writeFileAtomically(stale, {"left over"}).ok());
+  EXPECT_TRUE(writeFileAtomically(path, {"new"}).ok());
+  EXPECT_EQ(*readFile(path), "new");
+  std::remove(path.c_str());
+  std::remove(stale.c_str());
 }
 
 TEST(Safetensors, RoundTrip) {
@@ -168,6 +211,15 @@ TEST(Safetensors, RoundTrip) {
   EXPECT_EQ(read->metadata, file.metadata);
   EXPECT_EQ(read->tensors["a"].data, file.tensors["a"].data);
   EXPECT_EQ(read->tensors["b"].shape, (std::vector<int64_t>{1}));
+}
+
+TEST(Safetensors, WritesNamesThatAreNotUtf8) {
+  Safetensors file;
+  file.tensors["\xff"] = {DType::F32, {1}, "1234"};
+  std::string path = temporaryPath("utf8.safetensors");
+  ASSERT_TRUE(writeSafetensors(path, file).ok());
+  EXPECT_TRUE(bool(readSafetensors(path)));
+  std::remove(path.c_str());
 }
 
 TEST(Safetensors, RefusesDamage) {
@@ -186,6 +238,11 @@ TEST(Safetensors, RefusesDamage) {
   EXPECT_TRUE(contains(parse(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})", "12345678"), "overlap or leave gaps"));
   EXPECT_TRUE(contains(parse(R"({"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}})", "1234"), "impossible shape"));
   EXPECT_TRUE(contains(parse("not json", ""), "not a JSON object"));
+  // What walks a JSON value recurses: depth must not be the file's choice.
+  std::string deep = std::string(2000000, '[') + std::string(2000000, ']');
+  EXPECT_TRUE(contains(parse("{\"__metadata__\":{\"a\":" + deep + "}}", ""), "nested more than 32 deep"));
+  EXPECT_TRUE(contains(parse(R"({"__metadata__":7})", ""), "not an object"));
+  EXPECT_TRUE(contains(parse(R"({"__metadata__":{"a":1}})", ""), "'a' that is not a string"));
   EXPECT_TRUE(contains(parseSafetensors("test", "1234").status().message(), "truncated"));
   EXPECT_TRUE(contains(parseSafetensors("test", std::string(8, '\xff')).status().message(), "truncated or not"));
 }

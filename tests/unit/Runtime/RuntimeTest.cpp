@@ -101,6 +101,16 @@ TEST_F(RuntimeTest, DriverOlderThanThePtx) {
   expectRefused(load(std::move(bundle)).status(), Code::DriverTooOld, "needs a driver of CUDA 13.1");
 }
 
+TEST_F(RuntimeTest, GeometryTheDeviceCannotRun) {
+  Bundle bundle = makeBundle();
+  bundle.manifest.kernels[0].sharedBytes = 240000;
+  expectRefused(load(std::move(bundle)).status(), Code::Unsupported,
+                "kernel 'kernel' needs 240000 bytes of shared memory per block, but Fake GPU has 232448");
+  bundle = makeBundle();
+  bundle.manifest.kernels[0].cluster = {2, 1, 1};
+  expectRefused(load(std::move(bundle)).status(), Code::Unsupported, "clusters of 2x1x1 blocks");
+}
+
 TEST_F(RuntimeTest, RejectedPtxShowsTheLog) {
   setenv("FRESNEL_FAKE", "bad-ptx", 1);
   expectRefused(load(makeBundle()).status(), Code::CudaError, "line 1; fatal: not PTX");
@@ -187,6 +197,13 @@ TEST_F(RuntimeTest, CInterface) {
       << frn_last_error();
   EXPECT_EQ(frn_plan_launch(plan, tensors, 1, workspace, 1024, nullptr), FRN_INVALID_ARGUMENT);
   EXPECT_STREQ(frn_status_name(FRN_INVALID_ARGUMENT), "invalid argument");
+  EXPECT_EQ(frn_plan_launch(plan, nullptr, 2, workspace, 1024, nullptr), FRN_INVALID_ARGUMENT);
+  EXPECT_EQ(frn_plan_launch(nullptr, tensors, 2, workspace, 1024, nullptr), FRN_INVALID_ARGUMENT);
+  tensors[0].strides = nullptr;
+  EXPECT_EQ(frn_plan_launch(plan, tensors, 2, workspace, 1024, nullptr), FRN_INVALID_ARGUMENT);
+  EXPECT_NE(std::string(frn_last_error()).find("has no shape or no strides"), std::string::npos);
+  EXPECT_EQ(frn_plan_argument(nullptr, 0, &argument), FRN_INVALID_ARGUMENT);
+  EXPECT_EQ(frn_plan_argument_count(nullptr), 0u);
   frn_plan_destroy(plan);
   EXPECT_EQ(frn_plan_load("/nonexistent.fkb", 0, &plan), FRN_IO_ERROR);
   EXPECT_EQ(plan, nullptr);
