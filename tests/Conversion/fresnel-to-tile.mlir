@@ -1,4 +1,4 @@
-// RUN: fresnel-opt %s --fresnel-lower-to-tile | FileCheck %s
+// RUN: fresnel-opt %s --fresnel-lower-to-tile=target=sm_80 | FileCheck %s
 
 // Inputs and outputs keep the caller's strides; intermediate tensors are contiguous.
 // CHECK-LABEL: tile.kernel @attend_0

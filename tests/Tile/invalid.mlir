@@ -218,5 +218,5 @@ func.func private @shared_rows(!tile.shared<4x3xbf16, padded>)
 
 // -----
 
-// expected-error @+1 {{a swizzled tile needs rows of a multiple of 128 bytes and a multiple of 8 rows, but got 64 bytes and 8 rows}}
-func.func private @shared_swizzle(!tile.shared<8x32xbf16, swizzled>)
+// expected-error @+1 {{a swizzled tile needs a multiple of 8 rows, but got 4}}
+func.func private @shared_swizzle(!tile.shared<4x32xbf16, swizzled>)

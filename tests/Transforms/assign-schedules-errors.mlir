@@ -43,3 +43,81 @@ fresnel.program @main(%q: tensor<1x2x64x32xbf16>) {
   %o = fresnel.launch @too_large(%q) : (tensor<1x2x64x32xbf16>) -> tensor<1x2x64x32xbf16>
   fresnel.return %o {names = ["o"]} : tensor<1x2x64x32xbf16>
 }
+
+// -----
+
+fresnel.program @hopper_tile_m(%in0: tensor<1x2x64x128xbf16>) attributes {fresnel.kernel,
+    fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 96>} {
+  // expected-error @+1 {{tile_m must be 64, 128 or 192 (64 for each consumer warpgroup), but is 96}}
+  %o, %l = fresnel.attend %in0, %in0, %in0 : tensor<1x2x64x128xbf16>, tensor<1x2x64x128xbf16>, tensor<1x2x64x128xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x64x128xbf16>
+}
+fresnel.program @main(%q: tensor<1x2x64x128xbf16>) {
+  %o = fresnel.launch @hopper_tile_m(%q) : (tensor<1x2x64x128xbf16>) -> tensor<1x2x64x128xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x64x128xbf16>
+}
+
+// -----
+
+fresnel.program @hopper_tile_n(%in0: tensor<1x2x64x128xbf16>) attributes {fresnel.kernel,
+    fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 128, tile_n = 100>} {
+  // expected-error @+1 {{tile_n must be a multiple of 16 in [16, 256], but is 100}}
+  %o, %l = fresnel.attend %in0, %in0, %in0 : tensor<1x2x64x128xbf16>, tensor<1x2x64x128xbf16>, tensor<1x2x64x128xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x64x128xbf16>
+}
+fresnel.program @main(%q: tensor<1x2x64x128xbf16>) {
+  %o = fresnel.launch @hopper_tile_n(%q) : (tensor<1x2x64x128xbf16>) -> tensor<1x2x64x128xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x64x128xbf16>
+}
+
+// -----
+
+fresnel.program @hopper_stages(%in0: tensor<1x2x64x128xbf16>) attributes {fresnel.kernel,
+    fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 128, stages = 9>} {
+  // expected-error @+1 {{stages must be in [1, 8], but is 9}}
+  %o, %l = fresnel.attend %in0, %in0, %in0 : tensor<1x2x64x128xbf16>, tensor<1x2x64x128xbf16>, tensor<1x2x64x128xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x64x128xbf16>
+}
+fresnel.program @main(%q: tensor<1x2x64x128xbf16>) {
+  %o = fresnel.launch @hopper_stages(%q) : (tensor<1x2x64x128xbf16>) -> tensor<1x2x64x128xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x64x128xbf16>
+}
+
+// -----
+
+fresnel.program @hopper_shared(%in0: tensor<1x2x64x128xbf16>) attributes {fresnel.kernel,
+    fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 128, tile_n = 128, stages = 4>} {
+  // expected-error @+1 {{the tiles need 295048 bytes of shared memory, but sm_90a has 232448; lower tile_n or stages}}
+  %o, %l = fresnel.attend %in0, %in0, %in0 : tensor<1x2x64x128xbf16>, tensor<1x2x64x128xbf16>, tensor<1x2x64x128xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x64x128xbf16>
+}
+fresnel.program @main(%q: tensor<1x2x64x128xbf16>) {
+  %o = fresnel.launch @hopper_shared(%q) : (tensor<1x2x64x128xbf16>) -> tensor<1x2x64x128xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x64x128xbf16>
+}
+
+// -----
+
+fresnel.program @hopper_registers(%in0: tensor<1x2x64x128xbf16>) attributes {fresnel.kernel,
+    fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 192, tile_n = 128, stages = 1>} {
+  // expected-error @+1 {{a consumer thread needs about 188 registers, but has 160; lower tile_n, or take tile_m = 128}}
+  %o, %l = fresnel.attend %in0, %in0, %in0 : tensor<1x2x64x128xbf16>, tensor<1x2x64x128xbf16>, tensor<1x2x64x128xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x64x128xbf16>
+}
+fresnel.program @main(%q: tensor<1x2x64x128xbf16>) {
+  %o = fresnel.launch @hopper_registers(%q) : (tensor<1x2x64x128xbf16>) -> tensor<1x2x64x128xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x64x128xbf16>
+}
+
+// -----
+
+fresnel.program @hopper_head_dim(%in0: tensor<1x2x64x32xbf16>) attributes {fresnel.kernel,
+    fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 128>} {
+  // expected-error @+1 {{family hopper serves head dims 64, 96, 128, 192 and 256, but got 32; use portable}}
+  %o, %l = fresnel.attend %in0, %in0, %in0 : tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x64x32xbf16>
+}
+fresnel.program @main(%q: tensor<1x2x64x32xbf16>) {
+  %o = fresnel.launch @hopper_head_dim(%q) : (tensor<1x2x64x32xbf16>) -> tensor<1x2x64x32xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x64x32xbf16>
+}

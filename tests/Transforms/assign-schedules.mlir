@@ -1,8 +1,10 @@
-// RUN: fresnel-opt %s --fresnel-outline-kernels --fresnel-assign-schedules=target=sm_90a | FileCheck %s
+// RUN: fresnel-opt %s --fresnel-outline-kernels --fresnel-assign-schedules=target=sm_90a | FileCheck %s --check-prefixes=CHECK,HOPPER
+// RUN: fresnel-opt %s --fresnel-outline-kernels --fresnel-assign-schedules=target=sm_90 | FileCheck %s --check-prefixes=CHECK,PORTABLE
 
-// Matrix work gets the portable family, the rest simt; wide heads get narrower key blocks.
+// Matrix work gets the hopper family where there is wgmma and portable elsewhere, the rest simt; wide heads get narrower key blocks.
 // CHECK: @norm_0{{.*}}fresnel.schedule = #fresnel.schedule<family = simt, stages = 1>
-// CHECK: @attend_1{{.*}}fresnel.schedule = #fresnel.schedule<family = portable, tile_n = 32>
+// HOPPER: @attend_1{{.*}}fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 128, tile_n = 80>
+// PORTABLE: @attend_1{{.*}}fresnel.schedule = #fresnel.schedule<family = portable, tile_n = 32>
 fresnel.program @main(%q: tensor<1x2x64x256xbf16>) {
   %n = fresnel.norm %q : tensor<1x2x64x256xbf16>
   %o, %l = fresnel.attend %q, %q, %q {causal = true} : tensor<1x2x64x256xbf16>, tensor<1x2x64x256xbf16>, tensor<1x2x64x256xbf16>

@@ -140,7 +140,8 @@ llvm::Error Compilation::applyOverride(Stage stage) {
   if (!parsed)
     return parsed.takeError();
   module = std::move(*parsed);
-  return llvm::Error::success();
+  // Schedules that came from outside are checked like those that were chosen.
+  return stage == Stage::Scheduled ? runPasses(stage) : llvm::Error::success();
 }
 
 llvm::Error Compilation::finishMlirStage(Stage stage) {

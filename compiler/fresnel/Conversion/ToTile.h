@@ -26,6 +26,8 @@ struct KernelRequest {
 /// Each writes the tile kernel of one operation at the builder's insertion
 /// point, or reports at the user's operation which limit was hit and fails.
 mlir::LogicalResult lowerAttend(AttendOp op, const KernelRequest &request, KernelBuilder &builder);
+/// Attention under a schedule of the hopper family, which its verifier accepted.
+void lowerHopperAttend(AttendOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerPyramid(PyramidOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerNorm(NormOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerSelectCascade(SelectCascadeOp op, const KernelRequest &request, KernelBuilder &builder);

@@ -3,6 +3,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "fresnel/Schedule/Schedule.h"
+#include "fresnel/Schedule/Hopper.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/FormatVariadic.h"
 
@@ -70,6 +71,8 @@ ScheduleAttr fresnel::getDefaultSchedule(Operation *op, const TargetInfo &target
   auto attend = dyn_cast<AttendOp>(op);
   if (!attend)
     return ScheduleAttr::get(context, Family::Simt, 64, 64, 1);
+  if (explainHopper(attend, target).empty())
+    return getHopperDefault(attend);
   int64_t headDim = cast<RankedTensorType>(attend.getQ().getType()).getDimSize(3);
   int64_t valueDim = cast<RankedTensorType>(attend.getV().getType()).getDimSize(3);
   // Wide heads leave fewer registers for scores, hence the narrower key block.
@@ -106,7 +109,7 @@ std::string fresnel::verifySchedule(ScheduleAttr schedule, Operation *op, const 
   case Family::Portable:
     return attend ? verifyPortable(schedule, attend, target) : "family portable serves attention only; use simt";
   case Family::Hopper:
-    return "family hopper has no kernel generator yet; use portable";
+    return attend ? verifyHopper(schedule, attend, target) : "family hopper serves attention only; use simt";
   }
   return "unknown family";
 }

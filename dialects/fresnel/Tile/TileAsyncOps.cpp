@@ -31,7 +31,7 @@ LogicalResult WgmmaOp::verify() {
 LogicalResult TmaLoadOp::verify() {
   auto map = cast<TensorMapType>(getMap().getType());
   auto target = cast<SharedType>(getTarget().getType());
-  if (target.getRank() != 2 || target.getRows() != map.getRows() || map.getCols() != 64 || target.getCols() % 64 ||
+  if (target.getRank() != 2 || target.getRows() != map.getRows() || map.getCols() != 64 ||
       target.getElementType() != map.getElementType()) // tma_load_c1
     return emitOpError() << "the boxes of " << map << " do not fill " << target;
   return success();

@@ -82,7 +82,8 @@ def Tile_TmaLoadOp : Tile_Op<"tma_load", [MemoryEffects<[MemRead, MemWrite]>]> {
     tile and completes on the mbarrier; `evict_last` asks L2 to keep the lines.
 
     Constraints:
-    - C1: the tile's rows are the box's, its columns a multiple of the box's 64.
+    - C1: the tile's rows are the box's, the box has 64 columns. Columns beyond the
+      tensor's arrive as zeros.
   }];
   let arguments = (ins Tile_TensorMapType:$map, I32:$batch, I32:$head, I32:$row, Tile_SharedType:$target,
                        Tile_BarriersType:$barriers, I32:$stage, UnitAttr:$evict_last);

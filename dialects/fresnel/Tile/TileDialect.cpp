@@ -105,14 +105,16 @@ LogicalResult SharedType::verify(function_ref<InFlightDiagnostic()> emitError, A
   if (shape.size() == 1 || rowBytes % 16)
     return emitError() << "a " << stringifyLayout(layout)
                        << " tile needs rows of a multiple of 16 bytes, but got " << rowBytes;
-  if (layout == Layout::Swizzled && (rowBytes % 128 || shape[shape.size() - 2] % 8))
-    return emitError() << "a swizzled tile needs rows of a multiple of 128 bytes and a multiple of 8 rows, but got "
-                       << rowBytes << " bytes and " << shape[shape.size() - 2] << " rows";
+  if (layout == Layout::Swizzled && shape[shape.size() - 2] % 8)
+    return emitError() << "a swizzled tile needs a multiple of 8 rows, but got " << shape[shape.size() - 2];
   return success();
 }
 
 int64_t SharedType::getRowBytes() const {
-  return getCols() * getElementBytes() + (getLayout() == Layout::Padded ? 16 : 0);
+  int64_t bytes = getCols() * getElementBytes();
+  if (getLayout() == Layout::Swizzled)
+    return llvm::alignTo(bytes, 128);
+  return bytes + (getLayout() == Layout::Padded ? 16 : 0);
 }
 
 int64_t SharedType::getTileBytes() const { return getRows() * getRowBytes(); }

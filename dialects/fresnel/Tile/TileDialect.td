@@ -118,7 +118,8 @@ def Tile_SharedType : Tile_Type<"Shared", "shared"> {
     the stages of a ring; rank 1 is a plain array. Layouts: `linear`; `padded`,
     each row followed by 16 bytes so that eight rows of `ldmatrix` meet distinct
     banks; `swizzled`, panels of 64 16-bit columns in which the 16-byte chunk c
-    of row r lies at chunk c xor (r mod 8), as TMA's and WGMMA's 128-byte mode.
+    of row r lies at chunk c xor (r mod 8), as TMA's and WGMMA's 128-byte mode;
+    the last panel is whole even if the columns are not.
     Example: `!tile.shared<2x64x128xbf16, padded>`.
   }];
   let parameters = (ins ArrayRefParameter<"int64_t">:$shape, "::mlir::Type":$elementType,

@@ -92,7 +92,7 @@ struct TmaLoadLowering final : TilePattern<TmaLoadOp> {
     Value policy;
     if (op.getEvictLast())
       policy = emitter.ptx("createpolicy.fractional.L2::evict_last.b64 $0, 1.0;", "=l", {}, emitter.getI64Type())[0];
-    for (int64_t panel = 0; panel < target.getCols() / 64; ++panel) {
+    for (int64_t panel = 0; panel < llvm::divideCeilSigned(target.getCols(), 64); ++panel) {
       Value to = emitter.offset(adaptor.getTarget(), panel * target.getRows() * 128);
       SmallVector<Value> operands{to,      adaptor.getMap(),  emitter.i32(64 * panel), adaptor.getRow(),
                                   adaptor.getHead(), adaptor.getBatch(), barrier};
@@ -114,7 +114,7 @@ struct TmaStoreLowering final : TilePattern<TmaStoreOp> {
     Emitter emitter(op.getLoc(), rewriter);
     auto source = cast<SharedType>(op.getSource().getType());
     Value rows = emitter.offset(adaptor.getSource(), emitter.shl(adaptor.getTileRow(), 7));
-    for (int64_t panel = 0; panel < source.getCols() / 64; ++panel)
+    for (int64_t panel = 0; panel < llvm::divideCeilSigned(source.getCols(), 64); ++panel)
       emitter.ptx("cp.async.bulk.tensor.4d.global.shared::cta.tile.bulk_group [$0, {$1, $2, $3, $4}], [$5];",
                   "l,r,r,r,r,r",
                   {adaptor.getMap(), emitter.i32(64 * panel), adaptor.getRow(), adaptor.getHead(), adaptor.getBatch(),

@@ -1,0 +1,101 @@
+//===- AttendMath.cpp - What every attention kernel computes --------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "fresnel/Conversion/AttendMath.h"
+#include <cmath>
+
+using namespace mlir;
+using namespace fresnel;
+
+AttendShape::AttendShape(AttendOp op) {
+  RankedTensorType q = op.getQ().getType(), k = op.getK().getType(), v = op.getV().getType();
+  element = q.getElementType();
+  batches = q.getDimSize(0);
+  heads = q.getDimSize(1);
+  kvHeads = k.getDimSize(1);
+  queries = q.getDimSize(2);
+  keys = k.getDimSize(2);
+  headDim = q.getDimSize(3);
+  valueDim = v.getDimSize(3);
+  causal = op.getCausal();
+  window = op.getWindow();
+  sinks = op.getSinks();
+  scale = op.getScaleOrDefault();
+  softcap = op.getSoftcap().convertToDouble();
+}
+
+AttendMath::AttendMath(KernelBuilder &builder, const AttendShape &shape, int64_t rows, int64_t tileN)
+    : b(builder), shape(shape), rows(rows), tileN(tileN),
+      // A positive scale commutes with the maximum, so that one fused
+      // multiply-add per score serves the scale and the subtraction.
+      factor(shape.softcap <= 0 && shape.scale > 0 ? shape.scale * M_LOG2E : 1.0) {}
+
+KeyBlocks AttendMath::visit(Val position, int64_t queries) {
+  Val end = b.i32(shape.keys);
+  if (shape.causal)
+    end = b.max(b.min(end, position + double(queries)), b.i32(0));
+  KeyBlocks blocks;
+  blocks.end = (end + double(tileN - 1)) / double(tileN);
+  blocks.first = blocks.sinks = b.i32(0);
+  if (shape.window > 0) {
+    blocks.first = b.max(position - double(shape.window - 1), b.i32(0)) / double(tileN);
+    blocks.sinks = b.min(b.i32(llvm::divideCeil(shape.sinks, tileN)), blocks.first);
+  }
+  blocks.count = b.max(blocks.end - blocks.first, b.i32(0)) + blocks.sinks;
+  return blocks;
+}
+
+Val AttendMath::cap(Val scores) {
+  if (shape.softcap > 0) {
+    // tanh(x) = 1 - 2 / (1 + e^2x), exact at both infinities.
+    Val power = b.exp2(scores * (2 * M_LOG2E * shape.scale / shape.softcap));
+    return shape.softcap * M_LOG2E * (1.0 - 2.0 / (1.0 + power));
+  }
+  return shape.scale > 0 ? scores : scores * (shape.scale * M_LOG2E);
+}
+
+Val AttendMath::hide(Val scores, Val start, Val position) {
+  Type index = tile::getAccType(rows, tileN, b.getI32Type());
+  Val key = b.wrap(tile::ColIndexOp::create(b, index, Value(start)));
+  Val visible = key < b.i32(shape.keys);
+  if (shape.causal) {
+    Val row = b.wrap(tile::RowIndexOp::create(b, index, Value(position)));
+    // A row never stands beyond the last key, so this covers the sequence's end.
+    visible = key <= row;
+    if (shape.window > 0) {
+      Val recent = row - key < b.i32(shape.window);
+      visible = visible & (shape.sinks > 0 ? recent | (key < b.i32(shape.sinks)) : recent);
+    }
+  }
+  return b.select(visible, scores, b.constant(scores.getType(), -INFINITY));
+}
+
+SoftmaxStep AttendMath::softmax(Val scores, Val maximum, Val sum, bool mayBeEmpty) {
+  Type rowsType = tile::getRowsType(rows, b.getF32Type());
+  SoftmaxStep step;
+  step.maximum = b.wrap(tile::ReduceOp::create(b, rowsType, tile::Combine::Max, Value(scores), /*partial=*/false));
+  if (maximum)
+    step.maximum = b.max(maximum, step.maximum);
+  // A row that has seen no key yet keeps -inf; subtracting it would give NaN.
+  Val reference = step.maximum;
+  if (mayBeEmpty)
+    reference = b.select(reference == -INFINITY, b.constant(rowsType, 0.0), reference);
+  Val negative = reference * -factor;
+  Type type = scores.getType();
+  step.weights = b.exp2(b.fma(scores, b.constant(type, factor), broadcast(negative, type)));
+  step.sum = b.wrap(tile::ReduceOp::create(b, rowsType, tile::Combine::Add, Value(step.weights), /*partial=*/true));
+  if (maximum) {
+    step.correction = b.exp2(b.fma(maximum, b.constant(rowsType, factor), negative));
+    step.sum = b.fma(sum, step.correction, step.sum);
+  }
+  return step;
+}
+
+std::pair<Val, Val> AttendMath::finish(Val maximum, Val sum) {
+  sum = b.wrap(tile::QuadReduceOp::create(b, sum.getType(), tile::Combine::Add, Value(sum)));
+  Val empty = sum == 0.0;
+  Val inverse = b.select(empty, b.constant(sum.getType(), 0.0), 1.0 / sum);
+  Val lse = b.fma(maximum, b.constant(sum.getType(), factor), b.log2(sum)) * M_LN2;
+  return {inverse, b.select(empty, b.constant(sum.getType(), -INFINITY), lse)};
+}

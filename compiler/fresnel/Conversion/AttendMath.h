@@ -1,0 +1,83 @@
+//===- AttendMath.h - What every attention kernel computes ------*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// The arithmetic of attention on fragments, apart from how tiles travel: which
+// blocks of keys a tile of queries visits, which scores are visible, and the
+// online softmax (Milakov and Gimelshein, arXiv 1805.02867; Dao, arXiv
+// 2307.08691). Shared by the schedule families.
+//
+//===----------------------------------------------------------------------===//
+#ifndef FRESNEL_CONVERSION_ATTENDMATH_H
+#define FRESNEL_CONVERSION_ATTENDMATH_H
+
+#include "fresnel/Conversion/KernelBuilder.h"
+#include "fresnel/Dialect/Fresnel.h"
+
+namespace fresnel {
+
+/// Sizes and mask of one attention operation, from its types and attributes.
+struct AttendShape {
+  explicit AttendShape(AttendOp op);
+
+  mlir::Type element;
+  int64_t batches, heads, kvHeads, queries, keys, headDim, valueDim;
+  bool causal;
+  int64_t window, sinks;
+  double scale, softcap;
+
+  /// Query i stands at position i + offset: bottom-right alignment.
+  int64_t getOffset() const { return keys - queries; }
+};
+
+/// The blocks of keys that a tile of queries visits: first .. end - 1, and
+/// 0 .. sinks - 1, which are apart from them.
+struct KeyBlocks {
+  Val first, end, sinks;
+  /// How many there are in all.
+  Val count;
+};
+
+/// The softmax of one block of scores, with the running state of the rows.
+struct SoftmaxStep {
+  /// exp2(score - maximum), [rows, tile_n].
+  Val weights;
+  /// Per row: what earlier sums must be multiplied with; absent in the first block.
+  Val correction;
+  Val maximum, sum;
+};
+
+/// Writes arithmetic for fragments of `rows` queries and blocks of `tileN` keys.
+class AttendMath {
+public:
+  AttendMath(KernelBuilder &builder, const AttendShape &shape, int64_t rows, int64_t tileN);
+
+  /// What the queries at positions `position` .. position + queries - 1 visit.
+  KeyBlocks visit(Val position, int64_t queries);
+  /// Through the soft cap, where there is one. Scores that come out are in units
+  /// that `softmax` expects.
+  Val cap(Val scores);
+  /// Hides the keys that a row must not see. `start` is the position of the
+  /// block's first key, `position` that of the fragment's first row.
+  Val hide(Val scores, Val start, Val position);
+  /// One step of the online softmax; `maximum` and `sum` are absent in the first.
+  /// `mayBeEmpty` guards rows that have seen no key yet.
+  SoftmaxStep softmax(Val scores, Val maximum, Val sum, bool mayBeEmpty);
+  /// After the last block: what the accumulators must be multiplied with, and
+  /// the rows' LSE. Rows without keys get 0 and -inf.
+  std::pair<Val, Val> finish(Val maximum, Val sum);
+
+  Val broadcast(Val rows, mlir::Type like) { return b.wrap(tile::BroadcastOp::create(b, like, mlir::Value(rows))); }
+  mlir::Type getScoresType() { return tile::getAccType(rows, tileN, b.getF32Type()); }
+
+private:
+  KernelBuilder &b;
+  const AttendShape &shape;
+  int64_t rows, tileN;
+  /// Scores times this are in the base-2 domain.
+  double factor;
+};
+
+} // namespace fresnel
+
+#endif // FRESNEL_CONVERSION_ATTENDMATH_H

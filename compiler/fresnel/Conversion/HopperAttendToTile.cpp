@@ -1,0 +1,353 @@
+//===- HopperAttendToTile.cpp - Attention with TMA and WGMMA --------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// The hopper family: a producer warpgroup feeds K and V through rings of
+// mbarriers with bulk tensor copies; consumer warpgroups own 64 query rows each.
+// In a consumer the product with V of one block runs behind the softmax of the
+// next, and the consumers take turns at issuing their products, so that the
+// softmax of one hides behind the products of the other (Shah et al.,
+// FlashAttention-3, arXiv 2407.08608).
+//
+// Key blocks are visited from the last to the first: those that cross the
+// diagonal or the sequence's end come first, then the plain ones, then those at
+// the window's left edge and the sinks. Each kind has its own copy of the loop,
+// because a branch around a mask would make ptxas serialise the matrix unit.
+//
+//===----------------------------------------------------------------------===//
+
+#include "fresnel/Conversion/AttendMath.h"
+#include "fresnel/Conversion/ToTile.h"
+#include "fresnel/Schedule/Hopper.h"
+
+using namespace mlir;
+using namespace fresnel;
+
+namespace {
+
+/// Rows of a warpgroup's fragments.
+constexpr int64_t kGroupRows = 64;
+/// Named barriers: the consumers' turns, then one per consumer for its output.
+constexpr int64_t kTurnBarrier = 1, kOutputBarrier = 4;
+
+/// A ring of tiles with the mbarriers that hand its slots back and forth.
+struct Ring {
+  Val tiles, full, empty;
+};
+
+/// What a consumer carries from one key block to the next: the accumulator, the
+/// weights of the block before as a left operand, and the rows' maximum and sum.
+struct State {
+  Val acc, weights, maximum, sum;
+};
+
+class HopperAttendKernel {
+public:
+  HopperAttendKernel(AttendOp op, const KernelRequest &request, KernelBuilder &builder)
+      : request(request), b(builder), shape(op), tileM(request.schedule.getTileM()),
+        tileN(request.schedule.getTileN()), stages(request.schedule.getStages()), consumers(tileM / kGroupRows),
+        math(builder, shape, kGroupRows, tileN) {}
+
+  void write() {
+    int64_t tiles = llvm::divideCeil(shape.queries, tileM) * shape.heads * shape.batches;
+    kernel = b.beginKernel(request.getName(), getArgumentTypes(), 128 * (consumers + 1), {tiles, 1, 1});
+    allocate();
+    initialise();
+    locate();
+    HopperRegisters registers = getHopperRegisters(consumers);
+    auto roles = tile::WarpSpecializeOp::create(b, consumers, registers.producer, registers.consumer);
+    writeRole(roles.getProducer(), [&] { produce(); });
+    writeRole(roles.getConsumer(), [&] { consume(); });
+  }
+
+private:
+  //===--------------------------------------------------------------------===//
+  // Set-up
+  //===--------------------------------------------------------------------===//
+
+  /// Maps of boxes of 64 columns; the output is stored by one warpgroup at a time.
+  SmallVector<Type> getArgumentTypes() {
+    auto map = [&](int64_t rows) { return tile::TensorMapType::get(b.getContext(), rows, 64, shape.element); };
+    return {map(tileM), map(tileN), map(tileN), map(kGroupRows), request.views[4]};
+  }
+
+  void writeRole(Region &region, function_ref<void()> body) {
+    OpBuilder::InsertionGuard guard(b);
+    b.createBlock(&region);
+    body();
+    tile::YieldOp::create(b);
+  }
+
+  Val allocBarriers(int64_t count) {
+    return b.wrap(tile::AllocOp::create(b, tile::BarriersType::get(b.getContext(), count), Value()));
+  }
+
+  Ring allocRing(int64_t columns) {
+    Val tiles = b.alloc({stages, tileN, columns}, shape.element, tile::Layout::Swizzled);
+    return {tiles, allocBarriers(stages), allocBarriers(stages)};
+  }
+
+  void allocate() {
+    qTile = b.alloc({tileM, shape.headDim}, shape.element, tile::Layout::Swizzled);
+    // A warpgroup's output takes the place of its own queries, which it no longer needs.
+    oTile = b.allocReusing(qTile, {tileM, shape.valueDim}, shape.element, tile::Layout::Swizzled);
+    keyRing = allocRing(shape.headDim);
+    valueRing = allocRing(shape.valueDim);
+    qFull = allocBarriers(1);
+  }
+
+  void initBarriers(Val barriers, int64_t arrivals, bool fence = false) {
+    tile::BarrierInitOp::create(b, Value(barriers), uint32_t(arrivals), fence);
+  }
+
+  void initialise() {
+    thread = b.id(tile::Id::Thread);
+    b.ifThen(thread == b.i32(0), [&] {
+      for (unsigned i = 0; i < 4; ++i)
+        tile::PrefetchMapOp::create(b, Value(b.argument(kernel, i)));
+      for (const Ring &ring : {keyRing, valueRing}) {
+        initBarriers(ring.full, 1);
+        initBarriers(ring.empty, consumers);
+      }
+      initBarriers(qFull, 1, /*fence=*/true);
+    });
+    b.barrier();
+  }
+
+  /// Which tile of queries this block owns. Under a causal mask the heads are cut
+  /// into sections whose keys and values fit L2, and a section's tiles start in
+  /// the order of their work, the most first: the last ones to end are short.
+  void locate() {
+    int64_t blocks = llvm::divideCeil(shape.queries, tileM);
+    int64_t heads = shape.heads * shape.batches;
+    Val index = b.id(tile::Id::BlockX), block, flatHead;
+    if (shape.causal && shape.window <= 0) {
+      int64_t section = getHopperSection(shape.keys, shape.headDim + shape.valueDim, shape.heads / shape.kvHeads, heads);
+      Val first = index / double(section * blocks) * double(section);
+      Val width = heads % section ? b.min(b.i32(section), double(heads) - first) : b.i32(section);
+      Val rest = index % double(section * blocks);
+      block = double(blocks - 1) - rest / width;
+      flatHead = first + rest % width;
+    } else {
+      block = index % double(blocks);
+      flatHead = index / double(blocks);
+    }
+    batch = flatHead / double(shape.heads);
+    head = flatHead % double(shape.heads);
+    kvHead = head / double(shape.heads / shape.kvHeads);
+    firstRow = block * double(tileM);
+    position = firstRow + double(shape.getOffset());
+    visited = math.visit(position, tileM);
+    // Tiles without keys visit one block that is hidden from them.
+    if (shape.causal && shape.getOffset() < 0)
+      visited.count = b.max(visited.count, b.i32(1));
+  }
+
+  /// First key of the i-th block that is visited.
+  Val blockStart(Val i) {
+    Val block = visited.end - 1.0 - i;
+    if (shape.window > 0 && shape.sinks > 0)
+      block = b.select(block < visited.first, visited.count - 1.0 - i, block);
+    if (shape.causal && shape.getOffset() < 0)
+      block = b.max(block, b.i32(0));
+    return block * double(tileN);
+  }
+
+  /// The slot of the i-th block and the parity of its turn.
+  std::pair<Val, Val> slotOf(Val i) {
+    if (llvm::isPowerOf2_64(stages)) {
+      int64_t bits = llvm::Log2_64(stages);
+      return {i & double(stages - 1), (i >> double(bits)) & 1.0};
+    }
+    return {i % double(stages), (i / double(stages)) & 1.0};
+  }
+
+  void wait(Val barriers, Val slot, Val parity) {
+    tile::BarrierWaitOp::create(b, Value(barriers), Value(slot), Value(parity));
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Producer
+  //===--------------------------------------------------------------------===//
+
+  void load(unsigned argument, Val loadHead, Val row, Val target, Val barriers, Val slot, bool evictLast) {
+    int64_t bytes = cast<tile::SharedType>(target.getType()).getBytes();
+    tile::BarrierExpectOp::create(b, Value(barriers), Value(slot), uint32_t(bytes));
+    tile::TmaLoadOp::create(b, Value(b.argument(kernel, argument)), Value(batch), Value(loadHead), Value(row),
+                            Value(target), Value(barriers), Value(slot), evictLast);
+  }
+
+  void fill(unsigned argument, const Ring &ring, Val i, Val row) {
+    auto [slot, parity] = slotOf(i);
+    wait(ring.empty, slot, parity ^ 1.0);
+    load(argument, kvHead, row, b.slice(ring.tiles, slot), ring.full, slot, /*evictLast=*/true);
+  }
+
+  void produce() {
+    Val elected = b.wrap(tile::ElectOp::create(b, b.getI1Type()));
+    b.ifThen((b.id(tile::Id::Warp) == b.i32(0)) & elected, [&] {
+      load(0, head, firstRow, qTile, qFull, b.i32(0), /*evictLast=*/false);
+      b.forRange(b.i32(0), visited.count, b.i32(1), [&](Val i) {
+        Val row = blockStart(i);
+        fill(1, keyRing, i, row);
+        fill(2, valueRing, i, row);
+      });
+    });
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Consumers
+  //===--------------------------------------------------------------------===//
+
+  void arrive(Val barriers, Val slot) {
+    tile::BarrierArriveOp::create(b, Value(barriers), Value(slot), Value(leader));
+  }
+
+  /// With two or more consumers each waits for its turn before it issues products.
+  void turnBarrier(Val turn, bool arriving) {
+    if (consumers > 1)
+      tile::BarrierOp::create(b, Value(turn + double(kTurnBarrier)), b.getI32IntegerAttr(256), arriving);
+  }
+
+  Val multiplyKeys(Val slot) {
+    return b.wrap(tile::WgmmaOp::create(b, math.getScoresType(), Value(qTile), Value(groupRow),
+                                        Value(b.slice(keyRing.tiles, slot)), Value(), /*transposed=*/true));
+  }
+
+  Val multiplyValues(const State &state, Val slot) {
+    return b.wrap(tile::WgmmaOp::create(b, state.acc.getType(), Value(state.weights), Value(),
+                                        Value(b.slice(valueRing.tiles, slot)), Value(state.acc), false));
+  }
+
+  Val waitFor(Val product, int64_t pending) {
+    return b.wrap(tile::WgmmaWaitOp::create(b, product.getType(), uint32_t(pending), Value(product)));
+  }
+
+  Val toLhs(Val weights) {
+    Type type = tile::getLhsType(kGroupRows, tileN, shape.element);
+    return b.wrap(tile::ToLhsOp::create(b, type, Value(weights)));
+  }
+
+  /// The first block: no products with values yet, nothing to correct.
+  State begin() {
+    wait(qFull, b.i32(0), b.i32(0));
+    wait(keyRing.full, b.i32(0), b.i32(0));
+    Val scores = waitFor(multiplyKeys(b.i32(0)), 0);
+    arrive(keyRing.empty, b.i32(0));
+    bool masked = shape.causal || shape.keys % tileN;
+    scores = math.cap(scores);
+    if (masked)
+      scores = math.hide(scores, blockStart(b.i32(0)), groupPosition);
+    SoftmaxStep step = math.softmax(scores, Val(), Val(), /*mayBeEmpty=*/masked);
+    Val acc = b.constant(tile::getAccType(kGroupRows, shape.valueDim, b.getF32Type()), 0.0);
+    return {acc, toLhs(step.weights), step.maximum, step.sum};
+  }
+
+  /// Block i: its scores, and behind them the product of the block before.
+  State iterate(Val i, const State &state, bool masked) {
+    auto [slot, parity] = slotOf(i);
+    auto [slotBefore, parityBefore] = slotOf(i - 1.0);
+    wait(keyRing.full, slot, parity);
+    turnBarrier(group, /*arriving=*/false);
+    Val scores = multiplyKeys(slot);
+    wait(valueRing.full, slotBefore, parityBefore);
+    Val acc = multiplyValues(state, slotBefore);
+    turnBarrier(nextGroup, /*arriving=*/true);
+    scores = math.cap(waitFor(scores, 1));
+    arrive(keyRing.empty, slot);
+    if (masked)
+      scores = math.hide(scores, blockStart(i), groupPosition);
+    SoftmaxStep step = math.softmax(scores, state.maximum, state.sum, masked);
+    acc = waitFor(acc, 0);
+    arrive(valueRing.empty, slotBefore);
+    acc = acc * math.broadcast(step.correction, acc.getType());
+    return {acc, toLhs(step.weights), step.maximum, step.sum};
+  }
+
+  State loop(Val lower, Val upper, const State &init, bool masked) {
+    SmallVector<Val> result =
+        b.forRange(lower, upper, b.i32(1), {init.acc, init.weights, init.maximum, init.sum},
+                   [&](Val i, ArrayRef<Val> carried) {
+                     State next = iterate(i, {carried[0], carried[1], carried[2], carried[3]}, masked);
+                     return SmallVector<Val>{next.acc, next.weights, next.maximum, next.sum};
+                   });
+    return {result[0], result[1], result[2], result[3]};
+  }
+
+  /// True if only the first block that is visited can cross the diagonal.
+  bool hasOneDiagonalBlock() { return tileN % tileM == 0 && shape.getOffset() % tileM == 0; }
+
+  State visitAll() {
+    State state = begin();
+    Val next = b.i32(1);
+    if (shape.causal && !hasOneDiagonalBlock()) {
+      // Blocks that end at or before the group's first row need no mask.
+      Val plain = b.max(b.min(groupPosition + 1.0, b.i32(shape.keys)), b.i32(0)) / double(tileN);
+      Val until = b.max(b.min(visited.end - plain, visited.count), next);
+      state = loop(next, until, state, /*masked=*/true);
+      next = until;
+    }
+    if (shape.window <= 0)
+      return loop(next, visited.count, state, /*masked=*/false);
+    // Blocks that start before the left edge of the group's last row need a mask.
+    Val edge = b.max(groupPosition + double(kGroupRows - shape.window), b.i32(0));
+    Val until = visited.end - (edge + double(tileN - 1)) / double(tileN);
+    until = b.max(b.min(until, visited.end - visited.first), next);
+    state = loop(next, until, state, /*masked=*/false);
+    return loop(until, visited.count, state, /*masked=*/true);
+  }
+
+  void consume() {
+    Val warpgroup = b.id(tile::Id::Warpgroup);
+    group = warpgroup - 1.0;
+    nextGroup = b.select(group == double(consumers - 1), b.i32(0), group + 1.0);
+    leader = (thread & 127.0) == 0.0;
+    groupRow = group * double(kGroupRows);
+    groupPosition = position + groupRow;
+    // The last consumer gives the first one its first turn, and takes back the
+    // one that is left over in the end.
+    if (consumers > 1)
+      b.ifThen(group == double(consumers - 1), [&] { turnBarrier(b.i32(0), /*arriving=*/true); });
+    State state = visitAll();
+    Val last = visited.count - 1.0;
+    auto [slot, parity] = slotOf(last);
+    wait(valueRing.full, slot, parity);
+    Val acc = waitFor(multiplyValues(state, slot), 0);
+    store(acc, state);
+    if (consumers > 1)
+      b.ifThen(group == 0.0, [&] { turnBarrier(b.i32(0), /*arriving=*/false); });
+  }
+
+  void store(Val acc, const State &state) {
+    auto [inverse, lse] = math.finish(state.maximum, state.sum);
+    acc = acc * math.broadcast(inverse, acc.getType());
+    tile::StoreMatrixOp::create(b, Value(acc), Value(oTile), Value(groupRow));
+    tile::FenceAsyncOp::create(b);
+    tile::BarrierOp::create(b, Value(group + double(kOutputBarrier)), b.getI32IntegerAttr(128), /*arrive=*/false);
+    Val row = firstRow + groupRow;
+    b.ifThen(leader, [&] {
+      tile::TmaStoreOp::create(b, Value(oTile), Value(groupRow), Value(b.argument(kernel, 3)), Value(batch),
+                               Value(head), Value(row));
+    });
+    tile::StoreRowsOp::create(b, Value(lse), Value(b.argument(kernel, 4)), Value(batch), Value(head), Value(row));
+  }
+
+  const KernelRequest &request;
+  KernelBuilder &b;
+  AttendShape shape;
+  int64_t tileM, tileN, stages, consumers;
+  AttendMath math;
+  tile::KernelOp kernel;
+  Val thread, batch, head, kvHead, firstRow, position;
+  KeyBlocks visited;
+  Val qTile, oTile, qFull;
+  Ring keyRing, valueRing;
+  // In a consumer: its number, who is next, its first row, and whether this thread speaks for it.
+  Val group, nextGroup, groupRow, groupPosition, leader;
+};
+
+} // namespace
+
+void fresnel::lowerHopperAttend(AttendOp op, const KernelRequest &request, KernelBuilder &builder) {
+  HopperAttendKernel(op, request, builder).write();
+}

@@ -1,0 +1,34 @@
+//===- Hopper.h - What the hopper family allows and prefers -----*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#ifndef FRESNEL_SCHEDULE_HOPPER_H
+#define FRESNEL_SCHEDULE_HOPPER_H
+
+#include "fresnel/Dialect/Fresnel.h"
+#include "fresnel/Target/TargetInfo.h"
+
+namespace fresnel {
+
+/// Registers per thread of each role, for `setmaxnreg`.
+struct HopperRegisters {
+  int64_t producer, consumer;
+};
+HopperRegisters getHopperRegisters(int64_t consumers);
+
+/// Consecutive heads whose tiles are started together under a causal mask: as
+/// many as have their keys and values in L2 at the same time, at least one.
+int64_t getHopperSection(int64_t keys, int64_t columns, int64_t headsPerKeyHead, int64_t heads);
+
+/// Shared memory of the kernel, in bytes.
+int64_t getHopperSharedBytes(ScheduleAttr schedule, int64_t headDim, int64_t valueDim);
+
+/// Why the family cannot serve the operation on the target, or "".
+std::string explainHopper(AttendOp op, const TargetInfo &target);
+/// The limit that the schedule breaks and what to change, or "".
+std::string verifyHopper(ScheduleAttr schedule, AttendOp op, const TargetInfo &target);
+/// The schedule for an operation that the family serves.
+ScheduleAttr getHopperDefault(AttendOp op);
+
+} // namespace fresnel
+
+#endif // FRESNEL_SCHEDULE_HOPPER_H

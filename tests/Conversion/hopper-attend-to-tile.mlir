@@ -1,0 +1,30 @@
+// The hopper family: TMA and mbarrier rings, a producer and two consumers that take turns.
+// RUN: fresnel-opt %s --fresnel-lower-to-tile | FileCheck %s
+
+// CHECK-LABEL: tile.kernel @attend_0(
+// CHECK-SAME: !tile.tensor_map<128, 64, bf16>
+// CHECK-SAME: !tile.tensor_map<64, 64, bf16>
+// CHECK-SAME: !tile.global<1x4x1000xf32>
+// CHECK-SAME: block = array<i32: 384, 1, 1>
+// CHECK: tile.alloc : !tile.shared<128x96xbf16, swizzled>
+// CHECK: tile.alloc : !tile.shared<2x128x96xbf16, swizzled>
+// CHECK: tile.mbarrier_init
+// CHECK: tile.warp_specialize producer registers(24)
+// CHECK: tile.tma_load
+// CHECK: consumer(2) registers(240)
+// CHECK: tile.wgmma %{{.*}} row
+// CHECK: tile.reduce max
+// A first loop hides keys of the diagonal, a second one leaves the scores alone.
+// CHECK: scf.for
+// CHECK: tile.barrier id
+// CHECK: tile.wgmma %{{.*}} transposed
+// CHECK: tile.wgmma_wait 1
+// CHECK: tile.col_index
+// CHECK: scf.for
+// CHECK-NOT: tile.col_index
+// CHECK: tile.store_matrix
+// CHECK: tile.tma_store
+fresnel.program @main(%q: tensor<1x4x1000x96xbf16>, %k: tensor<1x2x1100x96xbf16>) {
+  %o, %l = fresnel.attend %q, %k, %k {causal = true} : tensor<1x4x1000x96xbf16>, tensor<1x2x1100x96xbf16>, tensor<1x2x1100x96xbf16>
+  fresnel.return %o, %l {names = ["out", "lse"]} : tensor<1x4x1000x96xbf16>, tensor<1x4x1000xf32>
+}
