@@ -143,6 +143,7 @@ tile.kernel @attend(%qmap: !map, %kmap: !map, %vmap: !map, %omap: !omap, %lse: !
     %orow = arith.addi %row, %qrow : i32
     scf.if %leader {
       tile.tma_store %q row(%qrow) to %omap[%b, %h, %orow] : !tile, !omap
+      tile.tma_store_wait
     }
     %lg = math.log2 %total : !rows
     %lse2 = arith.addf %max, %lg : !rows

@@ -131,6 +131,8 @@ tile.kernel @hopper(%map: !tile.tensor_map<128, 64, bf16>)
     tile.barrier id(%c1) threads(256) arrive
     // CHECK: tile.tma_store
     tile.tma_store %tile row(%c0) to %map[%c0, %c0, %c0] : !swz, !tile.tensor_map<128, 64, bf16>
+    // CHECK: tile.tma_store_wait
+    tile.tma_store_wait
     tile.yield
   }
   tile.return

@@ -18,7 +18,7 @@ namespace fresnel::tool {
 
 namespace {
 struct CompileArguments {
-  std::string method, target = "sm_90a", emit = "bundle", output, dump;
+  std::string method, target = "sm_90a", emit = "bundle", output, dump, schedule;
   std::vector<std::string> sets, overrides;
   bool json = false, noPtxas = false;
 };
@@ -174,6 +174,7 @@ static int compileCommand(const CompileArguments &arguments) {
 
   CompileOptions options;
   options.target = arguments.target;
+  options.schedule = arguments.schedule;
   options.stopAfter = *stage;
   options.dumpDir = arguments.dump;
   options.overrides = parseOverrides(arguments.overrides);
@@ -193,6 +194,8 @@ void addCompileCommand(CLI::App &app, Action &action) {
       ->allow_extra_args(false);
   command->add_option("--target", arguments->target,
                       "GPU: sm_80, sm_86, sm_89, sm_90, sm_90a (default), sm_100, sm_120");
+  command->add_option("--schedule", arguments->schedule,
+                      "change the attention kernels' schedules: FIELD=VALUE:..., for example tile_n=96:stages=3");
   command->add_option(
       "--emit", arguments->emit,
       "bundle (default), or a stage as text: program, plan, scheduled, tile, nvvm, llvm, ptx, manifest");

@@ -37,6 +37,10 @@ int countGpus();
 std::vector<HostTensor> runOnGpu(const rt::Bundle &bundle, int device, bool sequenceMajor,
                                  const std::vector<HostTensor> &inputs, int repeat, double &secondsPerRun);
 
+/// The target whose code is best for the GPU: its own architecture's, or the
+/// newest that is not newer.
+std::string targetOf(int device);
+
 } // namespace fresnel::tool
 
 #endif // FRESNEL_TOOLS_EXECUTE_H

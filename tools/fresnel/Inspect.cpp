@@ -30,11 +30,11 @@ static void printBundle(const rt::Manifest &manifest) {
             << manifest.fresnelVersion << ", LLVM " << manifest.llvmVersion << "\nparameters " << manifest.parameters
             << "\n\n";
   std::vector<std::vector<std::string>> buffers = {{"buffer", "kind", "dtype", "shape", "size", "offset"}};
-  static const char *kinds[] = {"input", "output", "temporary"};
+  static const char *kinds[] = {"input", "output", "temporary", "zeroed"};
   for (const rt::Buffer &buffer : manifest.buffers)
     buffers.push_back({buffer.name, kinds[int(buffer.kind)], rt::nameOf(buffer.dtype), shapeText(buffer.shape),
                        formatBytes(uint64_t(buffer.bytes())),
-                       buffer.kind == rt::BufferKind::Temporary ? std::to_string(buffer.offset) : "-"});
+                       buffer.isInWorkspace() ? std::to_string(buffer.offset) : "-"});
   std::cout << formatTable(buffers) << "workspace " << formatBytes(uint64_t(manifest.workspaceBytes)) << "\n\n";
   std::vector<std::vector<std::string>> launches = {{"#", "kernel", "op", "grid", "block", "shared", "operands"}};
   for (size_t i = 0; i < manifest.launches.size(); ++i) {

@@ -17,7 +17,7 @@ namespace fresnel::tool {
 
 namespace {
 struct RunArguments {
-  std::string method, input, output, device, dtype, target = "sm_90a", layout = "bnhd";
+  std::string method, input, output, device, dtype, target, layout = "bnhd", schedule;
   std::vector<std::string> sets;
   int64_t seed = -1;
   int repeat = 0;
@@ -133,7 +133,8 @@ static RunResult execute(const RunArguments &arguments, int device, Method &meth
   rt::Bundle compiled;
   if (device >= 0 && !bundle) {
     CompileOptions options;
-    options.target = arguments.target;
+    options.target = arguments.target.empty() ? targetOf(device) : arguments.target;
+    options.schedule = arguments.schedule;
     mlir::OwningOpRef<mlir::ModuleOp> copy = method.module->clone();
     llvm::Expected<CompiledBundle> output = compileProgram(*copy, options);
     if (!output)
@@ -308,7 +309,9 @@ void addRunCommand(CLI::App &app, Action &action) {
   command->add_option("--output", arguments->output, "write the results to this safetensors file");
   command->add_option("--device", arguments->device, "cpu, cuda or cuda:N (default: a GPU if there is one)");
   command->add_option("--dtype", arguments->dtype, "bf16, f16 or f32: element type of the program");
-  command->add_option("--target", arguments->target, "GPU to compile for (default sm_90a)");
+  command->add_option("--target", arguments->target, "GPU to compile for (default: the one that runs)");
+  command->add_option("--schedule", arguments->schedule,
+                      "change the attention kernels' schedules: FIELD=VALUE:..., for example tile_n=96:stages=3");
   command->add_option("--layout", arguments->layout, "order of the GPU's buffers: bnhd (default) or bhnd")
       ->check(CLI::IsMember({"bnhd", "bhnd"}));
   command->add_option("--repeat", arguments->repeat, "GPU: run N more times and report the mean time")

@@ -105,6 +105,7 @@ llvm::Error Compilation::runPasses(Stage stage) {
   PassManager pm(module->getContext());
   TargetPipelineOptions pipeline;
   pipeline.target = options.target;
+  pipeline.schedule = options.schedule;
   switch (stage) {
   case Stage::Plan:
     populatePlanPipeline(pm);

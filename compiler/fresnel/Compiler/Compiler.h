@@ -22,6 +22,9 @@ namespace fresnel {
 struct CompileOptions {
   /// GPU to compile for: a name known to TargetInfo, for example "sm_90a".
   std::string target = "sm_90a";
+  /// Fields of the attention kernels' schedules that differ from the default:
+  /// `name=value`, separated by `:`.
+  std::string schedule;
   /// Last stage to run; the texts of the stages before it stay available through `dumpDir`.
   Stage stopAfter = Stage::Manifest;
   /// If not empty, every stage is written to a numbered file in this folder.

@@ -75,7 +75,8 @@ namespace {
 /// Numbers the tensors of the main program as buffers.
 class PlanReader {
 public:
-  PlanReader(ProgramOp main, rt::Manifest &manifest) : main(main), manifest(manifest) {}
+  PlanReader(ProgramOp main, ModuleOp module, rt::Manifest &manifest)
+      : main(main), module(module), manifest(manifest) {}
 
   llvm::Error read(const llvm::StringMap<int64_t> &kernels) {
     for (auto [index, argument] : llvm::enumerate(main.getBody().getArguments()))
@@ -113,6 +114,13 @@ private:
     return llvm::Error::success();
   }
 
+  /// A counter that is zero when the plan starts, behind everything else in the workspace.
+  void addCounter(std::string name) {
+    int64_t offset = llvm::alignTo(manifest.workspaceBytes, manifest.workspaceAlign);
+    manifest.buffers.push_back({std::move(name), rt::BufferKind::Zeroed, rt::DType::I32, {1}, offset});
+    manifest.workspaceBytes = offset + manifest.workspaceAlign;
+  }
+
   llvm::Error readLaunch(LaunchOp launch, const llvm::StringMap<int64_t> &kernels) {
     auto kernel = kernels.find(launch.getCallee());
     if (kernel == kernels.end())
@@ -128,11 +136,17 @@ private:
         return error;
       entry.operands.push_back(indices.lookup(launch.getResult(i)));
     }
+    auto function = module.lookupSymbol<LLVM::LLVMFuncOp>(launch.getCallee());
+    if (function->hasAttr(kCounterAttr)) {
+      entry.operands.push_back(int64_t(manifest.buffers.size()));
+      addCounter(launch.getCallee().str() + ".counter");
+    }
     manifest.launches.push_back(std::move(entry));
     return llvm::Error::success();
   }
 
   ProgramOp main;
+  ModuleOp module;
   rt::Manifest &manifest;
   llvm::DenseMap<Value, int64_t> indices;
 };
@@ -162,7 +176,7 @@ llvm::Expected<rt::Manifest> fresnel::buildManifest(ModuleOp module, const Targe
     return llvm::createStringError("the module has no main program, or more than one");
   if (auto bytes = main->getAttrOfType<IntegerAttr>(kWorkspaceAttr))
     manifest.workspaceBytes = bytes.getInt();
-  if (llvm::Error error = PlanReader(main, manifest).read(kernels))
+  if (llvm::Error error = PlanReader(main, module, manifest).read(kernels))
     return error;
   return manifest;
 }

@@ -14,6 +14,10 @@
 // the window's left edge and the sinks. Each kind has its own copy of the loop,
 // because a branch around a mask would make ptxas serialise the matrix unit.
 //
+// A persistent kernel has one block per multiprocessor, whose producer takes tile
+// after tile from a counter in device memory and hands its number on with the
+// queries. While the consumers finish a tile, the operands of the next arrive.
+//
 //===----------------------------------------------------------------------===//
 
 #include "fresnel/Conversion/AttendMath.h"
@@ -44,16 +48,20 @@ struct State {
 class HopperAttendKernel {
 public:
   HopperAttendKernel(AttendOp op, const KernelRequest &request, KernelBuilder &builder)
-      : request(request), b(builder), shape(op), tileM(request.schedule.getTileM()),
-        tileN(request.schedule.getTileN()), stages(request.schedule.getStages()), consumers(tileM / kGroupRows),
+      : request(request), b(builder), shape(op), tileM(request.schedule.getTileM()), tileN(request.schedule.getTileN()),
+        stages(request.schedule.getStages()), consumers(tileM / kGroupRows),
+        tiles(llvm::divideCeil(shape.queries, tileM) * shape.heads * shape.batches),
+        persistent(request.schedule.getPersistent()),
+        ownOutput(hasHopperOutputTile(request.schedule, shape.headDim, shape.valueDim)),
         math(builder, shape, kGroupRows, tileN) {}
 
   void write() {
-    int64_t tiles = llvm::divideCeil(shape.queries, tileM) * shape.heads * shape.batches;
-    kernel = b.beginKernel(request.getName(), getArgumentTypes(), 128 * (consumers + 1), {tiles, 1, 1});
+    int64_t blocks = persistent ? std::min(tiles, kHopperMultiprocessors) : tiles;
+    kernel = b.beginKernel(request.getName(), getArgumentTypes(), 128 * (consumers + 1), {blocks, 1, 1});
+    if (persistent)
+      kernel->setAttr(kCounterAttr, b.getUnitAttr());
     allocate();
     initialise();
-    locate();
     HopperRegisters registers = getHopperRegisters(consumers);
     auto roles = tile::WarpSpecializeOp::create(b, consumers, registers.producer, registers.consumer);
     writeRole(roles.getProducer(), [&] { produce(); });
@@ -68,7 +76,10 @@ private:
   /// Maps of boxes of 64 columns; the output is stored by one warpgroup at a time.
   SmallVector<Type> getArgumentTypes() {
     auto map = [&](int64_t rows) { return tile::TensorMapType::get(b.getContext(), rows, 64, shape.element); };
-    return {map(tileM), map(tileN), map(tileN), map(kGroupRows), request.views[4]};
+    SmallVector<Type> types{map(tileM), map(tileN), map(tileN), map(kGroupRows), request.views[4]};
+    if (persistent)
+      types.push_back(tile::GlobalType::get(b.getContext(), {1}, b.getI32Type(), /*strided=*/false));
+    return types;
   }
 
   void writeRole(Region &region, function_ref<void()> body) {
@@ -89,11 +100,14 @@ private:
 
   void allocate() {
     qTile = b.alloc({tileM, shape.headDim}, shape.element, tile::Layout::Swizzled);
-    // A warpgroup's output takes the place of its own queries, which it no longer needs.
-    oTile = b.allocReusing(qTile, {tileM, shape.valueDim}, shape.element, tile::Layout::Swizzled);
+    // Else a warpgroup's output takes the place of its own queries, which it no longer needs.
+    oTile = ownOutput ? b.alloc({tileM, shape.valueDim}, shape.element, tile::Layout::Swizzled)
+                      : b.allocReusing(qTile, {tileM, shape.valueDim}, shape.element, tile::Layout::Swizzled);
     keyRing = allocRing(shape.headDim);
     valueRing = allocRing(shape.valueDim);
     qFull = allocBarriers(1);
+    qEmpty = allocBarriers(1);
+    tileNumber = b.alloc({1}, b.getI32Type());
   }
 
   void initBarriers(Val barriers, int64_t arrivals, bool fence = false) {
@@ -109,20 +123,26 @@ private:
         initBarriers(ring.full, 1);
         initBarriers(ring.empty, consumers);
       }
+      initBarriers(qEmpty, consumers);
       initBarriers(qFull, 1, /*fence=*/true);
     });
     b.barrier();
   }
 
-  /// Which tile of queries this block owns. Under a causal mask the heads are cut
+  //===--------------------------------------------------------------------===//
+  // Tiles
+  //===--------------------------------------------------------------------===//
+
+  /// Where tile `index` lies and which key blocks it visits. Under a causal mask the heads are cut
   /// into sections whose keys and values fit L2, and a section's tiles start in
   /// the order of their work, the most first: the last ones to end are short.
-  void locate() {
+  void locate(Val index) {
     int64_t blocks = llvm::divideCeil(shape.queries, tileM);
     int64_t heads = shape.heads * shape.batches;
-    Val index = b.id(tile::Id::BlockX), block, flatHead;
+    Val block, flatHead;
     if (shape.causal && shape.window <= 0) {
-      int64_t section = getHopperSection(shape.keys, shape.headDim + shape.valueDim, shape.heads / shape.kvHeads, heads);
+      int64_t section = getHopperSection(request.schedule, shape.keys, shape.headDim + shape.valueDim,
+                                         shape.heads / shape.kvHeads, heads);
       Val first = index / double(section * blocks) * double(section);
       Val width = heads % section ? b.min(b.i32(section), double(heads) - first) : b.i32(section);
       Val rest = index % double(section * blocks);
@@ -177,21 +197,50 @@ private:
                             Value(target), Value(barriers), Value(slot), evictLast);
   }
 
-  void fill(unsigned argument, const Ring &ring, Val i, Val row) {
-    auto [slot, parity] = slotOf(i);
+  /// Block i of the tile, whose first block was the `base`-th of this kernel.
+  void fill(unsigned argument, const Ring &ring, Val base, Val i) {
+    auto [slot, parity] = slotOf(base + i);
     wait(ring.empty, slot, parity ^ 1.0);
-    load(argument, kvHead, row, b.slice(ring.tiles, slot), ring.full, slot, /*evictLast=*/true);
+    load(argument, kvHead, blockStart(i), b.slice(ring.tiles, slot), ring.full, slot, /*evictLast=*/true);
+  }
+
+  /// Hands on the queries of one tile, and its keys and values in the order in
+  /// which the consumers release the slots.
+  void produceTile(Val index, Val base, Val turn) {
+    locate(index);
+    fill(1, keyRing, base, b.i32(0));
+    if (persistent) {
+      wait(qEmpty, b.i32(0), (turn & 1.0) ^ 1.0);
+      b.store(index, tileNumber, {b.i32(0)});
+    }
+    load(0, head, firstRow, qTile, qFull, b.i32(0), /*evictLast=*/false);
+    b.forRange(b.i32(1), visited.count, b.i32(1), [&](Val i) {
+      fill(1, keyRing, base, i);
+      fill(2, valueRing, base, i - 1.0);
+    });
+    fill(2, valueRing, base, visited.count - 1.0);
   }
 
   void produce() {
     Val elected = b.wrap(tile::ElectOp::create(b, b.getI1Type()));
     b.ifThen((b.id(tile::Id::Warp) == b.i32(0)) & elected, [&] {
-      load(0, head, firstRow, qTile, qFull, b.i32(0), /*evictLast=*/false);
-      b.forRange(b.i32(0), visited.count, b.i32(1), [&](Val i) {
-        Val row = blockStart(i);
-        fill(1, keyRing, i, row);
-        fill(2, valueRing, i, row);
+      Val zero = b.i32(0), first = b.id(tile::Id::BlockX);
+      if (!persistent)
+        return produceTile(first, zero, zero);
+      Val counter = b.argument(kernel, 5);
+      int64_t blocks = std::min(tiles, kHopperMultiprocessors);
+      auto hasTile = [&](ArrayRef<Val> state) { return state[0] < double(tiles); };
+      SmallVector<Val> end = b.whileLoop({first, zero, zero}, hasTile, [&](ArrayRef<Val> state) {
+        produceTile(state[0], state[1], state[2]);
+        // Asked for when the last loads are under way: a tile that is reserved
+        // earlier could be started sooner by another block.
+        Val next = b.atomic(tile::Combine::Add, b.i32(1), counter, {zero}) + double(blocks);
+        return SmallVector<Val>{next, state[1] + visited.count, state[2] + 1.0};
       });
+      // A number beyond the last tile sends the consumers home.
+      wait(qEmpty, zero, (end[2] & 1.0) ^ 1.0);
+      b.store(end[0], tileNumber, {zero});
+      tile::BarrierArriveOp::create(b, Value(qFull), Value(zero), Value(b.constant(b.getI1Type(), 1)));
     });
   }
 
@@ -199,13 +248,13 @@ private:
   // Consumers
   //===--------------------------------------------------------------------===//
 
-  void arrive(Val barriers, Val slot) {
-    tile::BarrierArriveOp::create(b, Value(barriers), Value(slot), Value(leader));
-  }
+  void arrive(Val barriers, Val slot) { tile::BarrierArriveOp::create(b, Value(barriers), Value(slot), Value(leader)); }
 
-  /// With two or more consumers each waits for its turn before it issues products.
+  /// The consumers wait for their turn before they issue products.
+  bool hasTurns() { return consumers > 1 && request.schedule.getPingPong(); }
+
   void turnBarrier(Val turn, bool arriving) {
-    if (consumers > 1)
+    if (hasTurns())
       tile::BarrierOp::create(b, Value(turn + double(kTurnBarrier)), b.getI32IntegerAttr(256), arriving);
   }
 
@@ -229,11 +278,11 @@ private:
   }
 
   /// The first block: no products with values yet, nothing to correct.
-  State begin() {
-    wait(qFull, b.i32(0), b.i32(0));
-    wait(keyRing.full, b.i32(0), b.i32(0));
-    Val scores = waitFor(multiplyKeys(b.i32(0)), 0);
-    arrive(keyRing.empty, b.i32(0));
+  State begin(Val base) {
+    auto [slot, parity] = slotOf(base);
+    wait(keyRing.full, slot, parity);
+    Val scores = waitFor(multiplyKeys(slot), 0);
+    arrive(keyRing.empty, slot);
     bool masked = shape.causal || shape.keys % tileN;
     scores = math.cap(scores);
     if (masked)
@@ -244,9 +293,9 @@ private:
   }
 
   /// Block i: its scores, and behind them the product of the block before.
-  State iterate(Val i, const State &state, bool masked) {
-    auto [slot, parity] = slotOf(i);
-    auto [slotBefore, parityBefore] = slotOf(i - 1.0);
+  State iterate(Val base, Val i, const State &state, bool masked) {
+    auto [slot, parity] = slotOf(base + i);
+    auto [slotBefore, parityBefore] = slotOf(base + i - 1.0);
     wait(keyRing.full, slot, parity);
     turnBarrier(group, /*arriving=*/false);
     Val scores = multiplyKeys(slot);
@@ -264,83 +313,119 @@ private:
     return {acc, toLhs(step.weights), step.maximum, step.sum};
   }
 
-  State loop(Val lower, Val upper, const State &init, bool masked) {
-    SmallVector<Val> result =
-        b.forRange(lower, upper, b.i32(1), {init.acc, init.weights, init.maximum, init.sum},
-                   [&](Val i, ArrayRef<Val> carried) {
-                     State next = iterate(i, {carried[0], carried[1], carried[2], carried[3]}, masked);
-                     return SmallVector<Val>{next.acc, next.weights, next.maximum, next.sum};
-                   });
+  State loop(Val base, Val lower, Val upper, const State &init, bool masked) {
+    SmallVector<Val> result = b.forRange(
+        lower, upper, b.i32(1), {init.acc, init.weights, init.maximum, init.sum}, [&](Val i, ArrayRef<Val> carried) {
+          State next = iterate(base, i, {carried[0], carried[1], carried[2], carried[3]}, masked);
+          return SmallVector<Val>{next.acc, next.weights, next.maximum, next.sum};
+        });
     return {result[0], result[1], result[2], result[3]};
   }
 
   /// True if only the first block that is visited can cross the diagonal.
   bool hasOneDiagonalBlock() { return tileN % tileM == 0 && shape.getOffset() % tileM == 0; }
 
-  State visitAll() {
-    State state = begin();
+  State visitAll(Val base) {
+    State state = begin(base);
     Val next = b.i32(1);
     if (shape.causal && !hasOneDiagonalBlock()) {
       // Blocks that end at or before the group's first row need no mask.
       Val plain = b.max(b.min(groupPosition + 1.0, b.i32(shape.keys)), b.i32(0)) / double(tileN);
       Val until = b.max(b.min(visited.end - plain, visited.count), next);
-      state = loop(next, until, state, /*masked=*/true);
+      state = loop(base, next, until, state, /*masked=*/true);
       next = until;
     }
     if (shape.window <= 0)
-      return loop(next, visited.count, state, /*masked=*/false);
+      return loop(base, next, visited.count, state, /*masked=*/false);
     // Blocks that start before the left edge of the group's last row need a mask.
     Val edge = b.max(groupPosition + double(kGroupRows - shape.window), b.i32(0));
     Val until = visited.end - (edge + double(tileN - 1)) / double(tileN);
     until = b.max(b.min(until, visited.end - visited.first), next);
-    state = loop(next, until, state, /*masked=*/false);
-    return loop(until, visited.count, state, /*masked=*/true);
+    state = loop(base, next, until, state, /*masked=*/false);
+    return loop(base, until, visited.count, state, /*masked=*/true);
+  }
+
+  void consumeTile(Val index, Val base) {
+    locate(index);
+    groupPosition = position + groupRow;
+    State state = visitAll(base);
+    if (ownOutput)
+      arrive(qEmpty, b.i32(0));
+    auto [slot, parity] = slotOf(base + visited.count - 1.0);
+    wait(valueRing.full, slot, parity);
+    Val acc = waitFor(multiplyValues(state, slot), 0);
+    if (persistent)
+      arrive(valueRing.empty, slot);
+    store(acc, state);
   }
 
   void consume() {
-    Val warpgroup = b.id(tile::Id::Warpgroup);
-    group = warpgroup - 1.0;
+    group = b.id(tile::Id::Warpgroup) - 1.0;
     nextGroup = b.select(group == double(consumers - 1), b.i32(0), group + 1.0);
     leader = (thread & 127.0) == 0.0;
     groupRow = group * double(kGroupRows);
-    groupPosition = position + groupRow;
     // The last consumer gives the first one its first turn, and takes back the
     // one that is left over in the end.
-    if (consumers > 1)
+    if (hasTurns())
       b.ifThen(group == double(consumers - 1), [&] { turnBarrier(b.i32(0), /*arriving=*/true); });
-    State state = visitAll();
-    Val last = visited.count - 1.0;
-    auto [slot, parity] = slotOf(last);
-    wait(valueRing.full, slot, parity);
-    Val acc = waitFor(multiplyValues(state, slot), 0);
-    store(acc, state);
-    if (consumers > 1)
+    Val zero = b.i32(0);
+    if (persistent) {
+      b.whileLoop(
+          {zero, zero},
+          [&](ArrayRef<Val> state) {
+            wait(qFull, zero, state[1] & 1.0);
+            return b.load(tileNumber, {zero}) < double(tiles);
+          },
+          [&](ArrayRef<Val> state) {
+            consumeTile(b.load(tileNumber, {zero}), state[0]);
+            return SmallVector<Val>{state[0] + visited.count, state[1] + 1.0};
+          });
+    } else {
+      wait(qFull, zero, zero);
+      consumeTile(b.id(tile::Id::BlockX), zero);
+    }
+    b.ifThen(leader, [&] { tile::TmaStoreWaitOp::create(b); });
+    if (hasTurns())
       b.ifThen(group == 0.0, [&] { turnBarrier(b.i32(0), /*arriving=*/false); });
+  }
+
+  void meetGroup() {
+    tile::BarrierOp::create(b, Value(group + double(kOutputBarrier)), b.getI32IntegerAttr(128), /*arrive=*/false);
   }
 
   void store(Val acc, const State &state) {
     auto [inverse, lse] = math.finish(state.maximum, state.sum);
     acc = acc * math.broadcast(inverse, acc.getType());
+    Val row = firstRow + groupRow;
+    tile::StoreRowsOp::create(b, Value(lse), Value(b.argument(kernel, 4)), Value(batch), Value(head), Value(row));
+    if (ownOutput) {
+      // The copy of the tile before must have read the memory.
+      b.ifThen(leader, [&] { tile::TmaStoreWaitOp::create(b); });
+      meetGroup();
+    }
     tile::StoreMatrixOp::create(b, Value(acc), Value(oTile), Value(groupRow));
     tile::FenceAsyncOp::create(b);
-    tile::BarrierOp::create(b, Value(group + double(kOutputBarrier)), b.getI32IntegerAttr(128), /*arrive=*/false);
-    Val row = firstRow + groupRow;
+    meetGroup();
     b.ifThen(leader, [&] {
       tile::TmaStoreOp::create(b, Value(oTile), Value(groupRow), Value(b.argument(kernel, 3)), Value(batch),
                                Value(head), Value(row));
+      if (persistent && !ownOutput) {
+        tile::TmaStoreWaitOp::create(b);
+        arrive(qEmpty, b.i32(0));
+      }
     });
-    tile::StoreRowsOp::create(b, Value(lse), Value(b.argument(kernel, 4)), Value(batch), Value(head), Value(row));
   }
 
   const KernelRequest &request;
   KernelBuilder &b;
   AttendShape shape;
-  int64_t tileM, tileN, stages, consumers;
+  int64_t tileM, tileN, stages, consumers, tiles;
+  bool persistent, ownOutput;
   AttendMath math;
   tile::KernelOp kernel;
   Val thread, batch, head, kvHead, firstRow, position;
   KeyBlocks visited;
-  Val qTile, oTile, qFull;
+  Val qTile, oTile, qFull, qEmpty, tileNumber;
   Ring keyRing, valueRing;
   // In a consumer: its number, who is next, its first row, and whether this thread speaks for it.
   Val group, nextGroup, groupRow, groupPosition, leader;

@@ -23,6 +23,7 @@ void populatePlanPipeline(OpPassManager &pm) {
 void populateSchedulePipeline(OpPassManager &pm, const TargetPipelineOptions &options) {
   AssignSchedulesPassOptions schedules;
   schedules.target = options.target;
+  schedules.schedule = options.schedule;
   pm.addPass(createAssignSchedulesPass(schedules));
   pm.addPass(createAssignBuffersPass());
 }

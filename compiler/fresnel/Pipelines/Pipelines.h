@@ -20,6 +20,8 @@ namespace fresnel {
 struct TargetPipelineOptions : mlir::PassPipelineOptions<TargetPipelineOptions> {
   Option<std::string> target{*this, "target", llvm::cl::desc("GPU to compile for, for example sm_90a"),
                              llvm::cl::init("sm_90a")};
+  Option<std::string> schedule{
+      *this, "schedule", llvm::cl::desc("fields of the attention kernels' schedules: name=value, separated by ':'")};
 };
 
 /// program -> plan: canonical form, one outlined program per kernel, launches in order.

@@ -12,6 +12,10 @@ using namespace fresnel;
 
 /// Half of an H100's L2: what a section's keys and values may take.
 static constexpr int64_t kSectionBytes = int64_t(32) << 20;
+/// Up to this many keys causal kernels are persistent by default.
+static constexpr int64_t kMaxPersistentKeys = 8192;
+/// Shared memory of a block on every GPU of the generation.
+static constexpr int64_t kSharedBytes = 227 * 1024;
 /// Registers of a consumer beside its fragments: addresses, masks, row state.
 static constexpr int64_t kOtherRegisters = 28;
 
@@ -24,15 +28,33 @@ HopperRegisters fresnel::getHopperRegisters(int64_t consumers) {
   return consumers >= 3 ? HopperRegisters{32, 160} : HopperRegisters{24, 240};
 }
 
-int64_t fresnel::getHopperSection(int64_t keys, int64_t columns, int64_t headsPerKeyHead, int64_t heads) {
+int64_t fresnel::getHopperSection(ScheduleAttr schedule, int64_t keys, int64_t columns, int64_t headsPerKeyHead,
+                                  int64_t heads) {
+  if (schedule.getSection() > 0)
+    return std::min(schedule.getSection(), heads);
   int64_t section = std::max<int64_t>(1, kSectionBytes / (keys * columns * 2)) * headsPerKeyHead;
   return std::min(section, heads);
 }
 
+/// Bytes of a row of a tile: whole panels of 64 columns.
+static int64_t getRowBytes(int64_t dim) { return llvm::alignTo(2 * dim, 128); }
+
+/// Without a tile for the output.
+static int64_t getInputBytes(ScheduleAttr schedule, int64_t headDim, int64_t valueDim) {
+  int64_t blocks = schedule.getStages() * schedule.getTileN() * (getRowBytes(headDim) + getRowBytes(valueDim));
+  // The mbarriers of both rings and of the queries, and the number of the tile.
+  int64_t others = 8 * (4 * schedule.getStages() + 2) + 16;
+  return schedule.getTileM() * getRowBytes(headDim) + blocks + others;
+}
+
+bool fresnel::hasHopperOutputTile(ScheduleAttr schedule, int64_t headDim, int64_t valueDim) {
+  int64_t output = schedule.getTileM() * getRowBytes(valueDim);
+  return schedule.getPersistent() && getInputBytes(schedule, headDim, valueDim) + output <= kSharedBytes;
+}
+
 int64_t fresnel::getHopperSharedBytes(ScheduleAttr schedule, int64_t headDim, int64_t valueDim) {
-  int64_t keyRow = llvm::alignTo(2 * headDim, 128), valueRow = llvm::alignTo(2 * valueDim, 128);
-  int64_t barriers = 8 * (4 * schedule.getStages() + 1);
-  return schedule.getTileM() * keyRow + schedule.getStages() * schedule.getTileN() * (keyRow + valueRow) + barriers;
+  int64_t bytes = getInputBytes(schedule, headDim, valueDim);
+  return hasHopperOutputTile(schedule, headDim, valueDim) ? bytes + schedule.getTileM() * getRowBytes(valueDim) : bytes;
 }
 
 std::string fresnel::explainHopper(AttendOp op, const TargetInfo &target) {
@@ -58,6 +80,8 @@ std::string fresnel::verifyHopper(ScheduleAttr schedule, AttendOp op, const Targ
     return llvm::formatv("tile_n must be a multiple of 16 in [16, 256], but is {0}", tileN);
   if (stages < 1 || stages > 8)
     return llvm::formatv("stages must be in [1, 8], but is {0}", stages);
+  if (schedule.getSection() < 0)
+    return llvm::formatv("section must be positive, or 0 for the default, but is {0}", schedule.getSection());
   int64_t headDim = getHeadDim(op), valueDim = getValueDim(op);
   if (int64_t bytes = getHopperSharedBytes(schedule, headDim, valueDim); bytes > target.maxSharedBytes)
     return llvm::formatv("the tiles need {0} bytes of shared memory, but {1} has {2}; lower tile_n or stages", bytes,
@@ -71,9 +95,15 @@ std::string fresnel::verifyHopper(ScheduleAttr schedule, AttendOp op, const Targ
   return "";
 }
 
+// Measured on an H200 under its power limit; see docs/performance.md.
 ScheduleAttr fresnel::getHopperDefault(AttendOp op) {
+  // What persistence hides, the start and the end of a tile, counts where tiles
+  // are short; long ones run a little faster from a plain grid.
+  int64_t keys = cast<RankedTensorType>(op.getK().getType()).getDimSize(2);
+  bool persistent = op.getCausal() && keys <= kMaxPersistentKeys;
   auto make = [&](int64_t tileM, int64_t tileN) {
-    return ScheduleAttr::get(op.getContext(), Family::Hopper, tileM, tileN, 2);
+    return ScheduleAttr::get(op.getContext(), Family::Hopper, tileM, tileN, /*stages=*/2, persistent,
+                             /*ping_pong=*/true, /*section=*/0);
   };
   switch (getHeadDim(op)) {
   case 64:
@@ -82,7 +112,7 @@ ScheduleAttr fresnel::getHopperDefault(AttendOp op) {
     return make(128, 128);
   case 128:
     // Without a diagonal nothing speaks against a tile that does not divide the other.
-    return make(128, op.getCausal() ? 128 : 176);
+    return make(128, op.getCausal() ? 128 : 192);
   case 192:
     return make(128, getValueDim(op) <= 128 ? 128 : 112);
   default:

@@ -15,9 +15,16 @@ struct HopperRegisters {
 };
 HopperRegisters getHopperRegisters(int64_t consumers);
 
-/// Consecutive heads whose tiles are started together under a causal mask: as
-/// many as have their keys and values in L2 at the same time, at least one.
-int64_t getHopperSection(int64_t keys, int64_t columns, int64_t headsPerKeyHead, int64_t heads);
+/// Consecutive heads whose tiles are started together under a causal mask: what
+/// the schedule says, or as many as have their keys and values in L2 at the same time, at least one.
+int64_t getHopperSection(ScheduleAttr schedule, int64_t keys, int64_t columns, int64_t headsPerKeyHead, int64_t heads);
+
+/// Thread blocks of a persistent kernel: the multiprocessors of an H100 or H200.
+constexpr int64_t kHopperMultiprocessors = 132;
+
+/// A persistent kernel's next queries arrive while the output leaves, if there is
+/// shared memory for both; else the output takes the queries' place.
+bool hasHopperOutputTile(ScheduleAttr schedule, int64_t headDim, int64_t valueDim);
 
 /// Shared memory of the kernel, in bytes.
 int64_t getHopperSharedBytes(ScheduleAttr schedule, int64_t headDim, int64_t valueDim);

@@ -70,16 +70,17 @@ ScheduleAttr fresnel::getDefaultSchedule(Operation *op, const TargetInfo &target
   MLIRContext *context = op->getContext();
   auto attend = dyn_cast<AttendOp>(op);
   if (!attend)
-    return ScheduleAttr::get(context, Family::Simt, 64, 64, 1);
+    return ScheduleAttr::get(context, Family::Simt, 64, 64, 1, /*persistent=*/false, /*ping_pong=*/true, 0);
   if (explainHopper(attend, target).empty())
     return getHopperDefault(attend);
   int64_t headDim = cast<RankedTensorType>(attend.getQ().getType()).getDimSize(3);
   int64_t valueDim = cast<RankedTensorType>(attend.getV().getType()).getDimSize(3);
   // Wide heads leave fewer registers for scores, hence the narrower key block.
   int64_t tileN = std::max(headDim, valueDim) >= 192 ? 32 : 64;
-  auto schedule = ScheduleAttr::get(context, Family::Portable, 64, tileN, 2);
+  auto schedule =
+      ScheduleAttr::get(context, Family::Portable, 64, tileN, 2, /*persistent=*/false, /*ping_pong=*/true, 0);
   if (getPortableSharedBytes(schedule, headDim, valueDim) > target.maxSharedBytes)
-    schedule = ScheduleAttr::get(context, Family::Portable, 64, tileN, 1);
+    schedule = ScheduleAttr::get(context, Family::Portable, 64, tileN, 1, /*persistent=*/false, /*ping_pong=*/true, 0);
   return schedule;
 }
 
@@ -103,6 +104,8 @@ static std::string verifyPortable(ScheduleAttr schedule, AttendOp op, const Targ
 
 std::string fresnel::verifySchedule(ScheduleAttr schedule, Operation *op, const TargetInfo &target) {
   auto attend = dyn_cast<AttendOp>(op);
+  if (schedule.getPersistent() && schedule.getFamily() != Family::Hopper)
+    return "only family hopper has persistent kernels";
   switch (schedule.getFamily()) {
   case Family::Simt:
     return attend ? "family simt does not serve attention; use portable" : "";
@@ -125,22 +128,49 @@ llvm::json::Object fresnel::toJson(ScheduleAttr schedule) {
     object["tile_n"] = schedule.getTileN();
     object["stages"] = schedule.getStages();
   }
+  if (schedule.getFamily() == Family::Hopper) {
+    object.try_emplace("persistent", schedule.getPersistent());
+    object.try_emplace("ping_pong", schedule.getPingPong());
+    object.try_emplace("section", schedule.getSection());
+  }
   return object;
 }
 
 llvm::Expected<ScheduleAttr> fresnel::scheduleFromJson(const llvm::json::Object &object, MLIRContext *context) {
-  int64_t tileM = 64, tileN = 64, stages = 2;
+  int64_t tileM = 64, tileN = 64, stages = 2, section = 0;
+  bool persistent = false, pingPong = true;
+  llvm::StringMap<int64_t *> numbers{
+      {"tile_m", &tileM}, {"tile_n", &tileN}, {"stages", &stages}, {"section", &section}};
+  llvm::StringMap<bool *> flags{{"persistent", &persistent}, {"ping_pong", &pingPong}};
   std::optional<Family> family;
   for (const auto &[key, value] : object) {
-    int64_t *field = key == "tile_m" ? &tileM : key == "tile_n" ? &tileN : key == "stages" ? &stages : nullptr;
-    if (field && value.getAsInteger())
-      *field = *value.getAsInteger();
-    else if (key == "family" && value.getAsString())
+    if (numbers.contains(key) && value.getAsInteger())
+      *numbers[key] = *value.getAsInteger();
+    else if (flags.contains(key) && value.getAsBoolean())
+      *flags[key] = *value.getAsBoolean();
+    else if (llvm::StringRef(key) == "family" && value.getAsString() && symbolizeFamily(*value.getAsString()))
       family = symbolizeFamily(*value.getAsString());
     else
-      return llvm::createStringError("schedule field '" + key.str() + "' is unknown or has the wrong type");
+      return llvm::createStringError(llvm::formatv(
+          "schedule field '{0}' cannot be {1}; there are family (portable, hopper, simt), tile_m, tile_n, "
+          "stages, section (integers), persistent and ping_pong (true, false)",
+          key, value));
   }
   if (!family)
     return llvm::createStringError("a schedule needs a family: portable, hopper or simt");
-  return ScheduleAttr::get(context, *family, tileM, tileN, stages);
+  return ScheduleAttr::get(context, *family, tileM, tileN, stages, persistent, pingPong, section);
+}
+
+llvm::Expected<ScheduleAttr> fresnel::changeSchedule(ScheduleAttr schedule, llvm::StringRef text) {
+  llvm::json::Object object = toJson(schedule);
+  for (llvm::StringRef field : llvm::split(text, ':')) {
+    if (field.empty())
+      continue;
+    auto [name, value] = field.split('=');
+    // What is no number or flag is a word, such as a family's name.
+    llvm::Expected<llvm::json::Value> parsed = llvm::json::parse(value);
+    llvm::consumeError(parsed.takeError());
+    object[name] = parsed ? *parsed : llvm::json::Value(value);
+  }
+  return scheduleFromJson(object, schedule.getContext());
 }

@@ -27,6 +27,9 @@ int64_t getPortableSharedBytes(ScheduleAttr schedule, int64_t headDim, int64_t v
 llvm::json::Object toJson(ScheduleAttr schedule);
 llvm::Expected<ScheduleAttr> scheduleFromJson(const llvm::json::Object &object, mlir::MLIRContext *context);
 
+/// The schedule with the fields that `text` names: `name=value`, separated by `:`.
+llvm::Expected<ScheduleAttr> changeSchedule(ScheduleAttr schedule, llvm::StringRef text);
+
 } // namespace fresnel
 
 #endif // FRESNEL_SCHEDULE_SCHEDULE_H

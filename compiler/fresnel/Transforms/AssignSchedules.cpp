@@ -36,8 +36,15 @@ struct AssignSchedulesPass final : impl::AssignSchedulesPassBase<AssignSchedules
     if (std::string reason = explainUnsupported(op); !reason.empty())
       return op->emitOpError() << reason << "; the interpreter runs it (--device cpu)";
     auto schedule = program->getAttrOfType<ScheduleAttr>(kScheduleAttr);
-    if (!schedule)
+    if (!schedule) {
       schedule = getDefaultSchedule(op, info);
+      if (isa<AttendOp>(op)) {
+        llvm::Expected<ScheduleAttr> changed = changeSchedule(schedule, this->schedule);
+        if (!changed)
+          return op->emitOpError() << llvm::toString(changed.takeError());
+        schedule = *changed;
+      }
+    }
     if (std::string reason = verifySchedule(schedule, op, info); !reason.empty())
       return op->emitOpError() << "cannot use schedule " << schedule << ": " << reason;
     program->setAttr(kScheduleAttr, schedule);

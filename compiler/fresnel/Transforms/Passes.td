@@ -26,7 +26,10 @@ def AssignSchedulesPass : Pass<"fresnel-assign-schedules", "::mlir::ModuleOp"> {
     keeps it, if it is valid for the target; the others get the default. A
     construct that no schedule supports is an error at the user's operation.
   }];
-  let options = [Option<"target", "target", "std::string", "\"sm_90a\"", "GPU to schedule for">];
+  let options = [
+    Option<"target", "target", "std::string", "\"sm_90a\"", "GPU to schedule for">,
+    Option<"schedule", "schedule", "std::string", "\"\"",
+           "fields of the attention kernels' schedules that differ from the default: name=value, separated by ':'">];
 }
 
 def AssignBuffersPass : Pass<"fresnel-assign-buffers", "::mlir::ModuleOp"> {

@@ -30,6 +30,8 @@ namespace fresnel {
 /// Names of the attributes that the plan passes leave on a module's programs.
 constexpr llvm::StringLiteral kKernelAttr = "fresnel.kernel";
 constexpr llvm::StringLiteral kScheduleAttr = "fresnel.schedule";
+/// On a kernel whose last argument is a counter, zero when the plan starts.
+constexpr llvm::StringLiteral kCounterAttr = "fresnel.counter";
 /// Bytes of workspace, on the main program.
 constexpr llvm::StringLiteral kWorkspaceAttr = "fresnel.workspace_bytes";
 

@@ -83,13 +83,19 @@ def Fresnel_ScheduleAttr : AttrDef<Fresnel_Dialect, "Schedule"> {
     | tile_m | query rows of a thread block |
     | tile_n | keys of a block of the inner loop |
     | stages | tiles of K and V in flight |
+    | persistent | hopper: one block per multiprocessor takes tile after tile from a counter |
+    | ping_pong | hopper: the consumers take turns at issuing matrix products |
+    | section | hopper, causal: heads whose tiles are started together; 0 for as many as fit L2 |
 
     Example: `#fresnel.schedule<family = portable, tile_m = 64, tile_n = 64, stages = 2>`
   }];
   let parameters = (ins EnumParameter<Fresnel_Family>:$family,
                         DefaultValuedParameter<"int64_t", "64">:$tile_m,
                         DefaultValuedParameter<"int64_t", "64">:$tile_n,
-                        DefaultValuedParameter<"int64_t", "2">:$stages);
+                        DefaultValuedParameter<"int64_t", "2">:$stages,
+                        DefaultValuedParameter<"bool", "false">:$persistent,
+                        DefaultValuedParameter<"bool", "true">:$ping_pong,
+                        DefaultValuedParameter<"int64_t", "0">:$section);
   let assemblyFormat = "`<` struct(params) `>`";
 }
 

@@ -95,15 +95,21 @@ def Tile_TmaLoadOp : Tile_Op<"tma_load", [MemoryEffects<[MemRead, MemWrite]>]> {
 }
 
 def Tile_TmaStoreOp : Tile_Op<"tma_store", [MemoryEffects<[MemRead, MemWrite]>]> {
-  let summary = "bulk-copies rows of a tile to device memory and waits until the tile was read (one thread)";
+  let summary = "starts a bulk copy of rows of a tile to device memory (one thread)";
   let description = [{
     Copies the box's rows of the tile, from `tile_row` on, to (batch, head, row).
-    Rows beyond the tensor's end are not written.
+    Rows beyond the tensor's end are not written. The tile must be left alone
+    until the same thread's `tile.tma_store_wait`.
   }];
   let arguments = (ins Tile_SharedType:$source, I32:$tile_row, Tile_TensorMapType:$map, I32:$batch, I32:$head, I32:$row);
   let assemblyFormat = [{
     $source `row` `(` $tile_row `)` `to` $map `[` $batch `,` $head `,` $row `]` attr-dict `:` type($source) `,` type($map)
   }];
+}
+
+def Tile_TmaStoreWaitOp : Tile_Op<"tma_store_wait"> {
+  let summary = "waits until the thread's bulk copies to device memory have read their tiles";
+  let assemblyFormat = "attr-dict";
 }
 
 def Tile_StoreMatrixOp : Tile_Op<"store_matrix", [MemoryEffects<[MemWrite]>]> {

@@ -59,14 +59,15 @@ def Tile_StoreOp : Tile_Op<"store", [MemoryEffects<[MemWrite]>]> {
 }
 
 def Tile_AtomicOp : Tile_Op<"atomic", [MemoryEffects<[MemRead, MemWrite]>]> {
-  let summary = "combines an i32 into shared memory and returns the old value";
+  let summary = "combines an i32 into memory and returns the old value";
   let description = [{
     Order-independent combinations only, so that results stay deterministic; the
-    returned value depends on the order and must not reach an output.
+    returned value depends on the order and must not reach an output. Relaxed;
+    in shared memory among the threads of the block, else of the device.
 
     Example: `%old = tile.atomic add %v, %bins[%i] : !tile.shared<256xi32, linear>`
   }];
-  let arguments = (ins Tile_CombineAttr:$kind, I32:$value, Tile_SharedType:$view, Variadic<I32>:$indices);
+  let arguments = (ins Tile_CombineAttr:$kind, I32:$value, Tile_Memory:$view, Variadic<I32>:$indices);
   let results = (outs I32:$old);
   let assemblyFormat = "$kind $value `,` $view `[` $indices `]` attr-dict `:` type($view)";
 }

@@ -26,7 +26,7 @@ const Buffer *Manifest::findBuffer(std::string_view bufferName) const {
   return nullptr;
 }
 
-static constexpr const char *kBufferKinds[] = {"input", "output", "temporary"};
+static constexpr const char *kBufferKinds[] = {"input", "output", "temporary", "zeroed"};
 static constexpr const char *kParamKinds[] = {"pointer", "stride", "tensor_map"};
 
 //===----------------------------------------------------------------------===//
@@ -73,7 +73,7 @@ std::string toJson(const Manifest &manifest) {
                        {"kind", kBufferKinds[int(buffer.kind)]},
                        {"dtype", nameOf(buffer.dtype)},
                        {"shape", buffer.shape}});
-    if (buffer.kind == BufferKind::Temporary)
+    if (buffer.isInWorkspace())
       buffers.back()["offset"] = buffer.offset;
   }
   for (const Kernel &kernel : manifest.kernels)
@@ -197,9 +197,9 @@ public:
   template <typename Kinds>
   int kind(const json &object, const std::string &where, const char *key, const Kinds &names) {
     std::string name = text(object, where, key);
-    for (int i = 0; i < 3; ++i)
+    for (size_t i = 0; i < std::size(names); ++i)
       if (name == names[i])
-        return i;
+        return int(i);
     fail(where + "/" + key, "unknown kind '" + name + "'");
     return 0;
   }
@@ -237,7 +237,7 @@ static Buffer readBuffer(Reader &reader, const json &value, const std::string &w
     bytes *= double(size);
   if (bytes > double(kMaxBytes))
     reader.fail(where + "/shape", "the tensor is larger than 64 TiB");
-  if (buffer.kind == BufferKind::Temporary)
+  if (buffer.isInWorkspace())
     buffer.offset = reader.integer(value, where, "offset", 0, kMaxBytes);
   return buffer;
 }
@@ -335,7 +335,7 @@ static void checkReferences(Reader &reader, const Manifest &manifest) {
   }
   for (size_t b = 0; b < manifest.buffers.size(); ++b) {
     const Buffer &buffer = manifest.buffers[b];
-    if (buffer.kind == BufferKind::Temporary && buffer.offset + buffer.bytes() > manifest.workspaceBytes)
+    if (buffer.isInWorkspace() && buffer.offset + buffer.bytes() > manifest.workspaceBytes)
       reader.fail("/buffers/" + std::to_string(b), "the temporary ends beyond the workspace");
   }
 }

@@ -18,7 +18,8 @@ namespace fresnel::rt {
 constexpr int kFormatMajor = 1;
 constexpr int kFormatMinor = 0;
 
-enum class BufferKind { Input, Output, Temporary };
+/// Temporary: in the workspace. Zeroed: the same, and zero when a launch of the plan begins.
+enum class BufferKind { Input, Output, Temporary, Zeroed };
 
 /// A tensor of the plan. Shapes are logical: [batch, head, sequence, head_dim].
 struct Buffer {
@@ -26,11 +27,12 @@ struct Buffer {
   BufferKind kind = BufferKind::Input;
   DType dtype = DType::F32;
   std::vector<int64_t> shape;
-  /// Temporaries: bytes from the start of the workspace.
+  /// Temporary and zeroed buffers: bytes from the start of the workspace.
   int64_t offset = 0;
 
   int64_t elements() const;
   int64_t bytes() const { return elements() * sizeOf(dtype); }
+  bool isInWorkspace() const { return kind == BufferKind::Temporary || kind == BufferKind::Zeroed; }
 };
 
 enum class ParamKind { Pointer, Stride, TensorMap };

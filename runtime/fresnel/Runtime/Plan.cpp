@@ -139,7 +139,7 @@ Expected<LoadedPlan> LoadedPlan::load(std::shared_ptr<Driver> driver, Bundle bun
       return status;
   }
   for (const Buffer &buffer : plan.bundle.manifest.buffers) {
-    bool isArgument = buffer.kind != BufferKind::Temporary;
+    bool isArgument = !buffer.isInWorkspace();
     plan.argumentIndex.push_back(isArgument ? int(plan.argumentBuffers.size()) : -1);
     if (isArgument)
       plan.argumentBuffers.push_back(plan.argumentIndex.size() - 1);
@@ -268,8 +268,16 @@ Status LoadedPlan::launch(const TensorArg *args, size_t count, void *workspace, 
   if (reinterpret_cast<uintptr_t>(workspace) % uintptr_t(bundle.manifest.workspaceAlign))
     return Status(Code::InvalidArgument,
                   "the workspace is not aligned to " + std::to_string(bundle.manifest.workspaceAlign) + " bytes");
+  char *memory = static_cast<char *>(workspace);
+  for (const Buffer &buffer : bundle.manifest.buffers) {
+    if (buffer.kind != BufferKind::Zeroed)
+      continue;
+    auto address = reinterpret_cast<uint64_t>(memory + buffer.offset);
+    if (int error = driver->cuMemsetD8Async(address, 0, size_t(buffer.bytes()), stream))
+      return driver->check(error, "clearing '" + buffer.name + "'");
+  }
   for (const Launch &entry : bundle.manifest.launches) {
-    Status status = launchKernel(entry, args, static_cast<char *>(workspace), stream);
+    Status status = launchKernel(entry, args, memory, stream);
     if (!status.ok())
       return status;
   }

@@ -3,7 +3,7 @@
 //===----------------------------------------------------------------------===//
 //
 // FRESNEL_FAKE names what fails: "no-symbol", "old-driver", "no-device",
-// "old-gpu", "bad-ptx", "no-memory", "launch".
+// "old-gpu", "bad-ptx", "no-memory", "clear", "launch".
 // FakeDriver_* report what the library was asked to do.
 //
 //===----------------------------------------------------------------------===//
@@ -23,11 +23,17 @@ bool fails(const char *what) {
 }
 int handle;
 int launches, allocations;
-uint64_t firstParams[4];
+uint64_t firstParams[4], cleared[2];
 
 int init(unsigned) { return fails("no-device") ? 100 : 0; }
 int driverVersion(int *version) { return *version = fails("old-driver") ? 11080 : 13000, 0; }
-int errorName(int error, const char **text) { return *text = error == 100 ? "CUDA_ERROR_NO_DEVICE" : error == 218 ? "CUDA_ERROR_INVALID_PTX" : error == 2 ? "CUDA_ERROR_OUT_OF_MEMORY" : "CUDA_ERROR_LAUNCH_FAILED", 0; }
+int errorName(int error, const char **text) {
+  return *text = error == 100   ? "CUDA_ERROR_NO_DEVICE"
+                 : error == 218 ? "CUDA_ERROR_INVALID_PTX"
+                 : error == 2   ? "CUDA_ERROR_OUT_OF_MEMORY"
+                                : "CUDA_ERROR_LAUNCH_FAILED",
+         0;
+}
 int errorString(int, const char **text) { return *text = "text of the driver", 0; }
 int deviceCount(int *count) { return *count = 1, 0; }
 int deviceGet(int *device, int ordinal) { return *device = ordinal, ordinal == 0 ? 0 : 101; }
@@ -52,7 +58,13 @@ int loadData(void **library, const void *, int *options, void **values, unsigned
 }
 int getKernel(void **kernel, void *, const char *) { return *kernel = &handle, 0; }
 int kernelAttribute(int *value, int, void *, int) { return *value = 0, 0; }
-int launch(void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void *, void **params, void **) {
+int clear(uint64_t pointer, unsigned char value, size_t bytes, void *) {
+  cleared[0] = pointer;
+  cleared[1] = value ? 0 : bytes;
+  return fails("clear") ? 700 : 0;
+}
+int launch(void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void *, void **params,
+           void **) {
   ++launches;
   for (int i = 0; i < 4; ++i)
     std::memcpy(&firstParams[i], params[i], 8);
@@ -60,11 +72,14 @@ int launch(void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, u
 }
 
 template <typename Function>
-void *address(Function function) { return reinterpret_cast<void *>(function); }
+void *address(Function function) {
+  return reinterpret_cast<void *>(function);
+}
 } // namespace
 
 EXPORT int FakeDriver_launches() { return launches; }
 EXPORT int FakeDriver_allocations() { return allocations; }
+EXPORT uint64_t FakeDriver_cleared(int index) { return cleared[index]; }
 EXPORT uint64_t FakeDriver_param(int index) { return firstParams[index]; }
 
 EXPORT int cuGetProcAddress_v2(const char *symbol, void **found, int, uint64_t, int *) {
@@ -89,6 +104,7 @@ EXPORT int cuGetProcAddress_v2(const char *symbol, void **found, int, uint64_t, 
       {"cuLibraryLoadData", address(loadData)},
       {"cuLibraryGetKernel", address(getKernel)},
       {"cuKernelGetAttribute", address(kernelAttribute)},
+      {"cuMemsetD8Async", address(clear)},
       {"cuLaunchKernel", address(launch)},
   };
   *found = name == "cuLibraryLoadData" && fails("no-symbol") ? nullptr : address(ignore);

@@ -25,7 +25,8 @@ Bundle makeBundle() {
   Kernel kernel;
   kernel.name = kernel.entry = "kernel";
   kernel.op = "fresnel.norm";
-  kernel.params = {{ParamKind::Pointer, 0}, {ParamKind::Stride, 0, 2}, {ParamKind::Pointer, 1}, {ParamKind::Pointer, 2}};
+  kernel.params = {
+      {ParamKind::Pointer, 0}, {ParamKind::Stride, 0, 2}, {ParamKind::Pointer, 1}, {ParamKind::Pointer, 2}};
   manifest.kernels = {kernel};
   manifest.launches = {{0, {0, 1, 2}}};
   bundle.ptx = {".version 8.0"};
@@ -137,6 +138,22 @@ TEST_F(RuntimeTest, LaunchPassesTheParameters) {
   EXPECT_EQ(ask<uint64_t>("FakeDriver_param", 1), 64u);
   EXPECT_EQ(ask<uint64_t>("FakeDriver_param", 2), 0x8100u);
   EXPECT_EQ(ask<uint64_t>("FakeDriver_param", 3), 0x2000u);
+}
+
+TEST_F(RuntimeTest, LaunchClearsZeroedBuffers) {
+  Bundle bundle = makeBundle();
+  bundle.manifest.buffers.push_back({"kernel.counter", BufferKind::Zeroed, DType::I32, {1}, 768});
+  bundle.manifest.kernels[0].params[3].operand = 3;
+  bundle.manifest.launches[0].operands.push_back(3);
+  auto plan = load(bundle);
+  ASSERT_TRUE(bool(plan)) << plan.status().message();
+  EXPECT_EQ(plan->arguments(), (std::vector<size_t>{0, 2}));
+  ASSERT_TRUE(plan->launch(args.data(), args.size(), workspace, 1024, nullptr).ok());
+  EXPECT_EQ(ask<uint64_t>("FakeDriver_cleared", 0), 0x8300u);
+  EXPECT_EQ(ask<uint64_t>("FakeDriver_cleared", 1), 4u);
+  EXPECT_EQ(ask<uint64_t>("FakeDriver_param", 3), 0x8300u);
+  setenv("FRESNEL_FAKE", "clear", 1);
+  expectRefused(plan->launch(args.data(), 2, workspace, 1024, nullptr), Code::CudaError, "clearing 'kernel.counter'");
 }
 
 TEST_F(RuntimeTest, LaunchFailureNamesTheKernel) {

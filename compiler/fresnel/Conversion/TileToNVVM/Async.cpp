@@ -23,7 +23,8 @@ struct ElectLowering final : TilePattern<ElectOp> {
 
 struct InitLowering final : TilePattern<BarrierInitOp> {
   using TilePattern::TilePattern;
-  LogicalResult matchAndRewrite(BarrierInitOp op, OpAdaptor adaptor, ConversionPatternRewriter &rewriter) const override {
+  LogicalResult matchAndRewrite(BarrierInitOp op, OpAdaptor adaptor,
+                                ConversionPatternRewriter &rewriter) const override {
     Emitter emitter(op.getLoc(), rewriter);
     Value arrivals = emitter.i32(op.getArrivals());
     for (int64_t i = 0, e = cast<BarriersType>(op.getBarriers().getType()).getCount(); i < e; ++i)
@@ -41,8 +42,7 @@ struct ExpectLowering final : TilePattern<BarrierExpectOp> {
                                 ConversionPatternRewriter &rewriter) const override {
     Emitter emitter(op.getLoc(), rewriter);
     Value barrier = getBarrier(emitter, adaptor.getBarriers(), adaptor.getStage());
-    emitter.ptx("mbarrier.arrive.expect_tx.shared::cta.b64 _, [$0], $1;", "r,r",
-                {barrier, emitter.i32(op.getBytes())});
+    emitter.ptx("mbarrier.arrive.expect_tx.shared::cta.b64 _, [$0], $1;", "r,r", {barrier, emitter.i32(op.getBytes())});
     rewriter.eraseOp(op);
     return success();
   }
@@ -94,13 +94,14 @@ struct TmaLoadLowering final : TilePattern<TmaLoadOp> {
       policy = emitter.ptx("createpolicy.fractional.L2::evict_last.b64 $0, 1.0;", "=l", {}, emitter.getI64Type())[0];
     for (int64_t panel = 0; panel < llvm::divideCeilSigned(target.getCols(), 64); ++panel) {
       Value to = emitter.offset(adaptor.getTarget(), panel * target.getRows() * 128);
-      SmallVector<Value> operands{to,      adaptor.getMap(),  emitter.i32(64 * panel), adaptor.getRow(),
-                                  adaptor.getHead(), adaptor.getBatch(), barrier};
+      SmallVector<Value> operands{
+          to,     adaptor.getMap(), emitter.i32(64 * panel), adaptor.getRow(), adaptor.getHead(), adaptor.getBatch(),
+          barrier};
       std::string text = "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes";
       if (policy)
         operands.push_back(policy);
-      text += policy ? ".L2::cache_hint [$0], [$1, {$2, $3, $4, $5}], [$6], $7;"
-                     : " [$0], [$1, {$2, $3, $4, $5}], [$6];";
+      text +=
+          policy ? ".L2::cache_hint [$0], [$1, {$2, $3, $4, $5}], [$6], $7;" : " [$0], [$1, {$2, $3, $4, $5}], [$6];";
       emitter.ptx(text, policy ? "r,l,r,r,r,r,r,l" : "r,l,r,r,r,r,r", operands);
     }
     rewriter.eraseOp(op);
@@ -120,15 +121,24 @@ struct TmaStoreLowering final : TilePattern<TmaStoreOp> {
                   {adaptor.getMap(), emitter.i32(64 * panel), adaptor.getRow(), adaptor.getHead(), adaptor.getBatch(),
                    emitter.offset(rows, panel * source.getRows() * 128)});
     NVVM::CpAsyncBulkCommitGroupOp::create(emitter);
-    NVVM::CpAsyncBulkWaitGroupOp::create(emitter, emitter.getI32IntegerAttr(0), emitter.getUnitAttr());
     rewriter.eraseOp(op);
+    return success();
+  }
+};
+
+struct TmaStoreWaitLowering final : TilePattern<TmaStoreWaitOp> {
+  using TilePattern::TilePattern;
+  LogicalResult matchAndRewrite(TmaStoreWaitOp op, OpAdaptor, ConversionPatternRewriter &rewriter) const override {
+    rewriter.replaceOpWithNewOp<NVVM::CpAsyncBulkWaitGroupOp>(op, rewriter.getI32IntegerAttr(0),
+                                                              rewriter.getUnitAttr());
     return success();
   }
 };
 
 struct StoreMatrixLowering final : TilePattern<StoreMatrixOp> {
   using TilePattern::TilePattern;
-  LogicalResult matchAndRewrite(StoreMatrixOp op, OpAdaptor adaptor, ConversionPatternRewriter &rewriter) const override {
+  LogicalResult matchAndRewrite(StoreMatrixOp op, OpAdaptor adaptor,
+                                ConversionPatternRewriter &rewriter) const override {
     Emitter emitter(op.getLoc(), rewriter);
     auto target = cast<SharedType>(op.getTarget().getType());
     SmallVector<Value> values = emitter.unpack(adaptor.getValue());
@@ -160,16 +170,17 @@ struct FenceAsyncLowering final : TilePattern<FenceAsyncOp> {
   using TilePattern::TilePattern;
   LogicalResult matchAndRewrite(FenceAsyncOp op, OpAdaptor, ConversionPatternRewriter &rewriter) const override {
     auto context = op.getContext();
-    rewriter.replaceOpWithNewOp<NVVM::FenceProxyOp>(
-        op, NVVM::ProxyKindAttr::get(context, NVVM::ProxyKind::async_shared),
-        NVVM::SharedSpaceAttr::get(context, NVVM::SharedSpace::shared_cta));
+    rewriter.replaceOpWithNewOp<NVVM::FenceProxyOp>(op,
+                                                    NVVM::ProxyKindAttr::get(context, NVVM::ProxyKind::async_shared),
+                                                    NVVM::SharedSpaceAttr::get(context, NVVM::SharedSpace::shared_cta));
     return success();
   }
 };
 
 struct PrefetchMapLowering final : TilePattern<PrefetchMapOp> {
   using TilePattern::TilePattern;
-  LogicalResult matchAndRewrite(PrefetchMapOp op, OpAdaptor adaptor, ConversionPatternRewriter &rewriter) const override {
+  LogicalResult matchAndRewrite(PrefetchMapOp op, OpAdaptor adaptor,
+                                ConversionPatternRewriter &rewriter) const override {
     Emitter emitter(op.getLoc(), rewriter);
     emitter.ptx("prefetch.tensormap [$0];", "l", adaptor.getMap());
     rewriter.eraseOp(op);
@@ -181,5 +192,6 @@ struct PrefetchMapLowering final : TilePattern<PrefetchMapOp> {
 
 void fresnel::tile::populateAsyncPatterns(const TileTypeConverter &converter, RewritePatternSet &patterns) {
   patterns.add<ElectLowering, InitLowering, ExpectLowering, ArriveLowering, WaitLowering, TmaLoadLowering,
-               TmaStoreLowering, StoreMatrixLowering, FenceAsyncLowering, PrefetchMapLowering>(converter);
+               TmaStoreLowering, TmaStoreWaitLowering, StoreMatrixLowering, FenceAsyncLowering, PrefetchMapLowering>(
+      converter);
 }

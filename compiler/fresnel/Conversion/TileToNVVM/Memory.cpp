@@ -115,7 +115,8 @@ struct AtomicLowering final : TilePattern<AtomicOp> {
                              : op.getKind() == Combine::Max ? LLVM::AtomicBinOp::max
                                                             : LLVM::AtomicBinOp::_or;
     rewriter.replaceOpWithNewOp<LLVM::AtomicRMWOp>(op, kind, address, adaptor.getValue(),
-                                                   LLVM::AtomicOrdering::monotonic, "block");
+                                                   LLVM::AtomicOrdering::monotonic,
+                                                   isa<GlobalType>(op.getView().getType()) ? "device" : "block");
     return success();
   }
 };

@@ -1,0 +1,163 @@
+"""Times attention kernels beside PyTorch's cuDNN, FlashAttention and FlexAttention, in one process on one GPU.
+
+All sides run on the same bf16 tensors, [B, N, H, D], taking turns with a rotating start. Two ways of timing, both
+medians: sustained (four launches in a row a sample, no pause: the GPU is at its power limit) and flushed (one launch a
+sample, L2 flushed before it). The results are compared with cuDNN's first: a wrong kernel is not timed. Prints a
+Markdown table. Needs PyTorch with CUDA. Usage: attention.py --fresnel PATH --runtime libfresnel_rt.so [--filter TEXT]
+"""
+
+import argparse
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+
+from fresnel_plan import Plan, load_library
+
+# Mask, B, H, key heads, N, D. `window` is the width of a causal sliding window.
+CASES = [
+    *(("causal", b, 16, 16, n, 128) for b, n in ((4, 4096), (2, 8192), (1, 16384), (1, 65536), (1, 131072))),
+    ("causal", 1, 32, 8, 16384, 128),
+    *(("full", b, 16, 16, n, 128) for b, n in ((4, 4096), (2, 8192), (1, 16384))),
+    *(("causal", 1, 16, 16, n, 64) for n in (16384, 65536)),
+    *(("causal", 1, 16, 16, 16384, d) for d in (96, 192, 256)),
+    *(("window", 1, 16, 16, n, 128) for n in (65536, 131072)),
+    *(("lighthouse", 1, 8, 8, n, 128) for n in (32768, 98304, 131072)),
+]
+WINDOW = 4096
+
+
+def compile_bundle(arguments, case, path):
+    mask, batch, heads, kv_heads, length, dim = case
+    method = mask if mask in ("window", "lighthouse") else "dense"
+    sets = {"batch": batch, "heads": heads, "kv_heads": kv_heads, "seq_len": length, "head_dim": dim}
+    if method == "dense":
+        sets["causal"] = "true" if mask == "causal" else "false"
+    if method == "window":
+        sets["window"] = WINDOW
+    command = [arguments.fresnel, "compile", method, "-o", str(path), "--no-ptxas"]
+    for name, value in sets.items():
+        command += ["--set", f"{name}={value}"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+def find_peers(torch, case, inputs):
+    """Functions by name: the same result by other means. Lighthouse is set beside dense causal attention."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    mask, _, heads, kv_heads, length, _ = case
+    q, k, v = inputs["q"], inputs["k"], inputs["v"]
+
+    def sdpa(backend):
+        with sdpa_kernel(backend):
+            return torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=mask != "full",
+                                                                    enable_gqa=heads != kv_heads)
+
+    if mask == "window":
+        from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+        blocks = create_block_mask(lambda b, h, i, j: (i >= j) & (i - j < WINDOW), None, None, length, length,
+                                   device="cuda")
+        compiled = torch.compile(flex_attention)
+        return {"FlexAttention": lambda: compiled(q, k, v, block_mask=blocks)}
+    peers = {"cuDNN": lambda: sdpa(SDPBackend.CUDNN_ATTENTION)}
+    if heads == kv_heads and mask != "lighthouse":
+        peers["FlashAttention-2"] = lambda: sdpa(SDPBackend.FLASH_ATTENTION)
+    return peers
+
+
+def count_flops(case):
+    mask, batch, heads, _, length, dim = case
+    pairs = {"full": length * length, "causal": length * length / 2,
+             "window": length * WINDOW - WINDOW * WINDOW / 2}.get(mask)
+    return pairs and 4 * batch * heads * dim * pairs
+
+
+def measure(torch, functions, launches, samples, flush):
+    """Median milliseconds of each function."""
+    scratch = torch.empty(256 << 20 if flush else 1, device="cuda", dtype=torch.uint8)
+    times = [[] for _ in functions]
+    for sample in range(samples + 2):
+        for turn in range(len(functions)):
+            which = (turn + sample) % len(functions)
+            scratch.zero_()
+            begin, end = torch.cuda.Event(True), torch.cuda.Event(True)
+            begin.record()
+            for _ in range(launches):
+                functions[which]()
+            end.record()
+            torch.cuda.synchronize()
+            if sample >= 2:
+                times[which].append(begin.elapsed_time(end) / launches)
+    return [statistics.median(t) for t in times]
+
+
+def check_capture(torch, plan):
+    """A captured launch, replayed over poisoned outputs, gives the bits of a plain launch."""
+    plan.launch()
+    torch.cuda.synchronize()
+    plain = {name: tensor.clone() for name, tensor in plan.outputs.items()}
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        plan.launch()
+    for tensor in plan.outputs.values():
+        tensor.fill_(-7)
+    graph.replay()
+    torch.cuda.synchronize()
+    for name, tensor in plan.outputs.items():
+        if not torch.equal(tensor, plain[name]):
+            sys.exit(f"attention.py: output {name} of a captured launch differs from a plain one")
+
+
+def check_result(torch, plan, want, case):
+    relative = ((plan.outputs["out"].float() - want.float()).norm() / want.float().norm()).item()
+    if not relative < 1e-2:
+        sys.exit(f"attention.py: {case} is wrong: relative L2 {relative:.2e}")
+    return f"{relative:.1e}"
+
+
+def run_case(torch, library, arguments, case, folder):
+    mask, batch, heads, kv_heads, length, dim = case
+    bundle = pathlib.Path(folder) / "method.fkb"
+    compile_bundle(arguments, case, bundle)
+    inputs = {name: torch.randn(batch, length, h, dim, device="cuda", dtype=torch.bfloat16).transpose(1, 2)
+              for name, h in (("q", heads), ("k", kv_heads), ("v", kv_heads))}
+    plan = Plan(torch, library, bundle, inputs)
+    peers = find_peers(torch, case, inputs)
+    check_capture(torch, plan)
+    error = "-" if mask == "lighthouse" else check_result(torch, plan, next(iter(peers.values()))(), case)
+    functions = [plan.launch, *peers.values()]
+    sustained = measure(torch, functions, launches=4, samples=arguments.samples, flush=False)
+    flushed = measure(torch, functions, launches=1, samples=arguments.samples, flush=True)
+    flops = count_flops(case)
+    for index, name in enumerate(("Fresnel", *peers)):
+        rate = f"{flops / sustained[index] * 1e-9:.0f}" if flops else "-"
+        ratios = [f"{times[index] / times[0]:.2f}" for times in (sustained, flushed)]
+        print(f"| {mask} | {batch} | {heads}/{kv_heads} | {length} | {dim} | {name} | {sustained[index]:.3f} | {rate} | "
+              f"{ratios[0]} | {flushed[index]:.3f} | {ratios[1]} | {error if index == 0 else ''} |", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--fresnel", default="build/bin/fresnel")
+    parser.add_argument("--runtime", default="build/lib/libfresnel_rt.so")
+    parser.add_argument("--samples", type=int, default=9)
+    parser.add_argument("--filter", default="", help="only cases whose text has this, for example 'causal, 1'")
+    arguments = parser.parse_args()
+    try:
+        import torch
+    except ImportError:
+        sys.exit("attention.py: needs PyTorch with CUDA")
+    cases = [case for case in CASES if arguments.filter in ", ".join(map(str, case))]
+    if not cases:
+        sys.exit(f"attention.py: no case has '{arguments.filter}'")
+    library = load_library(arguments.runtime)
+    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, cuDNN {torch.backends.cudnn.version()}\n")
+    print("| mask | B | H | N | D | kernel | sustained ms | TFLOP/s | over ours | flushed ms | over ours | relative L2 |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        for case in cases:
+            run_case(torch, library, arguments, case, folder)
+
+
+if __name__ == "__main__":
+    main()
