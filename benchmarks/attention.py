@@ -42,6 +42,22 @@ def compile_bundle(arguments, case, path):
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
+def make_window_mask(torch, length, size=128):
+    """The window as a BlockMask, block by block: made from all pairs of positions it would not fit the memory."""
+    from torch.nn.attention.flex_attention import BlockMask
+    rows, reach = length // size, WINDOW // size
+    row = torch.arange(rows, device="cuda", dtype=torch.int32)[:, None]
+    edge = (row - reach).clamp(min=-1)
+    partial = torch.zeros(rows, rows, device="cuda", dtype=torch.int32)
+    partial[:, 0], partial[:, 1] = row[:, 0], edge[:, 0].clamp(min=0)
+    first = (edge + 1).clamp(min=0)
+    full = (first + torch.arange(rows, device="cuda", dtype=torch.int32)).clamp(max=rows - 1)
+    return BlockMask.from_kv_blocks((1 + (edge >= 0).int()).view(1, 1, rows).int(), partial.view(1, 1, rows, rows),
+                                    (row - first).view(1, 1, rows).int(), full.view(1, 1, rows, rows).int(),
+                                    BLOCK_SIZE=size, mask_mod=lambda b, h, i, j: (i >= j) & (i - j < WINDOW),
+                                    seq_lengths=(length, length))
+
+
 def find_peers(torch, case, inputs):
     """Functions by name: the same result by other means. Lighthouse is set beside dense causal attention."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -54,9 +70,8 @@ def find_peers(torch, case, inputs):
                                                                     enable_gqa=heads != kv_heads)
 
     if mask == "window":
-        from torch.nn.attention.flex_attention import create_block_mask, flex_attention
-        blocks = create_block_mask(lambda b, h, i, j: (i >= j) & (i - j < WINDOW), None, None, length, length,
-                                   device="cuda")
+        from torch.nn.attention.flex_attention import flex_attention
+        blocks = make_window_mask(torch, length)
         compiled = torch.compile(flex_attention)
         return {"FlexAttention": lambda: compiled(q, k, v, block_mask=blocks)}
     peers = {"cuDNN": lambda: sdpa(SDPBackend.CUDNN_ATTENTION)}

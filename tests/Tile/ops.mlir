@@ -66,6 +66,9 @@ tile.kernel @portable(%q: !tile.global<1x8x8192x128xbf16, strided>, %o: !tile.gl
   %p = math.exp2 %d : !scores
   // CHECK: tile.reduce add partial
   %partial = tile.reduce add partial %p : !scores -> !rows
+  // CHECK: tile.any
+  %positive = arith.cmpf ogt, %partial, %partial : !rows
+  %any = tile.any %positive : tensor<64xi1, #tile.rows>
   // CHECK: tile.quad_reduce add
   %l = tile.quad_reduce add %partial : !rows
   // CHECK: tile.to_lhs

@@ -8,6 +8,10 @@
 using namespace mlir;
 using namespace fresnel;
 
+/// How far, in the base-2 domain, scores may rise above the maximum that is
+/// subtracted from them: weights up to 2^8 lose nothing in any format.
+static constexpr double kMaxGrowth = 8;
+
 AttendShape::AttendShape(AttendOp op) {
   RankedTensorType q = op.getQ().getType(), k = op.getK().getType(), v = op.getV().getType();
   element = q.getElementType();
@@ -71,12 +75,17 @@ Val AttendMath::hide(Val scores, Val start, Val position) {
   return b.select(visible, scores, b.constant(scores.getType(), -INFINITY));
 }
 
-SoftmaxStep AttendMath::softmax(Val scores, Val maximum, Val sum, bool mayBeEmpty) {
+SoftmaxStep AttendMath::softmax(Val scores, Val maximum, Val sum, bool mayBeEmpty, bool lazy) {
   Type rowsType = tile::getRowsType(rows, b.getF32Type());
   SoftmaxStep step;
   step.maximum = b.wrap(tile::ReduceOp::create(b, rowsType, tile::Combine::Max, Value(scores), /*partial=*/false));
-  if (maximum)
+  if (maximum && !lazy)
     step.maximum = b.max(maximum, step.maximum);
+  if (maximum && lazy) {
+    Val grows = step.maximum > maximum + kMaxGrowth / factor;
+    step.maximum = b.select(grows, step.maximum, maximum);
+    step.corrects = b.wrap(tile::AnyOp::create(b, b.getI1Type(), Value(grows)));
+  }
   // A row that has seen no key yet keeps -inf; subtracting it would give NaN.
   Val reference = step.maximum;
   if (mayBeEmpty)

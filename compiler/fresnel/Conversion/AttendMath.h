@@ -45,6 +45,8 @@ struct SoftmaxStep {
   /// Per row: what earlier sums must be multiplied with; absent in the first block.
   Val correction;
   Val maximum, sum;
+  /// With `lazy`: true if a correction in this warp is not 1; absent in the first block.
+  Val corrects;
 };
 
 /// Writes arithmetic for fragments of `rows` queries and blocks of `tileN` keys.
@@ -61,8 +63,10 @@ public:
   /// block's first key, `position` that of the fragment's first row.
   Val hide(Val scores, Val start, Val position);
   /// One step of the online softmax; `maximum` and `sum` are absent in the first.
-  /// `mayBeEmpty` guards rows that have seen no key yet.
-  SoftmaxStep softmax(Val scores, Val maximum, Val sum, bool mayBeEmpty);
+  /// `mayBeEmpty` guards rows that have seen no key yet. With `lazy`, `maximum`
+  /// follows the scores only when weights would exceed 2^8: the result is the
+  /// same, and nearly all corrections are 1.
+  SoftmaxStep softmax(Val scores, Val maximum, Val sum, bool mayBeEmpty, bool lazy = false);
   /// After the last block: what the accumulators must be multiplied with, and
   /// the rows' LSE. Rows without keys get 0 and -inf.
   std::pair<Val, Val> finish(Val maximum, Val sum);

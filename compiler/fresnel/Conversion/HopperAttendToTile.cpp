@@ -34,6 +34,11 @@ constexpr int64_t kGroupRows = 64;
 /// Named barriers: the consumers' turns, then one per consumer for its output.
 constexpr int64_t kTurnBarrier = 1, kOutputBarrier = 4;
 
+/// From this width on it pays to skip corrections of the accumulator that
+/// multiply with 1. Below, the branch costs more: it holds all exponentials back
+/// until the product with V has ended.
+constexpr int64_t kLazyValueDim = 192;
+
 /// A ring of tiles with the mbarriers that hand its slots back and forth.
 struct Ring {
   Val tiles, full, empty;
@@ -53,7 +58,7 @@ public:
         tiles(llvm::divideCeil(shape.queries, tileM) * shape.heads * shape.batches),
         persistent(request.schedule.getPersistent()),
         ownOutput(hasHopperOutputTile(request.schedule, shape.headDim, shape.valueDim)),
-        math(builder, shape, kGroupRows, tileN) {}
+        lazy(shape.valueDim >= kLazyValueDim), math(builder, shape, kGroupRows, tileN) {}
 
   void write() {
     int64_t blocks = persistent ? std::min(tiles, kHopperMultiprocessors) : tiles;
@@ -107,6 +112,7 @@ private:
     valueRing = allocRing(shape.valueDim);
     qFull = allocBarriers(1);
     qEmpty = allocBarriers(1);
+    numberRead = allocBarriers(1);
     tileNumber = b.alloc({1}, b.getI32Type());
   }
 
@@ -124,6 +130,7 @@ private:
         initBarriers(ring.empty, consumers);
       }
       initBarriers(qEmpty, consumers);
+      initBarriers(numberRead, 128 * consumers);
       initBarriers(qFull, 1, /*fence=*/true);
     });
     b.barrier();
@@ -204,6 +211,12 @@ private:
     load(argument, kvHead, blockStart(i), b.slice(ring.tiles, slot), ring.full, slot, /*evictLast=*/true);
   }
 
+  /// Writes the tile's number, once every consumer thread has read the one before.
+  void announce(Val index, Val turn) {
+    wait(numberRead, b.i32(0), (turn & 1.0) ^ 1.0);
+    b.store(index, tileNumber, {b.i32(0)});
+  }
+
   /// Hands on the queries of one tile, and its keys and values in the order in
   /// which the consumers release the slots.
   void produceTile(Val index, Val base, Val turn) {
@@ -211,7 +224,7 @@ private:
     fill(1, keyRing, base, b.i32(0));
     if (persistent) {
       wait(qEmpty, b.i32(0), (turn & 1.0) ^ 1.0);
-      b.store(index, tileNumber, {b.i32(0)});
+      announce(index, turn);
     }
     load(0, head, firstRow, qTile, qFull, b.i32(0), /*evictLast=*/false);
     b.forRange(b.i32(1), visited.count, b.i32(1), [&](Val i) {
@@ -239,7 +252,7 @@ private:
       });
       // A number beyond the last tile sends the consumers home.
       wait(qEmpty, zero, (end[2] & 1.0) ^ 1.0);
-      b.store(end[0], tileNumber, {zero});
+      announce(end[0], end[2]);
       tile::BarrierArriveOp::create(b, Value(qFull), Value(zero), Value(b.constant(b.getI1Type(), 1)));
     });
   }
@@ -306,10 +319,11 @@ private:
     arrive(keyRing.empty, slot);
     if (masked)
       scores = math.hide(scores, blockStart(i), groupPosition);
-    SoftmaxStep step = math.softmax(scores, state.maximum, state.sum, masked);
+    SoftmaxStep step = math.softmax(scores, state.maximum, state.sum, masked, lazy);
     acc = waitFor(acc, 0);
     arrive(valueRing.empty, slotBefore);
-    acc = acc * math.broadcast(step.correction, acc.getType());
+    auto correct = [&] { return SmallVector<Val>{acc * math.broadcast(step.correction, acc.getType())}; };
+    acc = lazy ? b.ifElse(step.corrects, correct, [&] { return SmallVector<Val>{acc}; })[0] : correct()[0];
     return {acc, toLhs(step.weights), step.maximum, step.sum};
   }
 
@@ -377,7 +391,9 @@ private:
             return b.load(tileNumber, {zero}) < double(tiles);
           },
           [&](ArrayRef<Val> state) {
-            consumeTile(b.load(tileNumber, {zero}), state[0]);
+            Val index = b.load(tileNumber, {zero});
+            tile::BarrierArriveOp::create(b, Value(numberRead), Value(zero), Value(b.constant(b.getI1Type(), 1)));
+            consumeTile(index, state[0]);
             return SmallVector<Val>{state[0] + visited.count, state[1] + 1.0};
           });
     } else {
@@ -420,12 +436,12 @@ private:
   KernelBuilder &b;
   AttendShape shape;
   int64_t tileM, tileN, stages, consumers, tiles;
-  bool persistent, ownOutput;
+  bool persistent, ownOutput, lazy;
   AttendMath math;
   tile::KernelOp kernel;
   Val thread, batch, head, kvHead, firstRow, position;
   KeyBlocks visited;
-  Val qTile, oTile, qFull, qEmpty, tileNumber;
+  Val qTile, oTile, qFull, qEmpty, tileNumber, numberRead;
   Ring keyRing, valueRing;
   // In a consumer: its number, who is next, its first row, and whether this thread speaks for it.
   Val group, nextGroup, groupRow, groupPosition, leader;

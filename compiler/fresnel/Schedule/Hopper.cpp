@@ -42,8 +42,8 @@ static int64_t getRowBytes(int64_t dim) { return llvm::alignTo(2 * dim, 128); }
 /// Without a tile for the output.
 static int64_t getInputBytes(ScheduleAttr schedule, int64_t headDim, int64_t valueDim) {
   int64_t blocks = schedule.getStages() * schedule.getTileN() * (getRowBytes(headDim) + getRowBytes(valueDim));
-  // The mbarriers of both rings and of the queries, and the number of the tile.
-  int64_t others = 8 * (4 * schedule.getStages() + 2) + 16;
+  // The mbarriers of both rings, of the queries and of the tile's number, and that number.
+  int64_t others = 8 * (4 * schedule.getStages() + 3) + 16;
   return schedule.getTileM() * getRowBytes(headDim) + blocks + others;
 }
 

@@ -49,6 +49,17 @@ def Tile_QuadReduceOp : Tile_Op<"quad_reduce", [Pure, AllTypesMatch<["value", "r
   let assemblyFormat = "$kind $value attr-dict `:` type($value)";
 }
 
+def Tile_AnyOp : Tile_Op<"any"> {
+  let summary = "true if the value is true in any row of the warp's";
+  let description = [{
+    All lanes of the warp take part; other warps of the fragment may differ.
+    Example: `%grows = tile.any %g : tensor<64xi1, #tile.rows>`
+  }];
+  let arguments = (ins Tile_RowVector:$value);
+  let results = (outs I1:$result);
+  let assemblyFormat = "$value attr-dict `:` type($value)";
+}
+
 def Tile_BroadcastOp : Tile_Op<"broadcast", [Pure]> {
   let summary = "repeats each row's value over the columns";
   let arguments = (ins Tile_RowVector:$value);

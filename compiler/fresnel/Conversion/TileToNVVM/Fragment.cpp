@@ -103,12 +103,27 @@ struct ReduceLowering final : TilePattern<ReduceOp> {
 
 struct QuadReduceLowering final : TilePattern<QuadReduceOp> {
   using TilePattern::TilePattern;
-  LogicalResult matchAndRewrite(QuadReduceOp op, OpAdaptor adaptor, ConversionPatternRewriter &rewriter) const override {
+  LogicalResult matchAndRewrite(QuadReduceOp op, OpAdaptor adaptor,
+                                ConversionPatternRewriter &rewriter) const override {
     Emitter emitter(op.getLoc(), rewriter);
     SmallVector<Value> rows;
     for (Value row : emitter.unpack(adaptor.getValue()))
       rows.push_back(quadReduce(emitter, op.getKind(), row));
     rewriter.replaceOp(op, emitter.pack(adaptor.getValue().getType(), rows));
+    return success();
+  }
+};
+
+struct AnyLowering final : TilePattern<AnyOp> {
+  using TilePattern::TilePattern;
+  LogicalResult matchAndRewrite(AnyOp op, OpAdaptor adaptor, ConversionPatternRewriter &rewriter) const override {
+    Emitter emitter(op.getLoc(), rewriter);
+    SmallVector<Value> rows = emitter.unpack(adaptor.getValue());
+    Value either = rows.front();
+    for (Value row : ArrayRef(rows).drop_front())
+      either = LLVM::OrOp::create(emitter, either, row);
+    rewriter.replaceOpWithNewOp<NVVM::VoteSyncOp>(op, emitter.getI1Type(), emitter.i32(-1), either,
+                                                  NVVM::VoteSyncKind::any);
     return success();
   }
 };
@@ -165,8 +180,8 @@ struct StoreTileLowering final : TilePattern<StoreTileOp> {
       auto guard = scf::IfOp::create(emitter, TypeRange(), inside, /*withElseRegion=*/false);
       OpBuilder::InsertionGuard restore(emitter);
       emitter.setInsertionPointToStart(guard.thenBlock());
-      Value base = emitter.globalAddress(target, adaptor.getTarget(),
-                                         {adaptor.getBatch(), adaptor.getHead(), row, col});
+      Value base =
+          emitter.globalAddress(target, adaptor.getTarget(), {adaptor.getBatch(), adaptor.getHead(), row, col});
       storeRow(emitter, target.getElementType(), base, values, r);
     }
     rewriter.eraseOp(op);
@@ -204,8 +219,7 @@ struct StoreRowsLowering final : TilePattern<StoreRowsOp> {
       auto guard = scf::IfOp::create(emitter, TypeRange(), stores, /*withElseRegion=*/false);
       OpBuilder::InsertionGuard restore(emitter);
       emitter.setInsertionPointToStart(guard.thenBlock());
-      Value address = emitter.globalAddress(target, adaptor.getTarget(),
-                                            {adaptor.getBatch(), adaptor.getHead(), row});
+      Value address = emitter.globalAddress(target, adaptor.getTarget(), {adaptor.getBatch(), adaptor.getHead(), row});
       LLVM::StoreOp::create(emitter, value, address, /*alignment=*/4);
     }
     rewriter.eraseOp(op);
@@ -216,6 +230,6 @@ struct StoreRowsLowering final : TilePattern<StoreRowsOp> {
 } // namespace
 
 void fresnel::tile::populateFragmentPatterns(const TileTypeConverter &converter, RewritePatternSet &patterns) {
-  patterns.add<SplatLowering, RowIndexLowering, ColIndexLowering, ReduceLowering, QuadReduceLowering,
+  patterns.add<SplatLowering, RowIndexLowering, ColIndexLowering, ReduceLowering, QuadReduceLowering, AnyLowering,
                BroadcastLowering, ToLhsLowering, StoreTileLowering, StoreRowsLowering>(converter);
 }
