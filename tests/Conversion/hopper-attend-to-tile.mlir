@@ -7,7 +7,7 @@
 // CHECK-SAME: !tile.global<1x4x1000xf32>
 // CHECK-SAME: block = array<i32: 384, 1, 1>
 // CHECK: tile.alloc : !tile.shared<128x96xbf16, swizzled>
-// CHECK: tile.alloc : !tile.shared<2x192x96xbf16, swizzled>
+// CHECK: tile.alloc : !tile.shared<2x160x96xbf16, swizzled>
 // CHECK: tile.mbarrier_init
 // CHECK: tile.warp_specialize producer registers(24)
 // CHECK: tile.tma_load
