@@ -163,9 +163,13 @@ llvm::Expected<ScheduleAttr> fresnel::scheduleFromJson(const llvm::json::Object 
 
 llvm::Expected<ScheduleAttr> fresnel::changeSchedule(ScheduleAttr schedule, llvm::StringRef text) {
   llvm::json::Object object = toJson(schedule);
-  for (llvm::StringRef field : llvm::split(text, ':')) {
-    if (field.empty())
-      continue;
+  llvm::SmallVector<llvm::StringRef> fields;
+  text.split(fields, ':', /*MaxSplit=*/-1, /*KeepEmpty=*/false);
+  // The numbers of one family mean nothing to another.
+  std::string family = ("family=" + stringifyFamily(schedule.getFamily())).str();
+  if (llvm::any_of(fields, [&](llvm::StringRef field) { return field.starts_with("family=") && field != family; }))
+    object.clear();
+  for (llvm::StringRef field : fields) {
     auto [name, value] = field.split('=');
     // What is no number or flag is a word, such as a family's name.
     llvm::Expected<llvm::json::Value> parsed = llvm::json::parse(value);
