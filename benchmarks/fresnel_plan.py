@@ -17,15 +17,15 @@ class Argument(ctypes.Structure):
 class Plan:
     """A bundle on the GPU, with outputs and workspace of its own."""
 
-    def __init__(self, torch, library, bundle, inputs):
-        self.torch, self.library = torch, library
+    def __init__(self, torch, runtime, bundle, inputs):
+        self.torch, self.runtime = torch, runtime
         self.handle = ctypes.c_void_p()
-        self.check(library.frn_plan_load(str(bundle).encode(), 0, ctypes.byref(self.handle)))
+        self.check(runtime.frn_plan_load(str(bundle).encode(), 0, ctypes.byref(self.handle)))
         kinds = {0: torch.float32, 1: torch.bfloat16, 3: torch.int32}
         self.tensors, self.outputs, arguments = [], {}, []
-        for index in range(library.frn_plan_argument_count(self.handle)):
+        for index in range(runtime.frn_plan_argument_count(self.handle)):
             argument = Argument()
-            self.check(library.frn_plan_argument(self.handle, index, ctypes.byref(argument)))
+            self.check(runtime.frn_plan_argument(self.handle, index, ctypes.byref(argument)))
             shape = [argument.shape[i] for i in range(argument.rank)]
             name = argument.name.decode()
             if argument.is_output:
@@ -39,16 +39,16 @@ class Plan:
                                     (ctypes.c_int64 * rank)(*tensor.stride())))
             self.tensors.append(tensor)
         self.arguments = (Tensor * len(arguments))(*arguments)
-        self.bytes = library.frn_plan_workspace_bytes(self.handle)
+        self.bytes = runtime.frn_plan_workspace_bytes(self.handle)
         self.workspace = torch.empty(max(1, self.bytes), device="cuda", dtype=torch.uint8)
 
     def check(self, status):
         if status:
-            sys.exit("fresnel: " + self.library.frn_last_error().decode())
+            sys.exit("fresnel: " + self.runtime.frn_last_error().decode())
 
     def launch(self):
         stream = self.torch.cuda.current_stream().cuda_stream
-        self.check(self.library.frn_plan_launch(self.handle, self.arguments, len(self.arguments),
+        self.check(self.runtime.frn_plan_launch(self.handle, self.arguments, len(self.arguments),
                                                 ctypes.c_void_p(self.workspace.data_ptr()), ctypes.c_int64(self.bytes),
                                                 ctypes.c_void_p(stream)))
 

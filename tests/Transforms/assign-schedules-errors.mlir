@@ -121,3 +121,11 @@ fresnel.program @main(%q: tensor<1x2x64x32xbf16>) {
   %o = fresnel.launch @hopper_head_dim(%q) : (tensor<1x2x64x32xbf16>) -> tensor<1x2x64x32xbf16>
   fresnel.return %o {names = ["o"]} : tensor<1x2x64x32xbf16>
 }
+
+// -----
+
+fresnel.program @hopper_tiles(%in0: tensor<60000x60000x64x128xbf16>) {
+  // expected-error @+1 {{3600000000 tiles of queries are numbered with 31 bits; split the batch}}
+  %o, %l = fresnel.attend %in0, %in0, %in0 : tensor<60000x60000x64x128xbf16>, tensor<60000x60000x64x128xbf16>, tensor<60000x60000x64x128xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<60000x60000x64x128xbf16>
+}

@@ -79,12 +79,12 @@ SoftmaxStep AttendMath::softmax(Val scores, Val maximum, Val sum, bool mayBeEmpt
   Type rowsType = tile::getRowsType(rows, b.getF32Type());
   SoftmaxStep step;
   step.maximum = b.wrap(tile::ReduceOp::create(b, rowsType, tile::Combine::Max, Value(scores), /*partial=*/false));
-  if (maximum && !lazy)
-    step.maximum = b.max(maximum, step.maximum);
   if (maximum && lazy) {
     Val grows = step.maximum > maximum + kMaxGrowth / factor;
     step.maximum = b.select(grows, step.maximum, maximum);
     step.corrects = b.wrap(tile::AnyOp::create(b, b.getI1Type(), Value(grows)));
+  } else if (maximum) {
+    step.maximum = b.max(maximum, step.maximum);
   }
   // A row that has seen no key yet keeps -inf; subtracting it would give NaN.
   Val reference = step.maximum;

@@ -140,9 +140,10 @@ private:
   // Tiles
   //===--------------------------------------------------------------------===//
 
-  /// Where tile `index` lies and which key blocks it visits. Under a causal mask the heads are cut
-  /// into sections whose keys and values fit L2, and a section's tiles start in
-  /// the order of their work, the most first: the last ones to end are short.
+  /// Where tile `index` lies and which key blocks it visits. Under a causal mask
+  /// the heads are cut into sections whose keys and values fit L2, and a section's
+  /// tiles start in the order of their work, the most first: the last ones to end
+  /// are short.
   void locate(Val index) {
     int64_t blocks = llvm::divideCeil(shape.queries, tileM);
     int64_t heads = shape.heads * shape.batches;

@@ -6,11 +6,13 @@
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MathExtras.h"
+#include <limits>
 
 using namespace mlir;
 using namespace fresnel;
 
-/// Half of an H100's L2: what a section's keys and values may take.
+/// What a section's keys and values may take of the 50 MB of L2; the rest is for
+/// queries and outputs that pass through.
 static constexpr int64_t kSectionBytes = int64_t(32) << 20;
 /// Up to this many keys causal kernels are persistent by default.
 static constexpr int64_t kMaxPersistentKeys = 8192;
@@ -82,6 +84,10 @@ std::string fresnel::verifyHopper(ScheduleAttr schedule, AttendOp op, const Targ
     return llvm::formatv("stages must be in [1, 8], but is {0}", stages);
   if (schedule.getSection() < 0)
     return llvm::formatv("section must be positive, or 0 for the default, but is {0}", schedule.getSection());
+  auto q = cast<RankedTensorType>(op.getQ().getType());
+  int64_t tiles = llvm::divideCeil(q.getDimSize(2), tileM) * q.getDimSize(0) * q.getDimSize(1);
+  if (tiles > std::numeric_limits<int32_t>::max())
+    return llvm::formatv("{0} tiles of queries are numbered with 31 bits; split the batch", tiles);
   int64_t headDim = getHeadDim(op), valueDim = getValueDim(op);
   if (int64_t bytes = getHopperSharedBytes(schedule, headDim, valueDim); bytes > target.maxSharedBytes)
     return llvm::formatv("the tiles need {0} bytes of shared memory, but {1} has {2}; lower tile_n or stages", bytes,

@@ -66,21 +66,26 @@ int64_t fresnel::getPortableSharedBytes(ScheduleAttr schedule, int64_t headDim, 
   return schedule.getTileM() * keyRow + schedule.getStages() * schedule.getTileN() * (keyRow + valueRow);
 }
 
+/// A schedule of a family that has no fields beyond the tiles.
+static ScheduleAttr makeSchedule(MLIRContext *context, Family family, int64_t tileN, int64_t stages) {
+  return ScheduleAttr::get(context, family, /*tile_m=*/64, tileN, stages, /*persistent=*/false, /*ping_pong=*/true,
+                           /*section=*/0);
+}
+
 ScheduleAttr fresnel::getDefaultSchedule(Operation *op, const TargetInfo &target) {
   MLIRContext *context = op->getContext();
   auto attend = dyn_cast<AttendOp>(op);
   if (!attend)
-    return ScheduleAttr::get(context, Family::Simt, 64, 64, 1, /*persistent=*/false, /*ping_pong=*/true, 0);
+    return makeSchedule(context, Family::Simt, 64, 1);
   if (explainHopper(attend, target).empty())
     return getHopperDefault(attend);
   int64_t headDim = cast<RankedTensorType>(attend.getQ().getType()).getDimSize(3);
   int64_t valueDim = cast<RankedTensorType>(attend.getV().getType()).getDimSize(3);
   // Wide heads leave fewer registers for scores, hence the narrower key block.
   int64_t tileN = std::max(headDim, valueDim) >= 192 ? 32 : 64;
-  auto schedule =
-      ScheduleAttr::get(context, Family::Portable, 64, tileN, 2, /*persistent=*/false, /*ping_pong=*/true, 0);
+  ScheduleAttr schedule = makeSchedule(context, Family::Portable, tileN, 2);
   if (getPortableSharedBytes(schedule, headDim, valueDim) > target.maxSharedBytes)
-    schedule = ScheduleAttr::get(context, Family::Portable, 64, tileN, 1, /*persistent=*/false, /*ping_pong=*/true, 0);
+    schedule = makeSchedule(context, Family::Portable, tileN, 1);
   return schedule;
 }
 
@@ -129,9 +134,9 @@ llvm::json::Object fresnel::toJson(ScheduleAttr schedule) {
     object["stages"] = schedule.getStages();
   }
   if (schedule.getFamily() == Family::Hopper) {
-    object.try_emplace("persistent", schedule.getPersistent());
-    object.try_emplace("ping_pong", schedule.getPingPong());
-    object.try_emplace("section", schedule.getSection());
+    object["persistent"] = schedule.getPersistent();
+    object["ping_pong"] = schedule.getPingPong();
+    object["section"] = schedule.getSection();
   }
   return object;
 }
