@@ -22,12 +22,13 @@ struct OutlineKernelsPass final : impl::OutlineKernelsPassBase<OutlineKernelsPas
       return signalPassFailure();
     }
     SymbolTable symbols(getOperation());
+    unsigned index = 0;
     for (Operation &op : llvm::make_early_inc_range(main.getBody().front().without_terminator()))
       if (!isa<LaunchOp>(op))
-        outline(&op, main, symbols);
+        outline(&op, main, symbols, index++);
   }
 
-  void outline(Operation *op, ProgramOp main, SymbolTable &symbols) {
+  void outline(Operation *op, ProgramOp main, SymbolTable &symbols, unsigned index) {
     OpBuilder builder(main);
     // One argument per operand, also where one tensor comes twice: kernels find
     // their operands by position.
@@ -37,7 +38,8 @@ struct OutlineKernelsPass final : impl::OutlineKernelsPassBase<OutlineKernelsPas
       inputNames.push_back(builder.getStringAttr("in" + Twine(i)));
     for (unsigned i = 0; i < op->getNumResults(); ++i)
       resultNames.push_back(builder.getStringAttr("out" + Twine(i)));
-    std::string name = (op->getName().stripDialect() + "_" + Twine(numKernels++)).str();
+    std::string name = (op->getName().stripDialect() + "_" + Twine(index)).str();
+    ++numKernels;
     auto program = ProgramOp::create(builder, op->getLoc(), name, builder.getArrayAttr(inputNames));
     program->setAttr(kKernelAttr, builder.getUnitAttr());
 
