@@ -1,0 +1,87 @@
+//===- Gradients.h - Vector-Jacobian products of the reference ops -*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// For an op y = f(x) and the gradient dy of a scalar with respect to y, the
+// gradient dx with respect to x. Selections carry no gradient.
+//
+//===----------------------------------------------------------------------===//
+#ifndef FRESNEL_REFERENCE_GRADIENTS_H
+#define FRESNEL_REFERENCE_GRADIENTS_H
+
+#include "fresnel/Reference/Attend.h"
+#include "fresnel/Reference/Combine.h"
+#include "fresnel/Reference/Movement.h"
+#include "fresnel/Reference/Pooling.h"
+
+namespace fresnel::ref {
+
+/// Sum of tensors of one shape.
+Tensor add(const std::vector<Tensor> &terms);
+
+//===----------------------------------------------------------------------===//
+// Attention (Dao et al., FlashAttention, arXiv 2205.14135, appendix B)
+//===----------------------------------------------------------------------===//
+
+/// out, dout [B, H, N, D], dlse [B, H, N] or null -> [B, H, N]: the row's
+/// sum over d of out * dout, minus dlse.
+Tensor attendDelta(const Tensor &out, const Tensor &dout, const Tensor *dlse);
+
+/// What both gradients of attention read; shapes as for `attend`, `dout` as its
+/// output, `lse` and `delta` [B, Hq, Nq].
+struct AttendGradInputs {
+  const Tensor &q, &k, &v, &lse, &delta, &dout;
+};
+
+/// dq, with p = exp(s - lse) and ds = p (dout . v - delta): sum over the keys of
+/// scale ds k, times the derivative of the soft cap.
+Tensor attendGradQ(const AttendGradInputs &inputs, const AttendOptions &options);
+
+struct KvGradients {
+  Tensor dk, dv;
+};
+
+/// dk and dv: sums over the query heads that share the key head, then over their rows.
+KvGradients attendGradKv(const AttendGradInputs &inputs, const AttendOptions &options);
+
+//===----------------------------------------------------------------------===//
+// Pooling: a mean hands each row of a window its share, a maximum gives all to
+// the first row that attains it.
+//===----------------------------------------------------------------------===//
+
+/// dy as the result of `pool` -> gradient of its operand of `seqLen` rows; `x`
+/// is that operand and needed for a maximum only, else null.
+Tensor poolGrad(const Tensor &dy, const Tensor *x, int64_t seqLen, const PoolOptions &options);
+Tensor pyramidGrad(const Tensor &dy, const Tensor *x, int64_t seqLen, const PyramidOptions &options);
+/// dy [B, H, N, D] -> sums of `window` rows each: [B, H, ceil(N / window), D].
+Tensor unpoolGrad(const Tensor &dy, int64_t window);
+
+//===----------------------------------------------------------------------===//
+// Movement
+//===----------------------------------------------------------------------===//
+
+/// dy [B, H, S, D], indices [B, H, S] -> [B, heads, rows, D]: row i sums dy over
+/// the query heads that share the head, then over the slots that hold i.
+Tensor gatherGrad(const Tensor &dy, const IndexTensor &indices, int64_t heads, int64_t rows);
+/// dy [B, H, N, D], pyramid indices [B, H, S] -> [B, H, S, D]: slot s with the
+/// entry (l, i) sums dy over [i F + F - 1, min(i F + 2F - 1, N)), F = factor^l.
+Tensor scatterGrad(const Tensor &dy, const IndexTensor &indices, int64_t levels, int64_t factor);
+
+//===----------------------------------------------------------------------===//
+// Combination
+//===----------------------------------------------------------------------===//
+
+struct GateGradients {
+  std::vector<Tensor> branches;
+  Tensor gates;
+};
+GateGradients gateGrad(const std::vector<Tensor> &branches, const Tensor &gates, const Tensor &dy,
+                       const GateOptions &options);
+
+/// Per part its gradients; `merged` is the result of `merge`. `dlse` may be null.
+std::vector<AttendResult> mergeGrad(const std::vector<AttendResult> &parts, const AttendResult &merged,
+                                    const Tensor &dout, const Tensor *dlse);
+
+} // namespace fresnel::ref
+
+#endif // FRESNEL_REFERENCE_GRADIENTS_H
