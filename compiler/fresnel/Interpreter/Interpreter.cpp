@@ -18,6 +18,10 @@ using Storage = std::variant<ref::Tensor, ref::IndexTensor>;
 
 ref::PoolKind toPool(PoolKind kind) { return kind == PoolKind::Max ? ref::PoolKind::Max : ref::PoolKind::Mean; }
 
+ref::Activation toActivation(Activation activation) {
+  return activation == Activation::Sigmoid ? ref::Activation::Sigmoid : ref::Activation::None;
+}
+
 /// Evaluates one program; values are dropped after their last use.
 class Evaluation {
 public:
@@ -78,6 +82,8 @@ private:
       setPair(op, ref::merge(parts));
       return llvm::Error::success();
     }
+    if (evaluateGradients(op))
+      return llvm::Error::success();
     std::optional<Storage> result = evaluateSingle(op);
     if (!result)
       return llvm::createStringError("the interpreter has no case for '" + op->getName().getStringRef().str() + "'");
@@ -120,8 +126,7 @@ private:
         })
         .Case([&](GateOp op) -> Result {
           return ref::gate(getAll(op.getBranches()), get(op.getGates()),
-                           {op.getActivation() == Activation::Sigmoid ? ref::Activation::Sigmoid
-                                                                      : ref::Activation::None});
+                           {toActivation(op.getActivation())});
         })
         .Default([](Operation *) -> Result { return std::nullopt; });
   }
@@ -138,7 +143,9 @@ private:
     return ref::blockScore(get(op.getQ()), get(op.getK()), score);
   }
 
-  void evaluateAttend(AttendOp op) {
+  /// Options of attention or of one of its gradients, which share the attributes.
+  template <typename Op>
+  ref::AttendOptions getAttendOptions(Op op) {
     ref::AttendOptions attend;
     attend.scale = op.getScaleOrDefault();
     attend.softcap = op.getSoftcap().convertToDouble();
@@ -150,7 +157,65 @@ private:
     attend.queryBlock = op.getQueryBlock();
     attend.keyBlock = op.getKeyBlock();
     attend.blocks = op.getBlocks() ? &getIndices(op.getBlocks()) : nullptr;
-    setPair(op, ref::attend(get(op.getQ()), get(op.getK()), get(op.getV()), attend));
+    return attend;
+  }
+
+  void evaluateAttend(AttendOp op) {
+    setPair(op, ref::attend(get(op.getQ()), get(op.getK()), get(op.getV()), getAttendOptions(op)));
+  }
+
+  /// What differentiation writes; false for other operations.
+  bool evaluateGradients(Operation *op) {
+    auto set = [&](unsigned result, ref::Tensor value) { values[op->getResult(result)] = std::move(value); };
+    auto optional = [&](Value value) { return value ? &get(value) : nullptr; };
+    auto gradInputs = [&](auto op) {
+      return ref::AttendGradInputs{get(op.getQ()),   get(op.getK()),     get(op.getV()),
+                                   get(op.getLse()), get(op.getDelta()), get(op.getDout())};
+    };
+    return TypeSwitch<Operation *, bool>(op)
+        .Case([&](AddOp op) { return set(0, ref::add(getAll(op.getTerms()))), true; })
+        .Case([&](AttendDeltaOp op) {
+          return set(0, ref::attendDelta(get(op.getOut()), get(op.getDout()), optional(op.getDlse()))), true;
+        })
+        .Case([&](AttendGradQOp op) { return set(0, ref::attendGradQ(gradInputs(op), getAttendOptions(op))), true; })
+        .Case([&](AttendGradKvOp op) {
+          ref::KvGradients gradients = ref::attendGradKv(gradInputs(op), getAttendOptions(op));
+          set(0, std::move(gradients.dk));
+          set(1, std::move(gradients.dv));
+          return true;
+        })
+        .Case([&](PoolGradOp op) {
+          ref::PoolOptions pool{toPool(op.getKind()), int64_t(op.getWindow()), int64_t(op.getStride()),
+                                op.getTail() == Tail::Keep ? ref::Tail::Keep : ref::Tail::Drop};
+          return set(0, ref::poolGrad(get(op.getDy()), optional(op.getX()), op.getSeqLen(), pool)), true;
+        })
+        .Case([&](PyramidGradOp op) {
+          ref::PyramidOptions pyramid{toPool(op.getKind()), int64_t(op.getLevels()), int64_t(op.getFactor())};
+          return set(0, ref::pyramidGrad(get(op.getDy()), optional(op.getX()), op.getSeqLen(), pyramid)), true;
+        })
+        .Case([&](UnpoolGradOp op) { return set(0, ref::unpoolGrad(get(op.getDy()), op.getWindow())), true; })
+        .Case([&](GatherGradOp op) {
+          return set(0, ref::gatherGrad(get(op.getDy()), getIndices(op.getIndices()), op.getHeads(), op.getRows())),
+                 true;
+        })
+        .Case([&](ScatterGradOp op) {
+          return set(0, ref::scatterGrad(get(op.getDy()), getIndices(op.getIndices()), op.getLevels(),
+                                         op.getFactor())),
+                 true;
+        })
+        .Case([&](GateGradOp op) {
+          ref::GateGradients gradients = ref::gateGrad(getAll(op.getBranches()), get(op.getGates()), get(op.getDy()),
+                                                       {toActivation(op.getActivation())});
+          for (auto [index, branch] : llvm::enumerate(gradients.branches))
+            set(index, std::move(branch));
+          return set(op->getNumResults() - 1, std::move(gradients.gates)), true;
+        })
+        .Case([&](MergeGradOp op) {
+          setPair(op, ref::mergeGrad({{get(op.getPart()), get(op.getPartLse())}}, {get(op.getOut()), get(op.getLse())},
+                                     get(op.getDout()), optional(op.getDlse()))[0]);
+          return true;
+        })
+        .Default([](Operation *) { return false; });
   }
 
   llvm::Error call(LaunchOp launch) {

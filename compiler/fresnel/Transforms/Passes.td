@@ -7,6 +7,21 @@
 
 include "mlir/Pass/PassBase.td"
 
+def DifferentiatePass : Pass<"fresnel-differentiate", "::mlir::ModuleOp"> {
+  let summary = "adds the gradients of the program's inputs";
+  let description = [{
+    Reverse-mode differentiation of the main program. For every output X of
+    `outputs` (the first one if none is named) the program gets an input dX of
+    its type, and for every input Y that such an output depends on, a result dY
+    of its type. Each operation writes its own vector-Jacobian product
+    (`DifferentiableOpInterface`); where a value is used more than once, the parts
+    are summed by `fresnel.add`. Selections and what leads to them carry no
+    gradient. What the backward half reads of the forward half is the SSA values
+    that cross between them.
+  }];
+  let options = [ListOption<"outputs", "outputs", "std::string", "outputs whose gradients are given">];
+}
+
 def OutlineKernelsPass : Pass<"fresnel-outline-kernels", "::mlir::ModuleOp"> {
   let summary = "moves every operation of the program into a kernel program of its own";
   let description = [{

@@ -3,7 +3,6 @@
 //===----------------------------------------------------------------------===//
 
 #include "fresnel/Dialect/Infer.h"
-#include <cmath>
 
 using namespace mlir;
 using namespace fresnel;
@@ -66,11 +65,7 @@ LogicalResult AttendOp::inferReturnTypes(MLIRContext *context, std::optional<Loc
   return success();
 }
 
-double AttendOp::getScaleOrDefault() {
-  if (auto scale = getScale())
-    return scale->convertToDouble();
-  return 1.0 / std::sqrt(double(getTensor(getQ()).getDimSize(3)));
-}
+double AttendOp::getScaleOrDefault() { return resolveScale(getScale(), getQ()); }
 
 //===----------------------------------------------------------------------===//
 // MergeOp and GateOp

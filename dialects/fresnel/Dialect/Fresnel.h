@@ -22,6 +22,7 @@ class ReturnOp;
 #include "fresnel/Dialect/FresnelEnums.h.inc"
 #define GET_ATTRDEF_CLASSES
 #include "fresnel/Dialect/FresnelAttrs.h.inc"
+#include "fresnel/Dialect/FresnelInterfaces.h.inc"
 #define GET_OP_CLASSES
 #include "fresnel/Dialect/FresnelOps.h.inc"
 

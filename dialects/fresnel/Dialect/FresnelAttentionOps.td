@@ -7,7 +7,15 @@
 
 include "fresnel/Dialect/FresnelDialect.td"
 
-def Fresnel_AttendOp : Fresnel_ComputeOp<"attend"> {
+/// Shared by attention and its gradients.
+defvar Fresnel_AttendAttributes = (ins
+    OptionalAttr<F64Attr>:$scale, DefaultValuedOptionalAttr<BoolAttr, "false">:$causal,
+    DefaultValuedOptionalAttr<I64Attr, "0">:$window, DefaultValuedOptionalAttr<I64Attr, "0">:$sinks,
+    DefaultValuedOptionalAttr<F64Attr, "0.0">:$softcap, DefaultValuedOptionalAttr<I64Attr, "1">:$key_window,
+    DefaultValuedOptionalAttr<I64Attr, "1">:$key_stride, DefaultValuedOptionalAttr<I64Attr, "1">:$query_block,
+    DefaultValuedOptionalAttr<I64Attr, "1">:$key_block);
+
+def Fresnel_AttendOp : Fresnel_ComputeOp<"attend", [Fresnel_Differentiable]> {
   let summary = "softmax attention, dense or over selected key blocks";
   let description = [{
     `s = scale * q . k` (`scale` 1/sqrt(D) when absent), then, with `softcap` c > 0,
@@ -39,12 +47,8 @@ def Fresnel_AttendOp : Fresnel_ComputeOp<"attend"> {
         : tensor<1x4x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>
     ```
   }];
-  let arguments = (ins Fresnel_Rows:$q, Fresnel_Rows:$k, Fresnel_Rows:$v, Optional<Fresnel_Indices4>:$blocks,
-                       OptionalAttr<F64Attr>:$scale, DefaultValuedOptionalAttr<BoolAttr, "false">:$causal,
-                       DefaultValuedOptionalAttr<I64Attr, "0">:$window, DefaultValuedOptionalAttr<I64Attr, "0">:$sinks,
-                       DefaultValuedOptionalAttr<F64Attr, "0.0">:$softcap, DefaultValuedOptionalAttr<I64Attr, "1">:$key_window,
-                       DefaultValuedOptionalAttr<I64Attr, "1">:$key_stride, DefaultValuedOptionalAttr<I64Attr, "1">:$query_block,
-                       DefaultValuedOptionalAttr<I64Attr, "1">:$key_block);
+  let arguments = !con((ins Fresnel_Rows:$q, Fresnel_Rows:$k, Fresnel_Rows:$v, Optional<Fresnel_Indices4>:$blocks),
+                       Fresnel_AttendAttributes);
   let results = (outs Fresnel_Rows:$out, Fresnel_Scores3:$lse);
   let assemblyFormat = [{
     $q `,` $k `,` $v (`blocks` `(` $blocks^ `:` type($blocks) `)`)? attr-dict
@@ -56,7 +60,7 @@ def Fresnel_AttendOp : Fresnel_ComputeOp<"attend"> {
   }];
 }
 
-def Fresnel_MergeOp : Fresnel_ComputeOp<"merge", [SameVariadicOperandSize]> {
+def Fresnel_MergeOp : Fresnel_ComputeOp<"merge", [SameVariadicOperandSize, Fresnel_Differentiable]> {
   let summary = "attention over the union of disjoint key sets";
   let description = [{
     `lse = log sum_i exp lse_i`, `out = sum_i exp(lse_i - lse) out_i`. Where every
@@ -78,7 +82,7 @@ def Fresnel_MergeOp : Fresnel_ComputeOp<"merge", [SameVariadicOperandSize]> {
   let hasFolder = 1;
 }
 
-def Fresnel_GateOp : Fresnel_ComputeOp<"gate"> {
+def Fresnel_GateOp : Fresnel_ComputeOp<"gate", [Fresnel_Differentiable]> {
   let summary = "gated sum of branches";
   let description = [{
     `y[b, h, n] = sum_i a(gates[b, h, n, i]) x_i[b, h, n]`, a the identity or the

@@ -13,6 +13,7 @@ using namespace fresnel;
 #include "fresnel/Dialect/FresnelEnums.cpp.inc"
 #define GET_ATTRDEF_CLASSES
 #include "fresnel/Dialect/FresnelAttrs.cpp.inc"
+#include "fresnel/Dialect/FresnelInterfaces.cpp.inc"
 #define GET_OP_CLASSES
 #include "fresnel/Dialect/FresnelOps.cpp.inc"
 

@@ -13,6 +13,7 @@ include "mlir/IR/OpAsmInterface.td"
 include "mlir/IR/SymbolInterfaces.td"
 include "mlir/Interfaces/InferTypeOpInterface.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
+include "fresnel/Dialect/FresnelInterfaces.td"
 
 def Fresnel_Dialect : Dialect {
   let name = "fresnel";

@@ -9,5 +9,6 @@ include "fresnel/Dialect/FresnelProgramOps.td"
 include "fresnel/Dialect/FresnelPoolingOps.td"
 include "fresnel/Dialect/FresnelSelectionOps.td"
 include "fresnel/Dialect/FresnelAttentionOps.td"
+include "fresnel/Dialect/FresnelGradientOps.td"
 
 #endif // FRESNEL_OPS

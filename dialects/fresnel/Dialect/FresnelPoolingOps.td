@@ -7,7 +7,7 @@
 
 include "fresnel/Dialect/FresnelDialect.td"
 
-def Fresnel_PoolOp : Fresnel_ComputeOp<"pool"> {
+def Fresnel_PoolOp : Fresnel_ComputeOp<"pool", [Fresnel_Differentiable]> {
   let summary = "mean or maximum over windows of the sequence";
   let description = [{
     `y[m] = mean or max of x[j], m * stride <= j < min(m * stride + window, N)`.
@@ -33,7 +33,7 @@ def Fresnel_PoolOp : Fresnel_ComputeOp<"pool"> {
   }];
 }
 
-def Fresnel_PyramidOp : Fresnel_ComputeOp<"pyramid"> {
+def Fresnel_PyramidOp : Fresnel_ComputeOp<"pyramid", [Fresnel_Differentiable]> {
   let summary = "all pooled levels of a sequence, concatenated";
   let description = [{
     Level l has n_l = ceil(N / factor^l) entries; entry i pools the base tokens
@@ -68,7 +68,7 @@ def Fresnel_NormOp : Fresnel_ComputeOp<"norm"> {
   let assemblyFormat = "$x attr-dict `:` type($x)";
 }
 
-def Fresnel_UnpoolOp : Fresnel_ComputeOp<"unpool"> {
+def Fresnel_UnpoolOp : Fresnel_ComputeOp<"unpool", [Fresnel_Differentiable]> {
   let summary = "repeats pooled rows over their tokens";
   let description = [{
     `y[j] = x[j div window]` for j < `seq_len`.

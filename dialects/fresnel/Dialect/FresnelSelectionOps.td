@@ -130,7 +130,7 @@ def Fresnel_SelectBlocksOp : Fresnel_ComputeOp<"select_blocks"> {
   let assemblyFormat = "$scores attr-dict `:` type($scores)";
 }
 
-def Fresnel_GatherOp : Fresnel_ComputeOp<"gather"> {
+def Fresnel_GatherOp : Fresnel_ComputeOp<"gather", [Fresnel_Differentiable]> {
   let summary = "rows at given indices";
   let description = [{
     `y[b, h, s] = x[b, h / (H / Hx), indices[b, h, s]]`; index -1 gives zeros.
@@ -145,7 +145,7 @@ def Fresnel_GatherOp : Fresnel_ComputeOp<"gather"> {
   let assemblyFormat = "$x `,` $indices attr-dict `:` type($x) `,` type($indices)";
 }
 
-def Fresnel_ScatterOp : Fresnel_ComputeOp<"scatter"> {
+def Fresnel_ScatterOp : Fresnel_ComputeOp<"scatter", [Fresnel_Differentiable]> {
   let summary = "pyramid rows back to tokens, shifted and summed";
   let description = [{
     Row s, with `indices[b, h, s]` the pyramid entry (l, i), is added to the

@@ -5,6 +5,8 @@
 #define FRESNEL_DIALECT_INFER_H
 
 #include "fresnel/Dialect/Fresnel.h"
+#include "llvm/Support/MathExtras.h"
+#include <cmath>
 
 namespace fresnel {
 
@@ -40,6 +42,18 @@ inline mlir::RankedTensorType withLength(mlir::RankedTensorType type, int64_t le
   llvm::SmallVector<int64_t> shape(type.getShape());
   shape[2] = length;
   return mlir::RankedTensorType::get(shape, type.getElementType());
+}
+
+/// The scale of scores: 1/sqrt(D) of the queries when absent.
+inline double resolveScale(std::optional<llvm::APFloat> scale, mlir::Value q) {
+  return scale ? scale->convertToDouble() : 1.0 / std::sqrt(double(getTensor(q).getDimSize(3)));
+}
+
+/// Rows of a sequence of `length` rows after pooling; the sequence holds a window.
+inline int64_t getPooledLength(int64_t length, int64_t window, int64_t stride, Tail tail) {
+  if (length <= window)
+    return 1;
+  return (tail == Tail::Drop ? (length - window) / stride : llvm::divideCeil(length - window, stride)) + 1;
 }
 
 } // namespace fresnel

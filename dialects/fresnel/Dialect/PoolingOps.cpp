@@ -23,10 +23,7 @@ LogicalResult PoolOp::inferReturnTypes(MLIRContext *, std::optional<Location> lo
     stride = window;
   if (adaptor.getTail() == Tail::Drop && length < window) // pool_c2
     return infer.fail("`tail = drop` needs at least one window of ", window, " tokens, but the sequence has ", length);
-  int64_t rows = 1;
-  if (length > window)
-    rows = (adaptor.getTail() == Tail::Drop ? (length - window) / stride : llvm::divideCeil(length - window, stride)) + 1;
-  results.push_back(withLength(x, rows));
+  results.push_back(withLength(x, getPooledLength(length, window, stride, adaptor.getTail())));
   return success();
 }
 

@@ -4,7 +4,6 @@
 
 #include "fresnel/Dialect/CascadeShape.h"
 #include "fresnel/Dialect/Infer.h"
-#include <cmath>
 
 using namespace mlir;
 using namespace fresnel;
@@ -31,11 +30,7 @@ LogicalResult BlockScoreOp::inferReturnTypes(MLIRContext *context, std::optional
   return success();
 }
 
-double BlockScoreOp::getScaleOrDefault() {
-  if (auto scale = getScale())
-    return scale->convertToDouble();
-  return 1.0 / std::sqrt(double(getTensor(getQ()).getDimSize(3)));
-}
+double BlockScoreOp::getScaleOrDefault() { return resolveScale(getScale(), getQ()); }
 
 LogicalResult RegroupOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
                                           SmallVectorImpl<Type> &results) {

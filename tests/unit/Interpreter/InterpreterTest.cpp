@@ -7,8 +7,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "fresnel/Artifact/Safetensors.h"
-#include "fresnel/Interpreter/Interpreter.h"
+#include "InterpreterSupport.h"
 #include "fresnel/Presets/Presets.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/MLIRContext.h"
@@ -38,15 +37,6 @@ struct Problem {
   const float *v(int64_t h, int64_t j) const { return &get(2).data[size_t((h / (heads / kvHeads) * length + j) * dim)]; }
 };
 
-ref::Tensor randomTensor(std::vector<int64_t> shape, unsigned seed) {
-  std::mt19937 engine(seed);
-  std::normal_distribution<float> normal;
-  ref::Tensor tensor(shape);
-  for (float &value : tensor.data)
-    value = normal(engine);
-  return tensor;
-}
-
 Problem makeProblem(int64_t heads, int64_t kvHeads, int64_t length, int64_t dim, std::map<std::string, std::string> params) {
   Problem p{std::move(params), heads, kvHeads, length, dim, {}};
   for (auto [name, value] : {std::pair("heads", heads), {"kv_heads", kvHeads}, {"seq_len", length}, {"head_dim", dim}})
@@ -56,28 +46,6 @@ Problem makeProblem(int64_t heads, int64_t kvHeads, int64_t length, int64_t dim,
               {"k", randomTensor({1, kvHeads, length, dim}, 2)},
               {"v", randomTensor({1, kvHeads, length, dim}, 3)}};
   return p;
-}
-
-std::vector<NamedValue> run(const std::string &preset, const std::map<std::string, std::string> &params,
-                            llvm::ArrayRef<NamedValue> inputs) {
-  mlir::MLIRContext context;
-  context.loadDialect<FresnelDialect>();
-  llvm::Expected<std::string> text = instantiate(*findPreset(preset), params);
-  EXPECT_TRUE(bool(text)) << (text ? "" : llvm::toString(text.takeError()));
-  auto module = mlir::parseSourceString<mlir::ModuleOp>(*text, &context);
-  EXPECT_TRUE(bool(module));
-  llvm::Expected<std::vector<NamedValue>> results = interpret(findMainProgram(*module), inputs);
-  EXPECT_TRUE(bool(results)) << (results ? "" : llvm::toString(results.takeError()));
-  return std::move(*results);
-}
-
-const ref::Tensor &tensor(const std::vector<NamedValue> &results, const std::string &name) {
-  for (const NamedValue &result : results)
-    if (result.name == name)
-      return std::get<ref::Tensor>(result.value);
-  ADD_FAILURE() << "no result " << name;
-  static const ref::Tensor none;
-  return none;
 }
 
 double dot(const float *a, const float *b, int64_t n) {
@@ -287,28 +255,12 @@ TEST(Presets, Vsa) {
 
 namespace {
 
-ref::Tensor toTensor(const rt::NamedTensor &stored) {
-  // [B, N, H, D] in the file, [B, H, N, D] here.
-  int64_t b = stored.shape[0], n = stored.shape[1], h = stored.shape[2], d = stored.shape[3];
-  std::vector<float> flat(size_t(stored.elements()));
-  rt::toFloat(stored.data.data(), stored.dtype, stored.elements(), flat.data());
-  ref::Tensor tensor({b, h, n, d});
-  for (int64_t i = 0; i < b; ++i)
-    for (int64_t j = 0; j < n; ++j)
-      for (int64_t m = 0; m < h; ++m)
-        std::memcpy(&tensor.data[size_t(((i * h + m) * n + j) * d)], &flat[size_t(((i * n + j) * h + m) * d)],
-                    size_t(d) * 4);
-  return tensor;
-}
-
 class Golden : public testing::TestWithParam<const char *> {};
 
 } // namespace
 
 TEST_P(Golden, Lighthouse) {
-  const char *folder = std::getenv("FRESNEL_GOLDEN_DIR");
-  std::string path = std::string(folder ? folder : FRESNEL_SOURCE_DIR "/../shared/golden") + "/lighthouse_" +
-                     GetParam() + ".safetensors";
+  std::string path = getGoldenPath(GetParam());
   rt::Expected<rt::Safetensors> file = rt::readSafetensors(path);
   if (!file)
     GTEST_SKIP() << "golden data is not there: " << path << " (set FRESNEL_GOLDEN_DIR)";
@@ -319,13 +271,7 @@ TEST_P(Golden, Lighthouse) {
   auto results = run("lighthouse", {{"batch", size(0)}, {"heads", size(1)}, {"kv_heads", size(1)}, {"seq_len", size(2)},
                                     {"head_dim", size(3)}, {"dtype", "f32"}, {"levels", meta("levels")},
                                     {"factor", meta("pool")}, {"topk", meta("topk")}}, inputs);
-  const ref::Tensor &got = tensor(results, "out");
-  double difference = 0, norm = 0;
-  for (size_t i = 0; i < want.data.size(); ++i) {
-    difference += std::pow(double(got.data[i]) - want.data[i], 2);
-    norm += std::pow(double(want.data[i]), 2);
-  }
-  EXPECT_LT(std::sqrt(difference / norm), 1e-5);
+  EXPECT_LT(getDistance(tensor(results, "out"), want), 1e-5);
   const auto &selected = std::get<ref::IndexTensor>(results[2].value);
   const rt::NamedTensor &expected = file->tensors.at("selected");
   ASSERT_EQ(selected.data.size() * 4, expected.data.size());

@@ -1,0 +1,209 @@
+//===- GradientOps.cpp - Shapes and checks of gradient operations ---------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "fresnel/Dialect/CascadeShape.h"
+#include "fresnel/Dialect/Infer.h"
+#include <cmath>
+
+using namespace mlir;
+using namespace fresnel;
+
+LogicalResult AddOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
+                                      SmallVectorImpl<Type> &results) {
+  Inference<AddOp> infer{location};
+  ValueRange terms = adaptor.getTerms();
+  if (terms.empty() || !llvm::all_equal(terms.getTypes())) // add_c1
+    return infer.fail("needs at least one term, all of one type");
+  results.push_back(terms.front().getType());
+  return success();
+}
+
+OpFoldResult AddOp::fold(FoldAdaptor) { return getTerms().size() == 1 ? OpFoldResult(getTerms()[0]) : OpFoldResult(); }
+
+//===----------------------------------------------------------------------===//
+// Attention
+//===----------------------------------------------------------------------===//
+
+/// The shape of an LSE beside rows of type `rows`.
+static bool isLseOf(Value lse, RankedTensorType rows) { return getTensor(lse).getShape() == rows.getShape().drop_back(); }
+
+LogicalResult AttendDeltaOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location, Adaptor adaptor,
+                                              SmallVectorImpl<Type> &results) {
+  Inference<AttendDeltaOp> infer{location};
+  RankedTensorType out = getTensor(adaptor.getOut());
+  if (adaptor.getDout().getType() != out || (adaptor.getDlse() && !isLseOf(adaptor.getDlse(), out))) // attend_delta_c1
+    return infer.fail("`dout` must have the type of `out`, ", out, ", and `dlse` its shape without the head dim");
+  results.push_back(RankedTensorType::get(out.getShape().drop_back(), Float32Type::get(context)));
+  return success();
+}
+
+/// Checks both gradients of attention.
+template <typename Op>
+static LogicalResult checkAttendGrad(MLIRContext *context, std::optional<Location> location,
+                                     typename Op::Adaptor adaptor) {
+  Inference<Op> infer{location};
+  SmallVector<Value> operands{adaptor.getQ(), adaptor.getK(), adaptor.getV()};
+  if (adaptor.getBlocks())
+    operands.push_back(adaptor.getBlocks());
+  SmallVector<Type> forward;
+  // attend_grad_q_c1, attend_grad_kv_c1
+  if (failed(AttendOp::inferReturnTypes(context, location, AttendOp::Adaptor(operands, adaptor.getAttributes()),
+                                        forward)))
+    return failure();
+  // attend_grad_q_c2, attend_grad_kv_c2
+  if (adaptor.getLse().getType() != forward[1] || adaptor.getDelta().getType() != forward[1] ||
+      adaptor.getDout().getType() != forward[0])
+    return infer.fail("`lse` and `delta` must be ", forward[1], " and `dout` ", forward[0], ", but got ",
+                      adaptor.getLse().getType(), ", ", adaptor.getDelta().getType(), " and ",
+                      adaptor.getDout().getType());
+  return success();
+}
+
+LogicalResult AttendGradQOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location, Adaptor adaptor,
+                                              SmallVectorImpl<Type> &results) {
+  results.push_back(adaptor.getQ().getType());
+  return checkAttendGrad<AttendGradQOp>(context, location, adaptor);
+}
+
+LogicalResult AttendGradKvOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location, Adaptor adaptor,
+                                               SmallVectorImpl<Type> &results) {
+  results.append({adaptor.getK().getType(), adaptor.getV().getType()});
+  return checkAttendGrad<AttendGradKvOp>(context, location, adaptor);
+}
+
+double AttendGradQOp::getScaleOrDefault() { return resolveScale(getScale(), getQ()); }
+double AttendGradKvOp::getScaleOrDefault() { return resolveScale(getScale(), getQ()); }
+
+//===----------------------------------------------------------------------===//
+// Pooling
+//===----------------------------------------------------------------------===//
+
+/// Checks the operand that a maximum reads, and gives the gradient its type.
+template <typename Op>
+static LogicalResult inferPoolGrad(Inference<Op> infer, typename Op::Adaptor adaptor, int64_t pooled,
+                                   SmallVectorImpl<Type> &results) {
+  RankedTensorType dy = getTensor(adaptor.getDy());
+  int64_t length = adaptor.getSeqLen();
+  if (dy.getDimSize(2) != pooled) // pool_grad_c1, pyramid_grad_c1
+    return infer.fail("`seq_len` ", length, " pools to ", pooled, " rows, but dy has ", dy.getDimSize(2));
+  RankedTensorType dx = withLength(dy, length);
+  bool isMax = adaptor.getKind() == PoolKind::Max;
+  if (isMax != bool(adaptor.getX()) || (isMax && adaptor.getX().getType() != dx)) // pool_grad_c2, pyramid_grad_c2
+    return infer.fail("the operand of the pooling must be there with `max` only, as ", dx);
+  results.push_back(dx);
+  return success();
+}
+
+LogicalResult PoolGradOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
+                                           SmallVectorImpl<Type> &results) {
+  Inference<PoolGradOp> infer{location};
+  if (failed(infer.require(adaptor.getAttributes(), {"seq_len", "window"})))
+    return failure();
+  int64_t length = adaptor.getSeqLen(), window = adaptor.getWindow(), stride = adaptor.getStride();
+  if (length <= 0 || window <= 0 || stride < 0 || stride > window) // pool_grad_c1
+    return infer.fail("`seq_len` and `window` must be positive and `stride` in [0, window], but got ", length, ", ",
+                      window, " and ", stride);
+  if (adaptor.getTail() == Tail::Drop && length < window) // pool_grad_c1
+    return infer.fail("`tail = drop` needs at least one window of ", window, " tokens, but `seq_len` is ", length);
+  return inferPoolGrad(infer, adaptor, getPooledLength(length, window, stride ? stride : window, adaptor.getTail()),
+                       results);
+}
+
+/// A pyramid's attributes, as `fresnel.pyramid` checks them.
+template <typename Op>
+static LogicalResult checkPyramid(Inference<Op> infer, int64_t length, int64_t levels, int64_t factor) {
+  if (length <= 0 || levels < 1 || levels > 16 || factor < 2)
+    return infer.fail("the sequence must not be empty, `levels` be in [1, 16] and `factor` at least 2, but got ",
+                      length, ", ", levels, " and ", factor);
+  if (std::pow(double(factor), double(levels - 1)) > INT32_MAX)
+    return infer.fail("the coarsest window of `factor` ", factor, " and `levels` ", levels,
+                      " must hold at most 2147483647 tokens");
+  return success();
+}
+
+LogicalResult PyramidGradOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
+                                              SmallVectorImpl<Type> &results) {
+  Inference<PyramidGradOp> infer{location};
+  if (failed(infer.require(adaptor.getAttributes(), {"seq_len", "levels", "factor"})))
+    return failure();
+  int64_t length = adaptor.getSeqLen(), levels = adaptor.getLevels(), factor = adaptor.getFactor();
+  if (failed(checkPyramid(infer, length, levels, factor))) // pyramid_grad_c1
+    return failure();
+  return inferPoolGrad(infer, adaptor, PyramidShape(length, levels, factor).length, results);
+}
+
+LogicalResult UnpoolGradOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
+                                             SmallVectorImpl<Type> &results) {
+  Inference<UnpoolGradOp> infer{location};
+  if (failed(infer.require(adaptor.getAttributes(), {"window"})))
+    return failure();
+  int64_t window = adaptor.getWindow();
+  if (window <= 0) // unpool_grad_c1
+    return infer.fail("`window` must be positive, but got ", window);
+  RankedTensorType dy = getTensor(adaptor.getDy());
+  results.push_back(withLength(dy, llvm::divideCeil(dy.getDimSize(2), window)));
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Movement and combination
+//===----------------------------------------------------------------------===//
+
+LogicalResult GatherGradOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
+                                             SmallVectorImpl<Type> &results) {
+  Inference<GatherGradOp> infer{location};
+  if (failed(infer.require(adaptor.getAttributes(), {"heads", "rows"})))
+    return failure();
+  RankedTensorType dy = getTensor(adaptor.getDy()), indices = getTensor(adaptor.getIndices());
+  if (dy.getShape().drop_back() != indices.getShape()) // gather_grad_c1
+    return infer.fail("dy and `indices` must agree in batch, heads and length, but got ", dy, " and ", indices);
+  int64_t heads = adaptor.getHeads(), rows = adaptor.getRows();
+  if (heads <= 0 || rows <= 0 || dy.getDimSize(1) % heads) // gather_grad_c2
+    return infer.fail("`heads` and `rows` must be positive and `heads` divide the ", dy.getDimSize(1),
+                      " heads of dy, but got ", heads, " and ", rows);
+  results.push_back(
+      RankedTensorType::get({dy.getDimSize(0), heads, rows, dy.getDimSize(3)}, dy.getElementType()));
+  return success();
+}
+
+LogicalResult ScatterGradOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
+                                              SmallVectorImpl<Type> &results) {
+  Inference<ScatterGradOp> infer{location};
+  if (failed(infer.require(adaptor.getAttributes(), {"levels", "factor"})))
+    return failure();
+  RankedTensorType dy = getTensor(adaptor.getDy()), indices = getTensor(adaptor.getIndices());
+  if (dy.getShape().take_front(2) != indices.getShape().take_front(2)) // scatter_grad_c1
+    return infer.fail("dy and `indices` must agree in batch and heads, but got ", dy, " and ", indices);
+  if (failed(checkPyramid(infer, dy.getDimSize(2), adaptor.getLevels(), adaptor.getFactor()))) // scatter_grad_c2
+    return failure();
+  results.push_back(withLength(dy, indices.getDimSize(2)));
+  return success();
+}
+
+LogicalResult GateGradOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location, Adaptor adaptor,
+                                           SmallVectorImpl<Type> &results) {
+  Inference<GateGradOp> infer{location};
+  SmallVector<Value> operands(adaptor.getBranches());
+  operands.push_back(adaptor.getGates());
+  SmallVector<Type> forward;
+  if (failed(GateOp::inferReturnTypes(context, location, GateOp::Adaptor(operands, adaptor.getAttributes()),
+                                      forward))) // gate_grad_c1
+    return failure();
+  if (adaptor.getDy().getType() != forward[0]) // gate_grad_c2
+    return infer.fail("dy must have the branches' type ", forward[0], ", but got ", adaptor.getDy().getType());
+  results.append(adaptor.getBranches().size(), forward[0]);
+  results.push_back(adaptor.getGates().getType());
+  return success();
+}
+
+LogicalResult MergeGradOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
+                                            SmallVectorImpl<Type> &results) {
+  Inference<MergeGradOp> infer{location};
+  RankedTensorType part = getTensor(adaptor.getPart());
+  if (!isLseOf(adaptor.getPartLse(), part) || (adaptor.getDlse() && !isLseOf(adaptor.getDlse(), part))) // merge_grad_c1
+    return infer.fail("the LSEs must have the shape of ", part, " without the head dim, but got ",
+                      adaptor.getPartLse().getType());
+  results.append({part, adaptor.getPartLse().getType()});
+  return success();
+}
