@@ -21,6 +21,8 @@ struct CompileArguments {
   std::string method, target = "sm_90a", emit = "bundle", output, dump, schedule;
   std::vector<std::string> sets, overrides;
   bool json = false, noPtxas = false;
+  bool grad = false;
+  std::vector<std::string> gradOf;
 };
 
 /// Resources of the kernels of a bundle; without ptxas `available` is false.
@@ -180,6 +182,8 @@ static int compileCommand(const CompileArguments &arguments) {
   options.overrides = parseOverrides(arguments.overrides);
   checkTarget(arguments.target);
   Method method = loadMethod(arguments.method, arguments.sets);
+  if (arguments.grad)
+    differentiate(method, arguments.gradOf);
   Progress progress("compiling " + method.name + " for " + arguments.target);
   CompileResult result = compileMethod(method, options);
   double seconds = progress.seconds();
@@ -192,6 +196,10 @@ void addCompileCommand(CLI::App &app, Action &action) {
   command->add_option("METHOD", arguments->method, "a preset (see fresnel presets) or a .mlir file")->required();
   command->add_option("--set", arguments->sets, "give a preset's parameter a value: NAME=VALUE, repeatable")
       ->allow_extra_args(false);
+  command->add_flag("--grad", arguments->grad, "add the gradients: inputs dX for outputs X, results dY for inputs Y");
+  command->add_option("--grad-of", arguments->gradOf, "outputs to differentiate (default: the first one)")
+      ->needs("--grad")
+      ->delimiter(',');
   command->add_option("--target", arguments->target,
                       "GPU: sm_80, sm_86, sm_89, sm_90, sm_90a (default), sm_100, sm_120");
   command->add_option("--schedule", arguments->schedule,

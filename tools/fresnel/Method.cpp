@@ -62,6 +62,11 @@ Method loadProgramText(const std::string &text, const std::string &name) {
   return method;
 }
 
+void differentiate(Method &method, const std::vector<std::string> &outputs) {
+  if (llvm::Error error = differentiateProgram(*method.module, outputs))
+    fail(ExitUnsupported, llvm::toString(std::move(error)));
+}
+
 CompileResult compileMethod(Method &method, CompileOptions options) {
   options.name = method.name;
   options.parameters = method.parameters;

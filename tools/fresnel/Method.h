@@ -52,6 +52,10 @@ Method loadMethod(const std::string &method, const std::vector<std::string> &set
 /// Parses the program text that a bundle carries.
 Method loadProgramText(const std::string &text, const std::string &name);
 
+/// Adds the gradients of the inputs with respect to `outputs`, the first one if
+/// there are none; fails with ExitUnsupported and the diagnostics.
+void differentiate(Method &method, const std::vector<std::string> &outputs);
+
 /// Runs the compiler on `method`; fails with ExitUnsupported and the diagnostics.
 CompileResult compileMethod(Method &method, CompileOptions options);
 

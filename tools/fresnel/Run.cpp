@@ -18,10 +18,10 @@ namespace fresnel::tool {
 namespace {
 struct RunArguments {
   std::string method, input, output, device, dtype, target, layout = "bnhd", schedule;
-  std::vector<std::string> sets;
+  std::vector<std::string> sets, gradOf;
   int64_t seed = -1;
   int repeat = 0;
-  bool check = false, json = false;
+  bool check = false, json = false, grad = false;
 };
 
 /// What was run and what came out, all in logical order.
@@ -288,6 +288,11 @@ static int runCommand(const RunArguments &arguments) {
   rt::Bundle bundle = fromBundle ? openBundle(arguments.method) : rt::Bundle();
   Method method = fromBundle ? loadProgramText(bundle.manifest.program, bundle.manifest.name)
                              : loadRunMethod(arguments, device, given);
+  if (arguments.grad && fromBundle)
+    fail(ExitUsage, "--grad applies to presets and files; " + arguments.method + " is a bundle",
+         "compile the bundle with --grad");
+  if (arguments.grad)
+    differentiate(method, arguments.gradOf);
   ProgramOp program = findMainProgram(*method.module);
   if (!program)
     fail(ExitFormat, "the file holds no fresnel.program, or more than one");
@@ -303,6 +308,10 @@ void addRunCommand(CLI::App &app, Action &action) {
   command->add_option("METHOD", arguments->method, "a preset, a .mlir file or a .fkb bundle")->required();
   command->add_option("--set", arguments->sets, "give a preset's parameter a value: NAME=VALUE, repeatable")
       ->allow_extra_args(false);
+  command->add_flag("--grad", arguments->grad, "also compute the gradients of the inputs; dout is an input then");
+  command->add_option("--grad-of", arguments->gradOf, "outputs to differentiate (default: the first one)")
+      ->needs("--grad")
+      ->delimiter(',');
   command->add_option("--input", arguments->input, "safetensors file with q, k, v as [B, N, H, D]");
   command->add_option("--random", arguments->seed, "normally distributed inputs from this seed")
       ->check(CLI::NonNegativeNumber);

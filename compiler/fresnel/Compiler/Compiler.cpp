@@ -7,6 +7,7 @@
 #include "fresnel/Compiler/ManifestBuilder.h"
 #include "fresnel/Pipelines/Pipelines.h"
 #include "fresnel/Target/Ptx.h"
+#include "fresnel/Transforms/Passes.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Support/FileUtilities.h"
@@ -62,6 +63,17 @@ llvm::Expected<OwningOpRef<ModuleOp>> parseProgramFile(const std::string &path, 
 llvm::Expected<OwningOpRef<ModuleOp>> parseProgramText(llvm::StringRef text, const std::string &name,
                                                        MLIRContext &context) {
   return parseBuffer(llvm::MemoryBuffer::getMemBufferCopy(text, name), context);
+}
+
+llvm::Error differentiateProgram(ModuleOp module, const std::vector<std::string> &outputs) {
+  DiagnosticText diagnostics(*module.getContext());
+  PassManager passes(module.getContext());
+  DifferentiatePassOptions options;
+  options.outputs.append(outputs.begin(), outputs.end());
+  passes.addPass(createDifferentiatePass(options));
+  if (failed(passes.run(module)))
+    return diagnostics.take("the program cannot be differentiated");
+  return llvm::Error::success();
 }
 
 static std::string printModule(ModuleOp module) {

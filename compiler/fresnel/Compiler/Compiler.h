@@ -60,6 +60,10 @@ llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> parseProgramFile(const std::st
 llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> parseProgramText(llvm::StringRef text, const std::string &name,
                                                                    mlir::MLIRContext &context);
 
+/// Adds the gradients of the main program's inputs with respect to `outputs`, the
+/// first one if the list is empty: inputs dX for outputs X, results dY for inputs Y.
+llvm::Error differentiateProgram(mlir::ModuleOp module, const std::vector<std::string> &outputs);
+
 /// Runs the stages on `module`, which is changed. Diagnostics end up in the
 /// error, with their locations; a construct that no schedule supports is refused
 /// with a message that names it.

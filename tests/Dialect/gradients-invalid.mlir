@@ -1,0 +1,144 @@
+// One negative test per numbered constraint of the gradient operations.
+// RUN: fresnel-opt %s --split-input-file --verify-diagnostics
+
+fresnel.program @add_c1(%x: tensor<1x2x64x32xbf16>, %y: tensor<1x2x32x32xbf16>) {
+  // expected-error @+1 {{needs at least one term, all of one type}}
+  %a = fresnel.add %x, %y : tensor<1x2x64x32xbf16>, tensor<1x2x32x32xbf16>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @attend_delta_c1(%x: tensor<1x2x64x32xbf16>, %l: tensor<1x2x32xf32>) {
+  // expected-error @+1 {{`dlse` its shape without the head dim}}
+  %d = fresnel.attend_delta %x, %x lse(%l : tensor<1x2x32xf32>) : tensor<1x2x64x32xbf16>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @attend_grad_q_c1(%x: tensor<1x2x64x32xbf16>, %y: tensor<1x2x32x32xbf16>, %l: tensor<1x2x64xf32>) {
+  // expected-error @+1 {{q, k and v do not fit}}
+  %d = fresnel.attend_grad_q %x, %x, %y lse %l delta %l dout %x : tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x32x32xbf16>, tensor<1x2x64xf32>, tensor<1x2x64xf32>, tensor<1x2x64x32xbf16>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @attend_grad_q_c2(%x: tensor<1x2x64x32xbf16>, %y: tensor<1x2x32x32xbf16>, %l: tensor<1x2x64xf32>) {
+  // expected-error @+1 {{`lse` and `delta` must be}}
+  %d = fresnel.attend_grad_q %x, %x, %x lse %l delta %l dout %y : tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64xf32>, tensor<1x2x64xf32>, tensor<1x2x32x32xbf16>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @attend_grad_kv_c1(%x: tensor<1x2x64x32xbf16>, %y: tensor<1x2x32x32xbf16>, %l: tensor<1x2x64xf32>) {
+  // expected-error @+1 {{q, k and v do not fit}}
+  %d, %e = fresnel.attend_grad_kv %x, %x, %y lse %l delta %l dout %x : tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x32x32xbf16>, tensor<1x2x64xf32>, tensor<1x2x64xf32>, tensor<1x2x64x32xbf16>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @attend_grad_kv_c2(%x: tensor<1x2x64x32xbf16>, %y: tensor<1x2x32x32xbf16>, %l: tensor<1x2x64xf32>) {
+  // expected-error @+1 {{`lse` and `delta` must be}}
+  %d, %e = fresnel.attend_grad_kv %x, %x, %x lse %l delta %l dout %y : tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64xf32>, tensor<1x2x64xf32>, tensor<1x2x32x32xbf16>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @pool_grad_c1(%x: tensor<1x2x64x32xbf16>) {
+  // expected-error @+1 {{`seq_len` 100 pools to 25 rows, but dy has 64}}
+  %d = fresnel.pool_grad mean %x {window = 4, seq_len = 100} : tensor<1x2x64x32xbf16>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @pool_grad_c2(%x: tensor<1x2x64x32xbf16>) {
+  // expected-error @+1 {{must be there with `max` only}}
+  %d = fresnel.pool_grad max %x {window = 1, seq_len = 64} : tensor<1x2x64x32xbf16>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @pyramid_grad_c1(%x: tensor<1x2x64x32xbf16>) {
+  // expected-error @+1 {{`levels` be in}}
+  %d = fresnel.pyramid_grad mean %x {levels = 17, factor = 2, seq_len = 64} : tensor<1x2x64x32xbf16>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @pyramid_grad_c2(%x: tensor<1x2x64x32xbf16>) {
+  // expected-error @+1 {{must be there with `max` only}}
+  %d = fresnel.pyramid_grad mean %x of(%x : tensor<1x2x64x32xbf16>) {levels = 1, factor = 2, seq_len = 64} : tensor<1x2x64x32xbf16>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @unpool_grad_c1(%x: tensor<1x2x64x32xbf16>) {
+  // expected-error @+1 {{`window` must be positive, but got 0}}
+  %d = fresnel.unpool_grad %x {window = 0} : tensor<1x2x64x32xbf16>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @gather_grad_c1(%y: tensor<1x2x32x32xbf16>, %i: tensor<1x2x64xi32>) {
+  // expected-error @+1 {{dy and `indices` must agree in batch, heads and length}}
+  %d = fresnel.gather_grad %y, %i {heads = 2, rows = 4} : tensor<1x2x32x32xbf16>, tensor<1x2x64xi32>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @gather_grad_c2(%x: tensor<1x2x64x32xbf16>, %i: tensor<1x2x64xi32>) {
+  // expected-error @+1 {{`heads` divide the 2 heads of dy, but got 3 and 4}}
+  %d = fresnel.gather_grad %x, %i {heads = 3, rows = 4} : tensor<1x2x64x32xbf16>, tensor<1x2x64xi32>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @scatter_grad_c1(%x: tensor<1x2x64x32xbf16>, %i: tensor<1x1x64xi32>) {
+  // expected-error @+1 {{dy and `indices` must agree in batch and heads}}
+  %d = fresnel.scatter_grad %x, %i {levels = 2, factor = 4} : tensor<1x2x64x32xbf16>, tensor<1x1x64xi32>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @scatter_grad_c2(%x: tensor<1x2x64x32xbf16>, %i: tensor<1x2x64xi32>) {
+  // expected-error @+1 {{`factor` at least 2}}
+  %d = fresnel.scatter_grad %x, %i {levels = 2, factor = 1} : tensor<1x2x64x32xbf16>, tensor<1x2x64xi32>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @gate_grad_c1(%x: tensor<1x2x64x32xbf16>, %g: tensor<1x2x64x3xbf16>) {
+  // expected-error @+1 {{`gates` must be}}
+  %a, %b, %c = fresnel.gate_grad %x, %x by %g dout %x : tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16> by tensor<1x2x64x3xbf16>, tensor<1x2x64x32xbf16>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @gate_grad_c2(%x: tensor<1x2x64x32xbf16>, %y: tensor<1x2x32x32xbf16>, %g: tensor<1x2x64x1xbf16>) {
+  // expected-error @+1 {{dy must have the branches' type}}
+  %a, %b = fresnel.gate_grad %x by %g dout %y : tensor<1x2x64x32xbf16> by tensor<1x2x64x1xbf16>, tensor<1x2x32x32xbf16>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @merge_grad_c1(%x: tensor<1x2x64x32xbf16>, %l: tensor<1x2x32xf32>) {
+  // expected-error @+1 {{the LSEs must have the shape}}
+  %a, %b = fresnel.merge_grad %x, %l merged %x, %l dout %x : tensor<1x2x64x32xbf16>, tensor<1x2x32xf32>
+  fresnel.return {names = []}
+}
