@@ -1,7 +1,7 @@
 """Checks the GPU kernels against the oracle on fresh random shapes.
 
 Every case is one `fresnel run --device cuda --check`: outputs are poisoned, results compared in relative L2, the
-selection exactly. Usage: sweep.py --fresnel PATH [--cases N] [--seed S] [--jobs J] [--max-seconds T]
+selection exactly. Without --wrap it runs once more, and the two outputs must agree in every bit. Usage: sweep.py --fresnel PATH [--cases N] [--seed S] [--jobs J] [--max-seconds T]
 [--wrap "compute-sanitizer --tool memcheck"]. Exit code 1 if a case failed or none ran.
 """
 
@@ -9,9 +9,11 @@ import argparse
 import concurrent.futures
 import json
 import random
+import pathlib
 import shlex
 import subprocess
 import sys
+import tempfile
 import time
 
 HEAD_DIMS = (32, 64, 96, 128, 192, 256)
@@ -46,16 +48,33 @@ def make_case(rng, longest):
         sets["factor"] = rng.choice((2, 4, 8))
         sets["topk"] = rng.choice((1, 37, 128, 200, 256, 512, 1536))
         sets["open_first_window"] = rng.choice(("true", "false"))
-    return method, sets, rng.choice(("bnhd", "bhnd"))
+    # Fields of the hopper family, which takes over from head dim 64 on.
+    schedule = rng.choice(("", "", "", "tile_m=64", "persistent=true", "ping_pong=false")) if sets["head_dim"] >= 64 else ""
+    return method, sets, rng.choice(("bnhd", "bhnd")), schedule
+
+
+def differs_when_repeated(command):
+    """Why a second run gave other bits than the first, or nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        outputs = [pathlib.Path(folder) / name for name in ("first", "second")]
+        for output in outputs:
+            result = subprocess.run([*command, "--output", str(output)], capture_output=True, text=True, check=False)
+            if result.returncode:
+                return result.stderr.strip()
+        return "" if outputs[0].read_bytes() == outputs[1].read_bytes() else "two runs differ"
 
 
 def run_case(arguments, case, seed):
-    method, sets, layout = case
-    command = [*shlex.split(arguments.wrap), arguments.fresnel, "run", method, "--random", str(seed), "--device", "cuda",
-               "--check", "--json", "--layout", layout, "--target", arguments.target]
+    method, sets, layout, schedule = case
+    command = [arguments.fresnel, "run", method, "--random", str(seed), "--device", "cuda", "--layout", layout,
+               "--target", arguments.target]
     for name, value in sets.items():
         command += ["--set", f"{name}={value}"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if schedule and arguments.target == "sm_90a":
+        command += ["--schedule", schedule]
+    result = subprocess.run([*shlex.split(arguments.wrap), *command, "--check", "--json"], capture_output=True, text=True,
+                            check=False)
+    difference = "" if arguments.wrap else differs_when_repeated(command)
     text = " ".join(f"{k}={v}" for k, v in sets.items())
     start = result.stdout.find("{")
     try:
@@ -64,9 +83,9 @@ def run_case(arguments, case, seed):
         checks = []
     errors = " ".join(f"{c['output']}:{c['mismatches']}" if c["output"] == "selected"
                       else f"{c['output']}:{c['relative_l2']:.1e}" for c in checks)
-    ok = result.returncode == 0 and bool(checks)
-    detail = "" if ok else " | " + (result.stdout + result.stderr).strip()[-600:]
-    return ok, f"{'ok  ' if ok else 'FAIL'} {method} {layout} seed={seed} {text} | {errors}{detail}"
+    ok = result.returncode == 0 and bool(checks) and not difference
+    detail = "" if ok else f" | {difference} " + (result.stdout + result.stderr).strip()[-600:]
+    return ok, f"{'ok  ' if ok else 'FAIL'} {method} {layout} {schedule} seed={seed} {text} | {errors}{detail}"
 
 
 def main():
