@@ -66,7 +66,7 @@ fresnel.program @pool_grad_c2(%x: tensor<1x2x64x32xbf16>) {
 // -----
 
 fresnel.program @pyramid_grad_c1(%x: tensor<1x2x64x32xbf16>) {
-  // expected-error @+1 {{`levels` be in}}
+  // expected-error @+1 {{`levels` must be in [1, 16], but got 17}}
   %d = fresnel.pyramid_grad mean %x {levels = 17, factor = 2, seq_len = 64} : tensor<1x2x64x32xbf16>
   fresnel.return {names = []}
 }
@@ -114,7 +114,7 @@ fresnel.program @scatter_grad_c1(%x: tensor<1x2x64x32xbf16>, %i: tensor<1x1x64xi
 // -----
 
 fresnel.program @scatter_grad_c2(%x: tensor<1x2x64x32xbf16>, %i: tensor<1x2x64xi32>) {
-  // expected-error @+1 {{`factor` at least 2}}
+  // expected-error @+1 {{`factor` must be at least 2, but got 1}}
   %d = fresnel.scatter_grad %x, %i {levels = 2, factor = 1} : tensor<1x2x64x32xbf16>, tensor<1x2x64xi32>
   fresnel.return {names = []}
 }

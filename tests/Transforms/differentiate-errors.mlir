@@ -37,3 +37,10 @@ fresnel.program @taken(%dout: !x) {
   %out = fresnel.pool mean %dout {window = 4} : !x
   fresnel.return %out {names = ["out"]} : tensor<1x2x16x32xbf16>
 }
+
+// -----
+
+// expected-error @+1 {{has no input with a gradient}}
+fresnel.program @nothing(%x: tensor<1x2x64x32xbf16>) {
+  fresnel.return {names = []}
+}

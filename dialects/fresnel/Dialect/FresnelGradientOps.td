@@ -183,7 +183,7 @@ def Fresnel_ScatterGradOp : Fresnel_ComputeOp<"scatter_grad"> {
 
     Constraints:
     - C1: dy and `indices` agree in batch and heads.
-    - C2: `levels` is in [1, 16], `factor` at least 2.
+    - C2: `levels` is in [1, 16], `factor` at least 2, factor^(levels-1) at most 2^31 - 1.
 
     Example: `%dx = fresnel.scatter_grad %dy, %i {levels = 3, factor = 4} : tensor<1x2x1000x32xbf16>, tensor<1x2x500xi32>`
   }];

@@ -87,7 +87,7 @@ def Fresnel_SelectCascadeOp : Fresnel_ComputeOp<"select_cascade"> {
     level, so that no output row stays empty.
 
     Constraints:
-    - C1: `levels` is in [1, 16], `factor` at least 2, `topk` and `seq_len` positive.
+    - C1: `levels` is in [1, 16], `factor` at least 2, factor^(levels-1) at most 2^31 - 1, `topk` and `seq_len` positive.
     - C2: both scores have the pyramid length of (seq_len, levels, factor).
     - C3: the batches agree and the query heads are a multiple of the key heads.
 
@@ -157,7 +157,7 @@ def Fresnel_ScatterOp : Fresnel_ComputeOp<"scatter", [Fresnel_Differentiable]> {
 
     Constraints:
     - C1: `x` and `indices` agree in batch, heads and length.
-    - C2: `levels` is in [1, 16], `factor` at least 2, `seq_len` positive.
+    - C2: `levels` is in [1, 16], `factor` at least 2, factor^(levels-1) at most 2^31 - 1, `seq_len` positive.
 
     Example: `%y = fresnel.scatter %x, %i {seq_len = 1000, levels = 3, factor = 4} : tensor<1x2x500x32xbf16>, tensor<1x2x500xi32>`
   }];

@@ -4,7 +4,6 @@
 
 #include "fresnel/Dialect/CascadeShape.h"
 #include "fresnel/Dialect/Infer.h"
-#include <cmath>
 
 using namespace mlir;
 using namespace fresnel;
@@ -108,18 +107,6 @@ LogicalResult PoolGradOp::inferReturnTypes(MLIRContext *, std::optional<Location
     return infer.fail("`tail = drop` needs at least one window of ", window, " tokens, but `seq_len` is ", length);
   return inferPoolGrad(infer, adaptor, getPooledLength(length, window, stride ? stride : window, adaptor.getTail()),
                        results);
-}
-
-/// A pyramid's attributes, as `fresnel.pyramid` checks them.
-template <typename Op>
-static LogicalResult checkPyramid(Inference<Op> infer, int64_t length, int64_t levels, int64_t factor) {
-  if (length <= 0 || levels < 1 || levels > 16 || factor < 2)
-    return infer.fail("the sequence must not be empty, `levels` be in [1, 16] and `factor` at least 2, but got ",
-                      length, ", ", levels, " and ", factor);
-  if (std::pow(double(factor), double(levels - 1)) > INT32_MAX)
-    return infer.fail("the coarsest window of `factor` ", factor, " and `levels` ", levels,
-                      " must hold at most 2147483647 tokens");
-  return success();
 }
 
 LogicalResult PyramidGradOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,

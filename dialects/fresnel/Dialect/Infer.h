@@ -44,6 +44,21 @@ inline mlir::RankedTensorType withLength(mlir::RankedTensorType type, int64_t le
   return mlir::RankedTensorType::get(shape, type.getElementType());
 }
 
+/// Checks the attributes of a pyramid over `length` rows.
+template <typename Op>
+mlir::LogicalResult checkPyramid(Inference<Op> infer, int64_t length, int64_t levels, int64_t factor) {
+  if (levels < 1 || levels > 16)
+    return infer.fail("`levels` must be in [1, 16], but got ", levels);
+  if (factor < 2)
+    return infer.fail("`factor` must be at least 2, but got ", factor);
+  if (length <= 0)
+    return infer.fail("`seq_len` must be positive, but got ", length);
+  if (std::pow(double(factor), double(levels - 1)) > INT32_MAX)
+    return infer.fail("the coarsest window of `factor` ", factor, " and `levels` ", levels,
+                      " must hold at most 2147483647 tokens");
+  return mlir::success();
+}
+
 /// The scale of scores: 1/sqrt(D) of the queries when absent.
 inline double resolveScale(std::optional<llvm::APFloat> scale, mlir::Value q) {
   return scale ? scale->convertToDouble() : 1.0 / std::sqrt(double(getTensor(q).getDimSize(3)));

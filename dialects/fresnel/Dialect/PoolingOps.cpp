@@ -38,17 +38,9 @@ LogicalResult PyramidOp::inferReturnTypes(MLIRContext *, std::optional<Location>
   if (failed(infer.require(adaptor.getAttributes(), {"levels", "factor"})))
     return failure();
   int64_t levels = adaptor.getLevels(), factor = adaptor.getFactor();
-  if (levels < 1 || levels > 16) // pyramid_c1
-    return infer.fail("`levels` must be in [1, 16], but got ", levels);
-  if (factor < 2) // pyramid_c2
-    return infer.fail("`factor` must be at least 2, but got ", factor);
-  double widest = 1;
-  for (int64_t level = 1; level < levels; ++level)
-    widest *= double(factor);
-  if (widest > INT32_MAX) // pyramid_c3
-    return infer.fail("the coarsest window of `factor` ", factor, " and `levels` ", levels,
-                      " must hold at most 2147483647 tokens");
   RankedTensorType x = getTensor(adaptor.getX());
+  if (failed(checkPyramid(infer, x.getDimSize(2), levels, factor))) // pyramid_c1, pyramid_c2, pyramid_c3
+    return failure();
   results.push_back(withLength(x, PyramidShape(x.getDimSize(2), levels, factor).length));
   return success();
 }

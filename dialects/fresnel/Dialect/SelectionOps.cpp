@@ -51,18 +51,6 @@ LogicalResult RegroupOp::inferReturnTypes(MLIRContext *, std::optional<Location>
   return success();
 }
 
-/// The attributes that describe a pyramid: select_cascade_c1, scatter_c2.
-template <typename Op>
-static LogicalResult checkPyramid(Inference<Op> infer, int64_t seqLen, int64_t levels, int64_t factor) {
-  if (levels < 1 || levels > 16)
-    return infer.fail("`levels` must be in [1, 16], but got ", levels);
-  if (factor < 2)
-    return infer.fail("`factor` must be at least 2, but got ", factor);
-  if (seqLen <= 0)
-    return infer.fail("`seq_len` must be positive, but got ", seqLen);
-  return success();
-}
-
 LogicalResult SelectCascadeOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location,
                                                 Adaptor adaptor, SmallVectorImpl<Type> &results) {
   Inference<SelectCascadeOp> infer{location};

@@ -22,8 +22,9 @@ Tensor ref::attendDelta(const Tensor &out, const Tensor &dout, const Tensor *dls
   return delta;
 }
 
-/// Calls `visit(key, p, ds)` for every key that row i of (b, head) sees; ds is
-/// the gradient of the product of query and key.
+/// Calls `visit(key, p, ds)` for every key that row i of (b, head) sees: its row
+/// in k and v over all batches and heads, its weight, and the gradient of the
+/// product of query and key.
 template <typename Visit>
 static void forEachKey(const AttendGradInputs &in, const AttendOptions &options, int64_t b, int64_t head, int64_t i,
                        Visit visit) {
@@ -32,12 +33,13 @@ static void forEachKey(const AttendGradInputs &in, const AttendOptions &options,
   const float *gradient = &in.dout.data[size_t(at * depth)];
   std::vector<double> dout(gradient, gradient + depth);
   for (size_t n = 0; n < row.visible.size(); ++n) {
+    int64_t key = row.getKeyPlane() * in.k.dim(2) + row.visible[n];
     double p = std::exp(row.scores[n] - in.lse.data[size_t(at)]);
-    double dp = dot(dout.data(), in.v.plane(0, row.getKeyPlane()) + row.visible[n] * depth, depth);
+    double dp = dot(dout.data(), &in.v.data[size_t(key * depth)], depth);
     double ds = row.getScale() * p * (dp - in.delta.data[size_t(at)]);
     if (options.softcap > 0)
       ds *= 1 - std::pow(row.scores[n] / options.softcap, 2);
-    visit(row.visible[n], p, ds);
+    visit(key, p, ds);
   }
 }
 
@@ -51,10 +53,10 @@ Tensor ref::attendGradQ(const AttendGradInputs &in, const AttendOptions &options
   int64_t heads = in.q.dim(1), rows = in.q.dim(2), width = in.q.dim(3);
   Tensor dq(in.q.shape);
   parallelFor(in.q.dim(0) * heads * rows, [&](int64_t index) {
-    int64_t plane = index / rows, keyPlane = plane / heads * in.k.dim(1) + plane % heads / (heads / in.k.dim(1));
+    int64_t plane = index / rows;
     std::vector<double> sum(size_t(width), 0.0);
     forEachKey(in, options, plane / heads, plane % heads, index % rows, [&](int64_t key, double, double ds) {
-      accumulate(sum.data(), ds, in.k.plane(0, keyPlane) + key * width, width);
+      accumulate(sum.data(), ds, &in.k.data[size_t(key * width)], width);
     });
     std::copy(sum.begin(), sum.end(), &dq.data[size_t(index * width)]);
   });
@@ -72,6 +74,7 @@ KvGradients ref::attendGradKv(const AttendGradInputs &in, const AttendOptions &o
       for (int64_t i = 0; i < rows; ++i) {
         int64_t at = (b * heads + head) * rows + i;
         forEachKey(in, options, b, head, i, [&](int64_t key, double p, double ds) {
+          key -= keyPlane * keys;
           accumulate(&dk[size_t(key * width)], ds, &in.q.data[size_t(at * width)], width);
           accumulate(&dv[size_t(key * depth)], p, &in.dout.data[size_t(at * depth)], depth);
         });

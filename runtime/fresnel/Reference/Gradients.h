@@ -1,4 +1,4 @@
-//===- Gradients.h - Vector-Jacobian products of the reference ops -*- C++ -*-===//
+//===- Gradients.h - Vector-Jacobian products of the ops --------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //

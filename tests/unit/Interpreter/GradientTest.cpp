@@ -3,7 +3,6 @@
 //===----------------------------------------------------------------------===//
 
 #include "InterpreterSupport.h"
-#include "llvm/Support/FormatVariadic.h"
 
 using namespace fresnel;
 

@@ -1,4 +1,4 @@
-//===- InterpreterSupport.h - What the interpreter's tests share -*- C++ -*-===//
+//===- InterpreterSupport.h - What interpreter tests share -------*- C++ -*-===//
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #ifndef FRESNEL_TESTS_INTERPRETERSUPPORT_H

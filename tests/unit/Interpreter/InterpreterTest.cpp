@@ -8,15 +8,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "InterpreterSupport.h"
-#include "fresnel/Presets/Presets.h"
-#include "mlir/IR/BuiltinOps.h"
-#include "mlir/IR/MLIRContext.h"
-#include "mlir/Parser/Parser.h"
-#include <cmath>
-#include <cstring>
 #include <functional>
-#include <gtest/gtest.h>
-#include <random>
 
 using namespace fresnel;
 
