@@ -44,11 +44,9 @@ struct AssignBuffersPass final : impl::AssignBuffersPassBase<AssignBuffersPass> 
   using Base::Base;
 
   void runOnOperation() override {
-    ProgramOp main = findMainProgram(getOperation());
-    if (!main) {
-      getOperation().emitError() << "a module needs exactly one program that is not a kernel";
+    ProgramOp main = requireMainProgram(getOperation());
+    if (!main)
       return signalPassFailure();
-    }
     DenseMap<Operation *, int64_t> order;
     for (auto [index, op] : llvm::enumerate(main.getBody().front()))
       order[&op] = index;

@@ -118,11 +118,9 @@ struct DifferentiatePass final : impl::DifferentiatePassBase<DifferentiatePass> 
   using Base::Base;
 
   void runOnOperation() override {
-    ProgramOp program = findMainProgram(getOperation());
-    if (!program) {
-      getOperation().emitError() << "a module needs exactly one program that is not a kernel";
+    ProgramOp program = requireMainProgram(getOperation());
+    if (!program)
       return signalPassFailure();
-    }
     Reverse reverse(program);
     if (failed(reverse.seed(std::vector<std::string>(outputs.begin(), outputs.end()))) || failed(reverse.run()))
       signalPassFailure();

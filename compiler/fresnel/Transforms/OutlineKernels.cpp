@@ -16,11 +16,9 @@ struct OutlineKernelsPass final : impl::OutlineKernelsPassBase<OutlineKernelsPas
   using Base::Base;
 
   void runOnOperation() override {
-    ProgramOp main = findMainProgram(getOperation());
-    if (!main) {
-      getOperation().emitError() << "a module needs exactly one program that is not a kernel";
+    ProgramOp main = requireMainProgram(getOperation());
+    if (!main)
       return signalPassFailure();
-    }
     SymbolTable symbols(getOperation());
     unsigned index = 0;
     for (Operation &op : llvm::make_early_inc_range(main.getBody().front().without_terminator()))

@@ -39,6 +39,8 @@ constexpr llvm::StringLiteral kWorkspaceAttr = "fresnel.workspace_bytes";
 /// The main program of a module: the one that is not an outlined kernel. Null
 /// when there is none or more than one.
 ProgramOp findMainProgram(mlir::Operation *module);
+/// The same for passes: emits an error at the module where it is null.
+ProgramOp requireMainProgram(mlir::Operation *module);
 
 } // namespace fresnel
 

@@ -40,3 +40,10 @@ ProgramOp fresnel::findMainProgram(Operation *module) {
   }
   return main;
 }
+
+ProgramOp fresnel::requireMainProgram(Operation *module) {
+  ProgramOp main = findMainProgram(module);
+  if (!main)
+    module->emitError() << "a module needs exactly one program that is not a kernel";
+  return main;
+}
