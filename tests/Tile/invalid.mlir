@@ -181,6 +181,22 @@ func.func @store_rows_c1(%a: tensor<64xf32, #tile.rows>, %o: !tile.global<1x1x64
 
 // -----
 
+func.func @load_rows_c1(%o: !tile.global<1x1x64xbf16>, %i: i32) {
+  // expected-error @+1 {{cannot load}}
+  %0 = tile.load_rows %o[%i, %i, %i] outside(0.0) : !tile.global<1x1x64xbf16> -> tensor<64xf32, #tile.rows>
+  return
+}
+
+// -----
+
+func.func @load_cols_c1(%o: !tile.shared<2x64xf32, linear>, %i: i32) {
+  // expected-error @+1 {{with 1 indices}}
+  %0 = tile.load_cols %o[%i] outside(0.0) : !tile.shared<2x64xf32, linear> -> tensor<64x32xf32, #tile.acc>
+  return
+}
+
+// -----
+
 func.func @wgmma_c1(%a: tensor<128x64xbf16, #tile.lhs>, %b: !tile.shared<64x64xbf16, swizzled>) {
   // expected-error @+1 {{shapes do not fit}}
   %0 = tile.wgmma %a, %b : tensor<128x64xbf16, #tile.lhs>, !tile.shared<64x64xbf16, swizzled> -> tensor<128x64xf32, #tile.acc>

@@ -82,6 +82,12 @@ tile.kernel @portable(%q: !tile.global<1x8x8192x128xbf16, strided>, %o: !tile.gl
   tile.store_tile %out, %o[%c0, %c0, %c0] : !acc, !tile.global<1x8x8192x128xbf16>
   // CHECK: tile.store_rows
   tile.store_rows %l, %lse[%c0, %c0, %c0] : !rows, !tile.global<1x8x8192xf32>
+  // CHECK: tile.load_rows %{{.*}} outside(0.000000e+00)
+  %read = tile.load_rows %lse[%c0, %c0, %c0] outside(0.0) : !tile.global<1x8x8192xf32> -> !rows
+  // CHECK: tile.load_cols %{{.*}} outside(0xFF800000)
+  %cols = tile.load_cols %lse[%c0, %c0, %c0] outside(0xFF800000) : !tile.global<1x8x8192xf32> -> !acc
+  // CHECK: tile.store_tile %{{.*}} column(
+  tile.store_tile %cols, %o[%c0, %c0, %c0] column(%c0) : !acc, !tile.global<1x8x8192x128xbf16>
   // CHECK: tile.shuffle xor
   %sh = tile.shuffle xor %f, %c0 : f32 -> f32
   // CHECK: tile.ballot

@@ -1,7 +1,8 @@
 """Checks the GPU kernels against the oracle on fresh random shapes.
 
 Every case is one `fresnel run --device cuda --check`: outputs are poisoned, results compared in relative L2, the
-selection exactly. Without --wrap it runs once more, and the two outputs must agree in every bit. Usage: sweep.py --fresnel PATH [--cases N] [--seed S] [--jobs J] [--max-seconds T]
+selection exactly. Half of the cases compute the gradients, too. Without --wrap a case runs once more, and the two outputs must
+agree in every bit. Usage: sweep.py --fresnel PATH [--cases N] [--seed S] [--jobs J] [--max-seconds T] [--grad-only]
 [--wrap "compute-sanitizer --tool memcheck"]. Exit code 1 if a case failed or none ran.
 """
 
@@ -26,9 +27,15 @@ def random_length(rng, longest):
     return int(64 * (longest / 64) ** rng.random())
 
 
-def make_case(rng, longest):
+# The oracle's gradients cost several times its outputs.
+LONGEST_GRADIENT = 2048
+
+
+def make_case(rng, longest, grad_only):
     """One method with parameters; the work is bounded by fewer heads at long lengths."""
     method = rng.choice(("dense", "window", "lighthouse"))
+    grad = grad_only or rng.random() < 0.5
+    longest = min(longest, LONGEST_GRADIENT) if grad else longest
     length = random_length(rng, longest)
     group = rng.choice((1, 2, 4, 8))
     kv_heads = 1 if length > 4096 else rng.choice((1, 2))
@@ -50,7 +57,7 @@ def make_case(rng, longest):
         sets["open_first_window"] = rng.choice(("true", "false"))
     # Fields of the hopper family, which takes over from head dim 64 on.
     schedule = rng.choice(("", "", "", "tile_m=64", "persistent=true", "ping_pong=false")) if sets["head_dim"] >= 64 else ""
-    return method, sets, rng.choice(("bnhd", "bhnd")), schedule
+    return method, sets, rng.choice(("bnhd", "bhnd")), schedule, grad
 
 
 def differs_when_repeated(command):
@@ -65,13 +72,15 @@ def differs_when_repeated(command):
 
 
 def run_case(arguments, case, seed):
-    method, sets, layout, schedule = case
+    method, sets, layout, schedule, grad = case
     command = [arguments.fresnel, "run", method, "--random", str(seed), "--device", "cuda", "--layout", layout,
                "--target", arguments.target]
     for name, value in sets.items():
         command += ["--set", f"{name}={value}"]
     if schedule and arguments.target == "sm_90a":
         command += ["--schedule", schedule]
+    if grad:
+        command += ["--grad"]
     result = subprocess.run([*shlex.split(arguments.wrap), *command, "--check", "--json"], capture_output=True, text=True,
                             check=False)
     difference = "" if arguments.wrap else differs_when_repeated(command)
@@ -85,7 +94,7 @@ def run_case(arguments, case, seed):
                       else f"{c['output']}:{c['relative_l2']:.1e}" for c in checks)
     ok = result.returncode == 0 and bool(checks) and not difference
     detail = "" if ok else f" | {difference} " + (result.stdout + result.stderr).strip()[-600:]
-    return ok, f"{'ok  ' if ok else 'FAIL'} {method} {layout} {schedule} seed={seed} {text} | {errors}{detail}"
+    return ok, f"{'ok  ' if ok else 'FAIL'} {method}{' grad' if grad else ''} {layout} {schedule} seed={seed} {text} | {errors}{detail}"
 
 
 def main():
@@ -96,13 +105,14 @@ def main():
     parser.add_argument("--longest", type=int, default=32768)
     parser.add_argument("--seed", type=int, default=None, help="default: a fresh one, printed")
     parser.add_argument("--jobs", type=int, default=4)
+    parser.add_argument("--grad-only", action="store_true", help="gradients in every case")
     parser.add_argument("--max-seconds", type=float, default=1e9)
     parser.add_argument("--wrap", default="", help="command that runs each case, e.g. compute-sanitizer")
     arguments = parser.parse_args()
     seed = arguments.seed if arguments.seed is not None else int(time.time())
     rng = random.Random(seed)
     print(f"seed {seed}")
-    cases = [(make_case(rng, arguments.longest), rng.randrange(1 << 30)) for _ in range(arguments.cases)]
+    cases = [(make_case(rng, arguments.longest, arguments.grad_only), rng.randrange(1 << 30)) for _ in range(arguments.cases)]
     start, passed, failed = time.time(), 0, 0
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
         pending = iter(cases)

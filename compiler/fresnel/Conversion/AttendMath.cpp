@@ -12,21 +12,19 @@ using namespace fresnel;
 /// subtracted from them: weights up to 2^8 lose nothing in any format.
 static constexpr double kMaxGrowth = 8;
 
-AttendShape::AttendShape(AttendOp op) {
-  RankedTensorType q = op.getQ().getType(), k = op.getK().getType(), v = op.getV().getType();
-  element = q.getElementType();
-  batches = q.getDimSize(0);
-  heads = q.getDimSize(1);
-  kvHeads = k.getDimSize(1);
-  queries = q.getDimSize(2);
-  keys = k.getDimSize(2);
-  headDim = q.getDimSize(3);
-  valueDim = v.getDimSize(3);
-  causal = op.getCausal();
-  window = op.getWindow();
-  sinks = op.getSinks();
-  scale = op.getScaleOrDefault();
-  softcap = op.getSoftcap().convertToDouble();
+AttendShape::AttendShape(RankedTensorType q, RankedTensorType k, RankedTensorType v)
+    : element(q.getElementType()), batches(q.getDimSize(0)), heads(q.getDimSize(1)), kvHeads(k.getDimSize(1)),
+      queries(q.getDimSize(2)), keys(k.getDimSize(2)), headDim(q.getDimSize(3)), valueDim(v.getDimSize(3)) {}
+
+Val fresnel::isVisible(const AttendShape &shape, Val key, Val position) {
+  if (!shape.causal)
+    return key < double(shape.keys);
+  // A query never stands beyond the last key, so this covers the sequence's end.
+  Val visible = key <= position;
+  if (shape.window <= 0)
+    return visible;
+  Val recent = position - key < double(shape.window);
+  return visible & (shape.sinks > 0 ? recent | (key < double(shape.sinks)) : recent);
 }
 
 AttendMath::AttendMath(KernelBuilder &builder, const AttendShape &shape, int64_t rows, int64_t tileN)
@@ -62,17 +60,8 @@ Val AttendMath::cap(Val scores) {
 Val AttendMath::hide(Val scores, Val start, Val position) {
   Type index = tile::getAccType(rows, tileN, b.getI32Type());
   Val key = b.wrap(tile::ColIndexOp::create(b, index, Value(start)));
-  Val visible = key < b.i32(shape.keys);
-  if (shape.causal) {
-    Val row = b.wrap(tile::RowIndexOp::create(b, index, Value(position)));
-    // A row never stands beyond the last key, so this covers the sequence's end.
-    visible = key <= row;
-    if (shape.window > 0) {
-      Val recent = row - key < b.i32(shape.window);
-      visible = visible & (shape.sinks > 0 ? recent | (key < b.i32(shape.sinks)) : recent);
-    }
-  }
-  return b.select(visible, scores, b.constant(scores.getType(), -INFINITY));
+  Val row = b.wrap(tile::RowIndexOp::create(b, index, Value(position)));
+  return b.select(isVisible(shape, key, row), scores, b.constant(scores.getType(), -INFINITY));
 }
 
 SoftmaxStep AttendMath::softmax(Val scores, Val maximum, Val sum, bool mayBeEmpty, bool lazy) {

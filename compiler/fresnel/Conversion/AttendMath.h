@@ -18,7 +18,16 @@ namespace fresnel {
 
 /// Sizes and mask of one attention operation, from its types and attributes.
 struct AttendShape {
-  explicit AttendShape(AttendOp op);
+  /// From `fresnel.attend` or one of its gradients, which share its operands and attributes.
+  template <typename Op>
+  explicit AttendShape(Op op)
+      : AttendShape(op.getQ().getType(), op.getK().getType(), op.getV().getType()) {
+    causal = op.getCausal();
+    window = op.getWindow();
+    sinks = op.getSinks();
+    scale = op.getScaleOrDefault();
+    softcap = op.getSoftcap().convertToDouble();
+  }
 
   mlir::Type element;
   int64_t batches, heads, kvHeads, queries, keys, headDim, valueDim;
@@ -28,7 +37,13 @@ struct AttendShape {
 
   /// Query i stands at position i + offset: bottom-right alignment.
   int64_t getOffset() const { return keys - queries; }
+
+private:
+  AttendShape(mlir::RankedTensorType q, mlir::RankedTensorType k, mlir::RankedTensorType v);
 };
+
+/// Whether the query at `position` sees `key`, for index fragments of one type.
+Val isVisible(const AttendShape &shape, Val key, Val position);
 
 /// The blocks of keys that a tile of queries visits: first .. end - 1, and
 /// 0 .. sinks - 1, which are apart from them.

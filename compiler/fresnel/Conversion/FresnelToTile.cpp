@@ -16,21 +16,18 @@ llvm::StringRef KernelRequest::getName() const { return ProgramOp(program).getSy
 
 namespace {
 
-/// Rank-4 inputs and outputs of the whole program keep the caller's strides.
-static bool isStrided(RankedTensorType type, bool external) { return external && type.getRank() == 4; }
+/// The view that a launch has of a tensor. Rank-4 inputs and outputs of the whole
+/// program keep the caller's strides, also where another launch reads an output.
+static tile::GlobalType getView(Value tensor) {
+  auto type = cast<RankedTensorType>(tensor.getType());
+  bool external = isa<BlockArgument>(tensor) || llvm::any_of(tensor.getUsers(), llvm::IsaPred<ReturnOp>);
+  return getGlobalType(type, external && type.getRank() == 4);
+}
 
-/// The kernel's views, as the launch that calls it sees its tensors.
+/// The kernel's views: its operands, then its results.
 static SmallVector<tile::GlobalType> getViews(LaunchOp launch) {
-  SmallVector<tile::GlobalType> views;
-  for (Value operand : launch.getOperands()) {
-    auto type = cast<RankedTensorType>(operand.getType());
-    views.push_back(getGlobalType(type, isStrided(type, isa<BlockArgument>(operand))));
-  }
-  for (Value result : launch.getResults()) {
-    auto type = cast<RankedTensorType>(result.getType());
-    bool returned = llvm::any_of(result.getUsers(), llvm::IsaPred<ReturnOp>);
-    views.push_back(getGlobalType(type, isStrided(type, returned)));
-  }
+  SmallVector<tile::GlobalType> views = llvm::map_to_vector(launch.getOperands(), getView);
+  llvm::append_range(views, llvm::map_range(launch.getResults(), getView));
   return views;
 }
 
@@ -42,6 +39,13 @@ static LogicalResult lower(const KernelRequest &request, KernelBuilder &builder)
       .Case([&](SelectCascadeOp op) { return lowerSelectCascade(op, request, builder); })
       .Case([&](GatherOp op) { return lowerGather(op, request, builder); })
       .Case([&](ScatterOp op) { return lowerScatter(op, request, builder); })
+      .Case([&](AttendDeltaOp op) { return lowerAttendDelta(op, request, builder); })
+      .Case([&](AttendGradQOp op) { return lowerAttendGradQ(op, request, builder); })
+      .Case([&](AttendGradKvOp op) { return lowerAttendGradKv(op, request, builder); })
+      .Case([&](AddOp op) { return lowerAdd(op, request, builder); })
+      .Case([&](PyramidGradOp op) { return lowerPyramidGrad(op, request, builder); })
+      .Case([&](GatherGradOp op) { return lowerGatherGrad(op, request, builder); })
+      .Case([&](ScatterGradOp op) { return lowerScatterGrad(op, request, builder); })
       .Default([](Operation *op) {
         return op->emitOpError() << "has no GPU kernel yet; run the program with the interpreter (--device cpu)";
       });

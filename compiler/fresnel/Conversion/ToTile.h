@@ -28,11 +28,18 @@ struct KernelRequest {
 mlir::LogicalResult lowerAttend(AttendOp op, const KernelRequest &request, KernelBuilder &builder);
 /// Attention under a schedule of the hopper family, which its verifier accepted.
 void lowerHopperAttend(AttendOp op, const KernelRequest &request, KernelBuilder &builder);
+mlir::LogicalResult lowerAttendDelta(AttendDeltaOp op, const KernelRequest &request, KernelBuilder &builder);
+mlir::LogicalResult lowerAttendGradQ(AttendGradQOp op, const KernelRequest &request, KernelBuilder &builder);
+mlir::LogicalResult lowerAttendGradKv(AttendGradKvOp op, const KernelRequest &request, KernelBuilder &builder);
+mlir::LogicalResult lowerAdd(AddOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerPyramid(PyramidOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerNorm(NormOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerSelectCascade(SelectCascadeOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerGather(GatherOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerScatter(ScatterOp op, const KernelRequest &request, KernelBuilder &builder);
+mlir::LogicalResult lowerPyramidGrad(PyramidGradOp op, const KernelRequest &request, KernelBuilder &builder);
+mlir::LogicalResult lowerGatherGrad(GatherGradOp op, const KernelRequest &request, KernelBuilder &builder);
+mlir::LogicalResult lowerScatterGrad(ScatterGradOp op, const KernelRequest &request, KernelBuilder &builder);
 
 } // namespace fresnel
 

@@ -14,10 +14,11 @@ using namespace fresnel;
 // What the families serve
 //===----------------------------------------------------------------------===//
 
-static std::string explainAttend(AttendOp op) {
+template <typename Op>
+static std::string explainAttend(Op op) {
   if (op.getBlocks())
     return "attention over selected blocks has no GPU schedule yet";
-  if (op.hasPooledKeys())
+  if (op.getKeyWindow() != 1 || op.getKeyStride() != 1)
     return "attention over pooled keys (`key_window`, `key_stride`) has no GPU schedule yet";
   auto q = cast<RankedTensorType>(op.getQ().getType());
   auto v = cast<RankedTensorType>(op.getV().getType());
@@ -47,10 +48,27 @@ static std::string explainRows(Value rows) {
   return "";
 }
 
+static std::string explainAdd(AddOp op) {
+  if (cast<RankedTensorType>(op.getResult().getType()).getRank() != 4)
+    return "the sum of scores has no GPU schedule yet";
+  return explainRows(op.getResult());
+}
+
+static std::string explainPyramidGrad(PyramidGradOp op) {
+  if (op.getKind() != PoolKind::Mean)
+    return "the gradient of a maximum over windows has no GPU schedule yet";
+  if (cast<RankedTensorType>(op.getDy().getType()).getRank() != 4)
+    return "the gradient of pooled scores has no GPU schedule yet";
+  return explainRows(op.getDy());
+}
+
 std::string fresnel::explainUnsupported(Operation *op) {
   std::string reason = TypeSwitch<Operation *, std::string>(op)
-                           .Case([](AttendOp op) { return explainAttend(op); })
-                           .Case<PyramidOp, NormOp, GatherOp, ScatterOp>([](auto op) { return explainRows(op.getX()); })
+                           .Case<AttendOp, AttendGradQOp, AttendGradKvOp>([](auto op) { return explainAttend(op); })
+                           .Case<PyramidOp, NormOp, GatherOp, ScatterOp, AttendDeltaOp, GatherGradOp, ScatterGradOp>(
+                               [](auto op) { return explainRows(op->getOperand(0)); })
+                           .Case([](AddOp op) { return explainAdd(op); })
+                           .Case([](PyramidGradOp op) { return explainPyramidGrad(op); })
                            .Case([](SelectCascadeOp) { return std::string(); })
                            .Default([](Operation *) { return std::string("has no GPU schedule yet"); });
   return reason.empty() ? explainGrid(op) : reason;
@@ -60,11 +78,23 @@ std::string fresnel::explainUnsupported(Operation *op) {
 // Defaults and checks
 //===----------------------------------------------------------------------===//
 
-int64_t fresnel::getPortableSharedBytes(ScheduleAttr schedule, int64_t headDim, int64_t valueDim) {
+bool fresnel::isAttention(Operation *op) { return isa<AttendOp, AttendGradQOp, AttendGradKvOp>(op); }
+
+/// Head dim and value dim of an attention operation, whose first operands are q, k and v.
+static std::pair<int64_t, int64_t> getHeadDims(Operation *op) {
+  return {cast<RankedTensorType>(op->getOperand(0).getType()).getDimSize(3),
+          cast<RankedTensorType>(op->getOperand(2).getType()).getDimSize(3)};
+}
+
+int64_t fresnel::getPortableSharedBytes(ScheduleAttr schedule, Operation *op) {
+  auto [headDim, valueDim] = getHeadDims(op);
   // Rows are padded by 16 bytes; see the `padded` layout of the tile dialect.
   int64_t keyRow = 2 * (headDim + 8), valueRow = 2 * (valueDim + 8);
-  return schedule.getTileM() * keyRow + schedule.getStages() * schedule.getTileN() * (keyRow + valueRow);
+  int64_t ownedRow = isa<AttendOp>(op) ? keyRow : keyRow + valueRow;
+  return schedule.getTileM() * ownedRow + schedule.getStages() * schedule.getTileN() * (keyRow + valueRow);
 }
+
+int64_t fresnel::getPortableGradParts(int64_t headDim, int64_t valueDim) { return headDim + valueDim > 256 ? 2 : 1; }
 
 /// A schedule of a family that has no fields beyond the tiles.
 static ScheduleAttr makeSchedule(MLIRContext *context, Family family, int64_t tileN, int64_t stages) {
@@ -74,22 +104,23 @@ static ScheduleAttr makeSchedule(MLIRContext *context, Family family, int64_t ti
 
 ScheduleAttr fresnel::getDefaultSchedule(Operation *op, const TargetInfo &target) {
   MLIRContext *context = op->getContext();
-  auto attend = dyn_cast<AttendOp>(op);
-  if (!attend)
+  if (!isAttention(op))
     return makeSchedule(context, Family::Simt, 64, 1);
-  if (explainHopper(attend, target).empty())
+  if (auto attend = dyn_cast<AttendOp>(op); attend && explainHopper(attend, target).empty())
     return getHopperDefault(attend);
-  int64_t headDim = cast<RankedTensorType>(attend.getQ().getType()).getDimSize(3);
-  int64_t valueDim = cast<RankedTensorType>(attend.getV().getType()).getDimSize(3);
-  // Wide heads leave fewer registers for scores, hence the narrower key block.
-  int64_t tileN = std::max(headDim, valueDim) >= 192 ? 32 : 64;
-  ScheduleAttr schedule = makeSchedule(context, Family::Portable, tileN, 2);
-  if (getPortableSharedBytes(schedule, headDim, valueDim) > target.maxSharedBytes)
-    schedule = makeSchedule(context, Family::Portable, tileN, 1);
-  return schedule;
+  auto [headDim, valueDim] = getHeadDims(op);
+  // Wide heads leave fewer registers for scores, hence the narrower block; gradients hold two of them.
+  int64_t widest = std::max(headDim, valueDim);
+  int64_t tileN = widest >= 192 || (!isa<AttendOp>(op) && widest > 64) ? 32 : 64;
+  for (int64_t stages : {2, 1}) {
+    ScheduleAttr schedule = makeSchedule(context, Family::Portable, tileN, stages);
+    if (getPortableSharedBytes(schedule, op) <= target.maxSharedBytes)
+      return schedule;
+  }
+  return makeSchedule(context, Family::Portable, tileN / 2, 1);
 }
 
-static std::string verifyPortable(ScheduleAttr schedule, AttendOp op, const TargetInfo &target) {
+static std::string verifyPortable(ScheduleAttr schedule, Operation *op, const TargetInfo &target) {
   if (!target.hasCpAsync)
     return llvm::formatv("family portable needs cp.async, which {0} does not have", target.name);
   int64_t tileM = schedule.getTileM(), tileN = schedule.getTileN(), stages = schedule.getStages();
@@ -99,8 +130,7 @@ static std::string verifyPortable(ScheduleAttr schedule, AttendOp op, const Targ
     return llvm::formatv("tile_n must be a multiple of 16 in [16, 256], but is {0}", tileN);
   if (stages < 1 || stages > 8)
     return llvm::formatv("stages must be in [1, 8], but is {0}", stages);
-  int64_t bytes = getPortableSharedBytes(schedule, cast<RankedTensorType>(op.getQ().getType()).getDimSize(3),
-                                         cast<RankedTensorType>(op.getV().getType()).getDimSize(3));
+  int64_t bytes = getPortableSharedBytes(schedule, op);
   if (bytes > target.maxSharedBytes)
     return llvm::formatv("the tiles need {0} bytes of shared memory, but {1} has {2}; lower tile_n or stages", bytes,
                          target.name, target.maxSharedBytes);
@@ -108,16 +138,18 @@ static std::string verifyPortable(ScheduleAttr schedule, AttendOp op, const Targ
 }
 
 std::string fresnel::verifySchedule(ScheduleAttr schedule, Operation *op, const TargetInfo &target) {
-  auto attend = dyn_cast<AttendOp>(op);
   if (schedule.getPersistent() && schedule.getFamily() != Family::Hopper)
     return "only family hopper has persistent kernels";
   switch (schedule.getFamily()) {
   case Family::Simt:
-    return attend ? "family simt does not serve attention; use portable" : "";
+    return isAttention(op) ? "family simt does not serve attention; use portable" : "";
   case Family::Portable:
-    return attend ? verifyPortable(schedule, attend, target) : "family portable serves attention only; use simt";
+    return isAttention(op) ? verifyPortable(schedule, op, target) : "family portable serves attention only; use simt";
   case Family::Hopper:
-    return attend ? verifyHopper(schedule, attend, target) : "family hopper serves attention only; use simt";
+    if (auto attend = dyn_cast<AttendOp>(op))
+      return verifyHopper(schedule, attend, target);
+    return isAttention(op) ? "family hopper does not serve gradients of attention yet; use portable"
+                           : "family hopper serves attention only; use simt";
   }
   return "unknown family";
 }

@@ -20,8 +20,15 @@ ScheduleAttr getDefaultSchedule(mlir::Operation *op, const TargetInfo &target);
 /// that is broken and what to change, or "".
 std::string verifySchedule(ScheduleAttr schedule, mlir::Operation *op, const TargetInfo &target);
 
-/// Shared memory of the portable attention kernel, in bytes.
-int64_t getPortableSharedBytes(ScheduleAttr schedule, int64_t headDim, int64_t valueDim);
+/// True for the operations that a family with matrix products serves: attention and its gradients.
+bool isAttention(mlir::Operation *op);
+
+/// Shared memory of the portable kernel of an attention operation, in bytes.
+int64_t getPortableSharedBytes(ScheduleAttr schedule, mlir::Operation *op);
+
+/// Into how many parts the portable gradient of keys and values cuts their
+/// columns: the sums of one thread block stay in registers.
+int64_t getPortableGradParts(int64_t headDim, int64_t valueDim);
 
 /// By field names; missing fields take their defaults, unknown ones are errors.
 llvm::json::Object toJson(ScheduleAttr schedule);

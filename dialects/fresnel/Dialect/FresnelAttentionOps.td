@@ -56,7 +56,6 @@ def Fresnel_AttendOp : Fresnel_ComputeOp<"attend", [Fresnel_Differentiable]> {
   }];
   let extraClassDeclaration = [{
     double getScaleOrDefault();
-    bool hasPooledKeys() { return getKeyWindow() != 1 || getKeyStride() != 1; }
   }];
 }
 

@@ -67,6 +67,44 @@ def Tile_BroadcastOp : Tile_Op<"broadcast", [Pure]> {
   let assemblyFormat = "$value attr-dict `:` type($value) `->` type($result)";
 }
 
+def Tile_LoadRowsOp : Tile_Op<"load_rows", [MemoryEffects<[MemRead]>]> {
+  let summary = "loads one f32 per row from a [batch, head, sequence] tensor";
+  let description = [{
+    Row r comes from sequence position `row` + r; rows beyond the sequence length
+    get `outside`.
+
+    Constraints:
+    - C1: the tensor has rank 3 and the fragment's element type.
+
+    Example: `%l = tile.load_rows %lse[%b, %h, %r] outside(0.0) : !tile.global<1x8x1000xf32> -> tensor<64xf32, #tile.rows>`
+  }];
+  let arguments = (ins Tile_GlobalType:$source, I32:$batch, I32:$head, I32:$row, F32Attr:$outside);
+  let results = (outs Tile_RowVector:$result);
+  let assemblyFormat = [{
+    $source `[` $batch `,` $head `,` $row `]` `outside` `(` $outside `)` attr-dict `:` type($source) `->` type($result)
+  }];
+  let hasVerifier = 1;
+}
+
+def Tile_LoadColsOp : Tile_Op<"load_cols", [MemoryEffects<[MemRead]>]> {
+  let summary = "loads one f32 per column and repeats it over the rows";
+  let description = [{
+    Column c comes from position `indices` + c of the innermost dimension of a
+    [batch, head, sequence] tensor, or of a row of shared memory. Positions beyond
+    a tensor's sequence length give `outside`; a shared row must hold all columns,
+    and start at an even element.
+
+    Constraints:
+    - C1: a tensor of rank 3, or a linear shared array, of the fragment's element type; one index per dimension.
+
+    Example: `%l = tile.load_cols %lse[%b, %h, %r] outside(0.0) : !tile.global<1x8x1000xf32> -> tensor<64x32xf32, #tile.acc>`
+  }];
+  let arguments = (ins Tile_Memory:$source, Variadic<I32>:$indices, F32Attr:$outside);
+  let results = (outs Tile_Acc:$result);
+  let assemblyFormat = "$source `[` $indices `]` `outside` `(` $outside `)` attr-dict `:` type($source) `->` type($result)";
+  let hasVerifier = 1;
+}
+
 def Tile_ToLhsOp : Tile_Op<"to_lhs", [Pure]> {
   let summary = "rounds an f32 accumulator to a 16-bit left operand, in place";
   let description = [{
@@ -99,11 +137,11 @@ def Tile_MmaOp : Tile_Op<"mma", [MemoryEffects<[MemRead]>, AllTypesMatch<["acc",
   let description = [{
     `rhs` is a shared-memory tile. Plain, its rows are the K dimension and its
     columns the N dimension (V in P * V); with `transposed` its rows are N and
-    its columns K (K in Q * K^T). K is the left operand's width; the product
-    uses the columns `column` .. `column` + K - 1 of a transposed `rhs`.
+    its columns K (K in Q * K^T). The product uses the columns from `column` on:
+    as many as acc has, or transposed as many as lhs has.
 
     Constraints:
-    - C1: lhs [M, K], acc [M, N]; rhs [K, N], or [N, >= column + K] transposed.
+    - C1: lhs [M, K], acc [M, N]; rhs [K, >= column + N], or [N, >= column + K] transposed.
     - C2: N is a multiple of 16, K a multiple of 16.
     - C3: lhs and rhs have one 16-bit floating-point element type, acc f32.
 
@@ -125,14 +163,22 @@ def Tile_MmaOp : Tile_Op<"mma", [MemoryEffects<[MemRead]>, AllTypesMatch<["acc",
 def Tile_StoreTileOp : Tile_Op<"store_tile", [MemoryEffects<[MemWrite]>]> {
   let summary = "rounds an accumulator and stores it to rows of a tensor";
   let description = [{
-    Row r goes to sequence position `row` + r of (batch, head); rows at or beyond
-    the tensor's sequence length are not stored.
+    Row r goes to sequence position `row` + r of (batch, head), from column
+    `column`, or 0, on; rows at or beyond the tensor's sequence length are not stored.
 
     Constraints:
-    - C1: the tensor has rank 4 and at least `column` + the fragment's columns.
+    - C1: the tensor has rank 4 and at least the fragment's columns.
   }];
-  let arguments = (ins Tile_Acc:$value, Tile_GlobalType:$target, I32:$batch, I32:$head, I32:$row);
-  let assemblyFormat = "$value `,` $target `[` $batch `,` $head `,` $row `]` attr-dict `:` type($value) `,` type($target)";
+  let arguments = (ins Tile_Acc:$value, Tile_GlobalType:$target, I32:$batch, I32:$head, I32:$row,
+                       Optional<I32>:$column);
+  let builders = [OpBuilder<(ins "::mlir::Value":$value, "::mlir::Value":$target, "::mlir::Value":$batch,
+                                 "::mlir::Value":$head, "::mlir::Value":$row), [{
+    build($_builder, $_state, value, target, batch, head, row, ::mlir::Value());
+  }]>];
+  let assemblyFormat = [{
+    $value `,` $target `[` $batch `,` $head `,` $row `]` (`column` `(` $column^ `)`)? attr-dict
+    `:` type($value) `,` type($target)
+  }];
   let hasVerifier = 1;
 }
 

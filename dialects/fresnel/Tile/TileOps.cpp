@@ -88,8 +88,8 @@ LogicalResult MmaOp::verify() {
   auto acc = getAcc().getType();
   auto rhs = cast<SharedType>(getRhs().getType());
   int64_t n = acc.getShape()[1], k = lhs.getShape()[1];
-  bool fits = getTransposed() ? rhs.getRows() == n && int64_t(getColumn()) + k <= rhs.getCols()
-                              : rhs.getRows() == k && rhs.getCols() == n;
+  bool fits = rhs.getRows() == (getTransposed() ? n : k) &&
+              int64_t(getColumn()) + (getTransposed() ? k : n) <= rhs.getCols();
   if (rhs.getRank() != 2 || lhs.getShape()[0] != acc.getShape()[0] || !fits) // mma_c1
     return emitOpError() << "shapes do not fit: " << lhs << " times " << rhs << (getTransposed() ? " transposed" : "")
                          << " into " << acc;
@@ -113,5 +113,25 @@ LogicalResult StoreRowsOp::verify() {
   auto target = cast<GlobalType>(getTarget().getType());
   if (target.getRank() != 3 || target.getElementType() != getValue().getType().getElementType()) // store_rows_c1
     return emitOpError() << "cannot store " << getValue().getType() << " to " << target;
+  return success();
+}
+
+LogicalResult LoadRowsOp::verify() {
+  auto source = cast<GlobalType>(getSource().getType());
+  if (source.getRank() != 3 || source.getElementType() != getResult().getType().getElementType()) // load_rows_c1
+    return emitOpError() << "cannot load " << getResult().getType() << " from " << source;
+  return success();
+}
+
+LogicalResult LoadColsOp::verify() {
+  Type element = getResult().getType().getElementType();
+  auto global = dyn_cast<GlobalType>(getSource().getType());
+  auto shared = dyn_cast<SharedType>(getSource().getType());
+  int64_t rank = global ? global.getRank() : shared.getRank();
+  bool fits = global ? rank == 3 && global.getElementType() == element
+                     : shared.getLayout() == Layout::Linear && shared.getElementType() == element;
+  if (!fits || int64_t(getIndices().size()) != rank) // load_cols_c1
+    return emitOpError() << "cannot load " << getResult().getType() << " from " << getSource().getType() << " with "
+                         << getIndices().size() << " indices";
   return success();
 }

@@ -141,6 +141,72 @@ struct BroadcastLowering final : TilePattern<BroadcastOp> {
   }
 };
 
+/// The f32 at `address`, or `outside` where `row` lies beyond the view's sequence.
+static Value loadInside(Emitter &emitter, GlobalType view, Value descriptor, Value batch, Value head, Value row,
+                        Value outside) {
+  Value inside = emitter.less(row, emitter.i32(view.getShape()[2]));
+  // Rows outside read the first one and drop it.
+  Value place = LLVM::SelectOp::create(emitter, inside, row, emitter.i32(0));
+  Value address = emitter.globalAddress(view, descriptor, {batch, head, place});
+  Value loaded = LLVM::LoadOp::create(emitter, emitter.getF32Type(), address, /*alignment=*/4);
+  return LLVM::SelectOp::create(emitter, inside, loaded, outside);
+}
+
+struct LoadRowsLowering final : TilePattern<LoadRowsOp> {
+  using TilePattern::TilePattern;
+  LogicalResult matchAndRewrite(LoadRowsOp op, OpAdaptor adaptor, ConversionPatternRewriter &rewriter) const override {
+    Emitter emitter(op.getLoc(), rewriter);
+    auto source = cast<GlobalType>(op.getSource().getType());
+    auto fragment = op.getResult().getType();
+    Value outside = LLVM::ConstantOp::create(emitter, op.getOutsideAttr());
+    Value first = emitter.add(adaptor.getRow(), emitter.fragmentRow(fragment.getShape()[0]));
+    SmallVector<Value> rows;
+    for (int64_t r = 0; r < 2; ++r)
+      rows.push_back(loadInside(emitter, source, adaptor.getSource(), adaptor.getBatch(), adaptor.getHead(),
+                                emitter.add(first, emitter.i32(8 * r)), outside));
+    rewriter.replaceOp(op, emitter.pack(getTypeConverter()->convertType(fragment), rows));
+    return success();
+  }
+};
+
+struct LoadColsLowering final : TilePattern<LoadColsOp> {
+  using TilePattern::TilePattern;
+  LogicalResult matchAndRewrite(LoadColsOp op, OpAdaptor adaptor, ConversionPatternRewriter &rewriter) const override {
+    Emitter emitter(op.getLoc(), rewriter);
+    auto fragment = op.getResult().getType();
+    int64_t groups = fragment.getShape()[1] / 8;
+    SmallVector<Value> values(getElementsPerThread(fragment));
+    for (int64_t j = 0; j < groups; ++j) {
+      auto [low, high] = loadPair(op, adaptor, emitter, emitter.add(emitter.fragmentColumn(), emitter.i32(8 * j)));
+      for (int64_t r = 0; r < 2; ++r) {
+        values[4 * j + 2 * r] = low;
+        values[4 * j + 2 * r + 1] = high;
+      }
+    }
+    rewriter.replaceOp(op, emitter.pack(getTypeConverter()->convertType(fragment), values));
+    return success();
+  }
+
+  /// The values of columns `col` and `col` + 1.
+  static std::pair<Value, Value> loadPair(LoadColsOp op, OpAdaptor adaptor, Emitter &emitter, Value col) {
+    ValueRange indices = adaptor.getIndices();
+    Value position = emitter.add(indices.back(), col);
+    if (auto global = dyn_cast<GlobalType>(op.getSource().getType())) {
+      Value outside = LLVM::ConstantOp::create(emitter, op.getOutsideAttr());
+      auto load = [&](Value row) {
+        return loadInside(emitter, global, adaptor.getSource(), indices[0], indices[1], row, outside);
+      };
+      return {load(position), load(emitter.add(position, emitter.i32(1)))};
+    }
+    auto shared = cast<SharedType>(op.getSource().getType());
+    Value row = indices.size() == 2 ? indices[0] : emitter.i32(0);
+    Value address = emitter.offset(adaptor.getSource(), emitter.sharedOffset(shared, row, position));
+    Value pair = LLVM::LoadOp::create(emitter, VectorType::get(2, emitter.getF32Type()), address, /*alignment=*/8);
+    return {LLVM::ExtractElementOp::create(emitter, pair, emitter.i32(0)),
+            LLVM::ExtractElementOp::create(emitter, pair, emitter.i32(1))};
+  }
+};
+
 /// Two f32 rounded to one 32-bit register of a 16-bit type, `low` first.
 static Value roundPair(Emitter &emitter, Type element, Value low, Value high) {
   Value pair = LLVM::PoisonOp::create(emitter, VectorType::get(2, emitter.getF32Type()));
@@ -174,6 +240,8 @@ struct StoreTileLowering final : TilePattern<StoreTileOp> {
     SmallVector<Value> values = emitter.unpack(adaptor.getValue());
     Value first = emitter.add(adaptor.getRow(), emitter.fragmentRow(fragment.getShape()[0]));
     Value col = emitter.fragmentColumn();
+    if (adaptor.getColumn())
+      col = emitter.add(col, adaptor.getColumn());
     for (int64_t r = 0; r < 2; ++r) {
       Value row = emitter.add(first, emitter.i32(8 * r));
       Value inside = emitter.less(row, emitter.i32(target.getShape()[2]));
@@ -231,5 +299,5 @@ struct StoreRowsLowering final : TilePattern<StoreRowsOp> {
 
 void fresnel::tile::populateFragmentPatterns(const TileTypeConverter &converter, RewritePatternSet &patterns) {
   patterns.add<SplatLowering, RowIndexLowering, ColIndexLowering, ReduceLowering, QuadReduceLowering, AnyLowering,
-               BroadcastLowering, ToLhsLowering, StoreTileLowering, StoreRowsLowering>(converter);
+               BroadcastLowering, LoadRowsLowering, LoadColsLowering, ToLhsLowering, StoreTileLowering, StoreRowsLowering>(converter);
 }

@@ -83,7 +83,7 @@ struct MmaLowering final : TilePattern<MmaOp> {
     // Register order is (k low, k high) of the first eight columns, then of the second.
     LanePosition lane = getLanePosition(emitter, /*swapped=*/transposed);
     Value row = emitter.add(lane.row, emitter.i32(16 * (transposed ? pair : step)));
-    Value col = emitter.add(lane.col, emitter.i32(transposed ? op.getColumn() + 16 * step : 16 * pair));
+    Value col = emitter.add(lane.col, emitter.i32(op.getColumn() + 16 * (transposed ? step : pair)));
     Value address = emitter.offset(adaptor.getRhs(), emitter.sharedOffset(tile, row, col));
     return loadMatrices(emitter, address, /*transposed=*/!transposed);
   }

@@ -1,0 +1,78 @@
+//===- AttendGradMath.cpp - What every attention gradient computes --------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "fresnel/Conversion/AttendGradMath.h"
+#include <cmath>
+
+using namespace mlir;
+using namespace fresnel;
+
+WalkedBlocks AttendGradMath::walk(Val first, int64_t owned) {
+  Val begin = b.i32(0), end = b.i32(owner == Owner::Queries ? shape.keys : shape.queries);
+  if (shape.causal && owner == Owner::Queries) {
+    Val position = toPosition(first);
+    end = b.max(b.min(end, position + double(owned)), begin);
+    if (shape.window > 0)
+      begin = b.max(position - double(shape.window - 1), begin);
+  } else if (shape.causal) {
+    if (shape.window > 0) {
+      // The last query that sees the last owned key; sinks are seen by all.
+      Val last = first + double(owned - 1 + shape.window - shape.getOffset());
+      end = b.select(first < double(shape.sinks), end, b.max(b.min(end, last), begin));
+    }
+    begin = b.max(first - double(shape.getOffset()), begin);
+  }
+  WalkedBlocks blocks;
+  blocks.first = begin / double(columns);
+  blocks.sinks = hasSinkBlocks() ? b.min(b.i32(llvm::divideCeil(shape.sinks, columns)), blocks.first) : b.i32(0);
+  blocks.count = b.max((end + double(columns - 1)) / double(columns) - blocks.first, b.i32(0)) + blocks.sinks;
+  return blocks;
+}
+
+Val AttendGradMath::blockStart(const WalkedBlocks &blocks, Val i) {
+  Val block = blocks.first + i;
+  if (hasSinkBlocks())
+    block = b.select(i < blocks.sinks, i, block - blocks.sinks);
+  return block * double(columns);
+}
+
+Val AttendGradMath::needsMask(Val first, int64_t owned, Val start) {
+  bool ownsKeys = owner == Owner::Keys;
+  Val key = ownsKeys ? first : start, position = toPosition(ownsKeys ? start : first);
+  int64_t keyRows = ownsKeys ? owned : columns, queryRows = ownsKeys ? columns : owned;
+  // Rows of keys beyond the end are owned, too, but never stored.
+  if (!shape.causal)
+    return ownsKeys ? b.constant(b.getI1Type(), 0) : key + double(keyRows) > double(shape.keys);
+  Val needed = key + double(keyRows - 1) > position;
+  return shape.window > 0 ? needed | (key < position + double(queryRows - shape.window)) : needed;
+}
+
+Val AttendGradMath::prepare(Val lse) {
+  return b.select(lse == -INFINITY, b.constant(lse.getType(), INFINITY), lse * M_LOG2E);
+}
+
+ScoreGradient AttendGradMath::differentiate(Val scores, Val dweights, Val lse, Val delta, Val first, Val start,
+                                            bool masked) {
+  Type type = scores.getType();
+  Val weights, slope;
+  if (shape.softcap > 0) {
+    // tanh(x) = 1 - 2 / (1 + e^2x), exact at both infinities.
+    Val power = b.exp2(scores * (2 * M_LOG2E * shape.scale / shape.softcap));
+    Val tanh = 1.0 - 2.0 / (1.0 + power);
+    weights = b.exp2(shape.softcap * M_LOG2E * tanh - lse);
+    slope = 1.0 - tanh * tanh;
+  } else {
+    weights = b.exp2(b.fma(scores, b.constant(type, shape.scale * M_LOG2E), 0.0 - lse));
+  }
+  if (masked) {
+    Type index = tile::getAccType(rows, columns, b.getI32Type());
+    auto row = [&](Val base) { return b.wrap(tile::RowIndexOp::create(b, index, Value(base))); };
+    auto col = [&](Val base) { return b.wrap(tile::ColIndexOp::create(b, index, Value(base))); };
+    Val visible = owner == Owner::Keys ? isVisible(shape, row(first), col(toPosition(start)))
+                                       : isVisible(shape, col(start), row(toPosition(first)));
+    weights = b.select(visible, weights, b.constant(type, 0.0));
+  }
+  Val dscores = weights * (dweights - delta);
+  return {weights, slope ? dscores * slope : dscores};
+}

@@ -1,0 +1,241 @@
+//===- AttendGradToTile.cpp - Attention gradients with mma.sync -----------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// The portable family. A thread block owns `tile_m` rows, 16 per warp, and walks
+// blocks of `tile_n` rows of the other side with a ring of `stages` tiles:
+//
+// | gradient of      | owns    | walks   | sums                                   |
+// |------------------|---------|---------|----------------------------------------|
+// | queries          | Q, dout | K, V    | dQ += dS K                             |
+// | keys and values  | K, V    | Q, dout | dK += dS^T Q, dV += P^T dout           |
+//
+// The heads of queries that share a key head are walked one after the other, so
+// that each element of every gradient is summed in one place and in one order.
+//
+//===----------------------------------------------------------------------===//
+
+#include "fresnel/Conversion/AttendGradMath.h"
+#include "fresnel/Conversion/ToTile.h"
+#include "fresnel/Schedule/Schedule.h"
+
+using namespace mlir;
+using namespace fresnel;
+
+namespace {
+
+/// The width of the pieces in which the owned tiles are read back each iteration.
+constexpr int64_t kLhsColumns = 64;
+
+/// Positions of the operands of both operations.
+enum Operand : unsigned { kQ, kK, kV, kLse, kDelta, kDout, kFirstResult };
+
+/// A pair of tensors, or of tiles, that are multiplied: queries and the output's
+/// gradient, or keys and values.
+struct Pair {
+  Val scores, weights;
+};
+
+class AttendGradKernel {
+public:
+  AttendGradKernel(const AttendShape &shape, Owner owner, const KernelRequest &request, KernelBuilder &builder)
+      : request(request), b(builder), shape(shape), owner(owner), tileM(request.schedule.getTileM()),
+        tileN(request.schedule.getTileN()), stages(request.schedule.getStages()),
+        parts(owner == Owner::Keys ? getPortableGradParts(shape.headDim, shape.valueDim) : 1),
+        group(owner == Owner::Keys ? shape.heads / shape.kvHeads : 1), math(builder, this->shape, owner, tileM, tileN) {}
+
+  void write() {
+    int64_t rows = owner == Owner::Keys ? shape.keys : shape.queries;
+    int64_t heads = owner == Owner::Keys ? shape.kvHeads : shape.heads;
+    int64_t blocks = llvm::divideCeil(rows, tileM);
+    kernel = b.beginKernel(request.getName(), request.getArgumentTypes(), tileM / 16 * 32,
+                           {blocks * parts, heads, shape.batches});
+    locate(blocks);
+    loadOwned();
+    for (int64_t i = 0; i + 1 < stages; ++i)
+      copyBlock(b.i32(i), b.i32(i));
+    SmallVector<Val> sums = b.forRange(b.i32(0), total, b.i32(1), initialSums(), [&](Val i, ArrayRef<Val> carried) {
+      return iterate(i, carried);
+    });
+    finish(sums);
+  }
+
+private:
+  Val argument(unsigned index) { return b.argument(kernel, index); }
+
+  /// Where this thread block works.
+  void locate(int64_t blocks) {
+    batch = b.id(tile::Id::BlockZ);
+    head = b.id(tile::Id::BlockY);
+    Val x = b.id(tile::Id::BlockX);
+    // The blocks with the most work first: under a causal mask the first keys and
+    // the last queries.
+    Val block = x / double(parts);
+    part = x % double(parts);
+    if (shape.causal && owner == Owner::Queries)
+      block = double(blocks - 1) - block;
+    firstRow = block * double(tileM);
+    walked = math.walk(firstRow, tileM);
+    total = walked.count * double(group);
+  }
+
+  Pair ownedTensors() {
+    return owner == Owner::Keys ? Pair{argument(kK), argument(kV)} : Pair{argument(kQ), argument(kDout)};
+  }
+  Pair walkedTensors() {
+    return owner == Owner::Keys ? Pair{argument(kQ), argument(kDout)} : Pair{argument(kK), argument(kV)};
+  }
+
+  void copy(Val tensor, Val tensorHead, Val row, Val target) {
+    tile::CopyAsyncOp::create(b, Value(tensor), Value(batch), Value(tensorHead), Value(row), Value(target));
+  }
+
+  void loadOwned() {
+    auto alloc = [&](ArrayRef<int64_t> sizes) { return b.alloc(sizes, shape.element, tile::Layout::Padded); };
+    owned = {alloc({tileM, shape.headDim}), alloc({tileM, shape.valueDim})};
+    ring = {alloc({stages, tileN, shape.headDim}), alloc({stages, tileN, shape.valueDim})};
+    copy(ownedTensors().scores, head, firstRow, owned.scores);
+    copy(ownedTensors().weights, head, firstRow, owned.weights);
+    tile::CopyCommitOp::create(b);
+    if (owner == Owner::Keys)
+      return;
+    Type rows = tile::getRowsType(tileM, b.getF32Type());
+    auto load = [&](unsigned index, float outside) {
+      return b.wrap(tile::LoadRowsOp::create(b, rows, Value(argument(index)), Value(batch), Value(head),
+                                             Value(firstRow), APFloat(outside)));
+    };
+    rowLse = math.prepare(load(kLse, -INFINITY));
+    rowDelta = load(kDelta, 0);
+  }
+
+  /// The head and the first row of the i-th block that is walked.
+  std::pair<Val, Val> blockPlace(Val i) {
+    if (owner == Owner::Queries)
+      return {head / double(shape.heads / shape.kvHeads), math.blockStart(walked, i)};
+    return {head * double(group) + i / walked.count, math.blockStart(walked, i % walked.count)};
+  }
+
+  void copyBlock(Val i, Val slot) {
+    b.ifThen(i < total, [&] {
+      auto [blockHead, start] = blockPlace(i);
+      copy(walkedTensors().scores, blockHead, start, b.slice(ring.scores, slot));
+      copy(walkedTensors().weights, blockHead, start, b.slice(ring.weights, slot));
+    });
+    // An empty group where there was nothing to copy keeps the count right.
+    tile::CopyCommitOp::create(b);
+  }
+
+  SmallVector<Val> initialSums() {
+    auto zero = [&](int64_t columns) {
+      return b.constant(tile::getAccType(tileM, columns / parts, b.getF32Type()), 0.0);
+    };
+    SmallVector<Val> sums{zero(shape.headDim)};
+    if (owner == Owner::Keys)
+      sums.push_back(zero(shape.valueDim));
+    return sums;
+  }
+
+  /// owned * walked^T, [tile_m, tile_n].
+  Val multiply(Val ownedTile, Val walkedTile) {
+    Val product = b.constant(math.getScoresType(), 0.0);
+    int64_t columns = cast<tile::SharedType>(ownedTile.getType()).getCols();
+    for (int64_t column = 0; column < columns; column += kLhsColumns) {
+      int64_t width = std::min(kLhsColumns, columns - column);
+      Value lhs = tile::LoadLhsOp::create(b, tile::getLhsType(tileM, width, shape.element), Value(ownedTile), column);
+      product = b.wrap(tile::MmaOp::create(b, product.getType(), lhs, Value(walkedTile), Value(product),
+                                           /*transposed=*/true, column));
+    }
+    return product;
+  }
+
+  /// sum + lhs * walked, of the columns that this thread block owns.
+  Val accumulate(Val sum, Val lhs, Val walkedTile) {
+    Value left = tile::ToLhsOp::create(b, tile::getLhsType(tileM, tileN, shape.element), Value(lhs));
+    int64_t width = cast<RankedTensorType>(sum.getType()).getShape()[1];
+    auto add = [&](int64_t column) {
+      return SmallVector<Val>{b.wrap(tile::MmaOp::create(b, sum.getType(), left, Value(walkedTile), Value(sum),
+                                                         /*transposed=*/false, column))};
+    };
+    if (parts == 1)
+      return add(0)[0];
+    return b.ifElse(part == 0.0, [&] { return add(0); }, [&] { return add(width); })[0];
+  }
+
+  SmallVector<Val> iterate(Val i, ArrayRef<Val> sums) {
+    Val ahead = i + double(stages - 1);
+    copyBlock(ahead, ahead % double(stages));
+    tile::CopyWaitOp::create(b, stages - 1);
+    b.barrier();
+    Val slot = i % double(stages);
+    Pair tiles{b.slice(ring.scores, slot), b.slice(ring.weights, slot)};
+    auto [blockHead, start] = blockPlace(i);
+    ScoreGradient gradient = differentiate(multiply(owned.scores, tiles.scores),
+                                           multiply(owned.weights, tiles.weights), blockHead, start);
+    SmallVector<Val> next{accumulate(sums[0], gradient.dscores, tiles.scores)};
+    if (owner == Owner::Keys)
+      next.push_back(accumulate(sums[1], gradient.weights, tiles.weights));
+    // The next iteration overwrites the slot that was just read.
+    b.barrier();
+    return next;
+  }
+
+  ScoreGradient differentiate(Val scores, Val dweights, Val blockHead, Val start) {
+    Type type = scores.getType();
+    Val lse, delta;
+    if (owner == Owner::Queries) {
+      lse = b.wrap(tile::BroadcastOp::create(b, type, Value(rowLse)));
+      delta = b.wrap(tile::BroadcastOp::create(b, type, Value(rowDelta)));
+    } else {
+      auto load = [&](unsigned index, float outside) {
+        SmallVector<Value> indices{batch, blockHead, start};
+        return b.wrap(tile::LoadColsOp::create(b, type, Value(argument(index)), indices, APFloat(outside)));
+      };
+      lse = math.prepare(load(kLse, -INFINITY));
+      delta = load(kDelta, 0);
+    }
+    auto write = [&](bool masked) {
+      ScoreGradient gradient = math.differentiate(scores, dweights, lse, delta, firstRow, start, masked);
+      return SmallVector<Val>{gradient.weights, gradient.dscores};
+    };
+    SmallVector<Val> result = b.ifElse(
+        math.needsMask(firstRow, tileM, start), [&] { return write(true); }, [&] { return write(false); });
+    return {result[0], result[1]};
+  }
+
+  void finish(ArrayRef<Val> sums) {
+    store(sums[0] * shape.scale, argument(kFirstResult));
+    if (owner == Owner::Keys)
+      store(sums[1], argument(kFirstResult + 1));
+  }
+
+  void store(Val sum, Val target) {
+    int64_t width = cast<RankedTensorType>(sum.getType()).getShape()[1];
+    tile::StoreTileOp::create(b, Value(sum), Value(target), Value(batch), Value(head), Value(firstRow),
+                              parts == 1 ? Value() : Value(part * double(width)));
+  }
+
+  const KernelRequest &request;
+  KernelBuilder &b;
+  AttendShape shape;
+  Owner owner;
+  int64_t tileM, tileN, stages;
+  /// Thread blocks that share the columns of one tile's gradients, and heads that are walked.
+  int64_t parts, group;
+  AttendGradMath math;
+  tile::KernelOp kernel;
+  Val batch, head, part, firstRow, total, rowLse, rowDelta;
+  WalkedBlocks walked;
+  Pair owned, ring;
+};
+
+} // namespace
+
+LogicalResult fresnel::lowerAttendGradQ(AttendGradQOp op, const KernelRequest &request, KernelBuilder &builder) {
+  AttendGradKernel(AttendShape(op), Owner::Queries, request, builder).write();
+  return success();
+}
+
+LogicalResult fresnel::lowerAttendGradKv(AttendGradKvOp op, const KernelRequest &request, KernelBuilder &builder) {
+  AttendGradKernel(AttendShape(op), Owner::Keys, request, builder).write();
+  return success();
+}
