@@ -46,6 +46,10 @@ static LogicalResult lower(const KernelRequest &request, KernelBuilder &builder)
       .Case([&](PyramidGradOp op) { return lowerPyramidGrad(op, request, builder); })
       .Case([&](GatherGradOp op) { return lowerGatherGrad(op, request, builder); })
       .Case([&](ScatterGradOp op) { return lowerScatterGrad(op, request, builder); })
+      .Case([&](PoolLevelsOp op) { return lowerPoolLevels(op, request, builder); })
+      .Case([&](GatherLevelsOp op) { return lowerGatherLevels(op, request, builder); })
+      .Case([&](ScatterBySlotsOp op) { return lowerScatterBySlots(op, request, builder); })
+      .Case([&](GatherGradBySlotsOp op) { return lowerGatherGradBySlots(op, request, builder); })
       .Default([](Operation *op) {
         return op->emitOpError() << "has no GPU kernel yet; run the program with the interpreter (--device cpu)";
       });

@@ -14,16 +14,6 @@
 using namespace mlir;
 using namespace fresnel;
 
-/// Exchanges an f64 with another lane, word by word.
-static Val shuffleXorWide(KernelBuilder &b, Val value, int64_t mask) {
-  Type i64 = b.getI64Type(), i32 = b.getI32Type();
-  Val bits = b.bitcast(value, i64);
-  Val low = b.cast(bits, i32), high = b.cast(bits >> b.constant(i64, 32), i32);
-  auto extend = [&](Val word) { return b.wrap(arith::ExtUIOp::create(b, i64, Value(word))); };
-  Val joined = extend(b.shuffleXor(low, mask)) | (extend(b.shuffleXor(high, mask)) << b.constant(i64, 32));
-  return b.bitcast(joined, b.getF64Type());
-}
-
 LogicalResult fresnel::lowerNorm(NormOp op, const KernelRequest &request, KernelBuilder &b) {
   auto x = cast<RankedTensorType>(op.getX().getType());
   Type element = x.getElementType(), f64 = b.getF64Type();

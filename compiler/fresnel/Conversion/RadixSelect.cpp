@@ -11,8 +11,18 @@ using namespace fresnel;
 /// taken among those that share them.
 static constexpr double kPrefix = 0, kRemaining = 1;
 
-RadixSelect::RadixSelect(KernelBuilder &builder, Val thread, int64_t threads, Val bitmap)
-    : b(builder), thread(thread), bitmap(bitmap), threads(threads) {
+WarpScan::WarpScan(KernelBuilder &b, Val value) {
+  Val lane = b.id(tile::Id::Lane), inclusive = value;
+  for (int64_t distance : {1, 2, 4, 8, 16}) {
+    Val other = b.shuffle(tile::Shuffle::Up, inclusive, b.i32(distance));
+    inclusive = inclusive + b.select(lane >= double(distance), other, b.i32(0));
+  }
+  before = inclusive - value;
+  total = b.shuffle(tile::Shuffle::Index, inclusive, b.i32(31));
+}
+
+RadixSelect::RadixSelect(KernelBuilder &builder, Val thread, int64_t threads, Val equals)
+    : b(builder), thread(thread), equals(equals), threads(threads) {
   histogram = b.alloc({256}, b.getI32Type());
   state = b.alloc({2}, b.getI32Type());
 }
@@ -23,30 +33,24 @@ Val RadixSelect::orderedKey(KernelBuilder &b, Val score) {
   return b.select(bits < 0.0, bits ^ double(INT32_MAX), bits);
 }
 
-Val RadixSelect::isFree(Val candidate) {
+Val RadixSelect::isFree(Val bitmap, Val candidate) {
   Val word = b.load(bitmap, {candidate >> b.i32(5)});
   return ((word >> (candidate & 31.0)) & 1.0) == 0.0;
 }
 
-void RadixSelect::setMark(Val candidate) {
-  b.atomic(tile::Combine::Or, b.i32(1) << (candidate & 31.0), bitmap, {candidate >> b.i32(5)});
-}
-
-void RadixSelect::mark(Val count, Val take, function_ref<Val(Val)> load) {
+void RadixSelect::mark(Val bitmap, Val count, Val take, function_ref<Val(Val)> load) {
   b.ifThen(take > 0.0, [&] {
-    findThreshold(count, take, load);
+    findThreshold(bitmap, count, take, load);
     Val threshold = b.load(state, {b.i32(kPrefix)}) ^ double(INT32_MIN);
     Val ties = b.load(state, {b.i32(kRemaining)});
-    // The marks of larger keys do not disturb the ties: those have other keys.
-    takeTies(count, threshold, ties, load);
-    b.forRange(thread, count, b.i32(threads), [&](Val j) {
-      b.ifThen(isFree(j) & (load(j) > threshold), [&] { setMark(j); });
-    });
+    takeLarger(bitmap, count, threshold, load);
+    b.barrier();
+    b.ifThen(b.id(tile::Id::Warp) == 0.0, [&] { takeEquals(bitmap, count, ties); });
   });
   b.barrier();
 }
 
-void RadixSelect::findThreshold(Val count, Val take, function_ref<Val(Val)> load) {
+void RadixSelect::findThreshold(Val bitmap, Val count, Val take, function_ref<Val(Val)> load) {
   b.ifThen(thread == 0.0, [&] {
     b.store(b.i32(0), state, {b.i32(kPrefix)});
     b.store(take, state, {b.i32(kRemaining)});
@@ -59,7 +63,7 @@ void RadixSelect::findThreshold(Val count, Val take, function_ref<Val(Val)> load
     b.forRange(thread, count, b.i32(threads), [&](Val j) {
       // The sign bit is flipped so that the digits order as unsigned numbers.
       Val key = load(j) ^ double(INT32_MIN);
-      Val matches = isFree(j);
+      Val matches = isFree(bitmap, j);
       if (shift < 24)
         matches = matches & ((key >> b.i32(shift + 8)) == prefix);
       b.ifThen(matches, [&] {
@@ -75,41 +79,60 @@ void RadixSelect::findThreshold(Val count, Val take, function_ref<Val(Val)> load
 /// Warp 0: the digit in which, from the largest down, the count reaches
 /// `remaining`. Lane l owns the bins 255 - 8l down to 248 - 8l.
 void RadixSelect::chooseDigit(Val prefix, Val remaining) {
-  Val lane = b.id(tile::Id::Lane), top = 255.0 - lane * 8.0;
-  Val own = b.forRange(b.i32(0), b.i32(8), b.i32(1), {b.i32(0)}, [&](Val i, ArrayRef<Val> sum) {
-    return SmallVector<Val>{sum[0] + b.load(histogram, {top - i})};
-  })[0];
-  Val inclusive = own;
-  for (int64_t distance : {1, 2, 4, 8, 16}) {
-    Val other = b.shuffle(tile::Shuffle::Up, inclusive, b.i32(distance));
-    inclusive = inclusive + b.select(lane >= double(distance), other, b.i32(0));
+  Val top = 255.0 - b.id(tile::Id::Lane) * 8.0, own = b.i32(0);
+  SmallVector<Val> bins;
+  for (int64_t i = 0; i < 8; ++i) {
+    bins.push_back(b.load(histogram, {top - double(i)}));
+    own = own + bins.back();
   }
-  Val above = inclusive - own;
-  b.ifThen((above < remaining) & (inclusive >= remaining), [&] {
-    // Descend inside the lane's bins until the count is reached.
-    SmallVector<Val> found =
-        b.whileLoop({top, above}, [&](ArrayRef<Val> s) { return s[1] + b.load(histogram, {s[0]}) < remaining; },
-                    [&](ArrayRef<Val> s) {
-                      return SmallVector<Val>{s[0] - 1.0, s[1] + b.load(histogram, {s[0]})};
-                    });
-    b.store((prefix << b.i32(8)) | found[0], state, {b.i32(kPrefix)});
-    b.store(remaining - found[1], state, {b.i32(kRemaining)});
+  Val above = WarpScan(b, own).before;
+  b.ifThen((above < remaining) & (above + own >= remaining), [&] {
+    // The last of the lane's bins before which the count is not reached.
+    Val digit = top, counted = above, sum = above;
+    for (int64_t i = 1; i < 8; ++i) {
+      sum = sum + bins[i - 1];
+      Val further = sum < remaining;
+      digit = b.select(further, top - double(i), digit);
+      counted = b.select(further, sum, counted);
+    }
+    b.store((prefix << b.i32(8)) | digit, state, {b.i32(kPrefix)});
+    b.store(remaining - counted, state, {b.i32(kRemaining)});
   });
 }
 
-/// Warp 0 marks the first `ties` candidates whose key is the threshold.
-void RadixSelect::takeTies(Val count, Val threshold, Val ties, function_ref<Val(Val)> load) {
-  Val lane = b.id(tile::Id::Lane);
-  b.ifThen(b.id(tile::Id::Warp) == 0.0, [&] {
-    b.whileLoop(
-        {b.i32(0), ties}, [&](ArrayRef<Val> s) { return (s[0] < count) & (s[1] > 0.0); },
-        [&](ArrayRef<Val> s) {
-          Val j = b.min(s[0] + lane, count - 1.0);
-          Val equal = (s[0] + lane < count) & isFree(j) & (load(j) == threshold);
-          Val mask = b.ballot(equal);
-          Val before = b.popcount(mask & ((b.i32(1) << lane) - 1.0));
-          b.ifThen(equal & (before < s[1]), [&] { setMark(j); });
-          return SmallVector<Val>{s[0] + 32.0, s[1] - b.popcount(mask)};
-        });
+/// Marks what is above the threshold and notes what equals it. A warp owns a
+/// word of 32 candidates at a time, so no two write one word.
+void RadixSelect::takeLarger(Val bitmap, Val count, Val threshold, function_ref<Val(Val)> load) {
+  Val lane = b.id(tile::Id::Lane), words = (count + 31.0) >> b.i32(5);
+  b.forRange(b.id(tile::Id::Warp), words, b.i32(threads / 32), [&](Val word) {
+    Val j = word * 32.0 + lane, old = b.load(bitmap, {word});
+    Val free = (j < count) & (((old >> lane) & 1.0) == 0.0);
+    Val key = load(b.min(j, count - 1.0));
+    Val larger = b.ballot(free & (key > threshold)), equal = b.ballot(free & (key == threshold));
+    b.ifThen(lane == 0.0, [&] {
+      b.store(old | larger, bitmap, {word});
+      b.store(equal, equals, {word});
+    });
+  });
+}
+
+/// Warp 0 marks the first `ties` of the candidates that equal the threshold.
+void RadixSelect::takeEquals(Val bitmap, Val count, Val ties) {
+  Val lane = b.id(tile::Id::Lane), words = (count + 31.0) >> b.i32(5);
+  b.forRange(b.i32(0), words, b.i32(32), {ties}, [&](Val base, ArrayRef<Val> left) {
+    Val word = b.min(base + lane, words - 1.0);
+    Val bits = b.select(base + lane < words, b.load(equals, {word}), b.i32(0));
+    Val number = b.popcount(bits);
+    WarpScan scan(b, number);
+    Val take = b.min(b.max(left[0] - scan.before, b.i32(0)), number);
+    b.ifThen(take > 0.0, [&] {
+      // Only one word of all is taken in part: its lowest bits, one after the other.
+      Val rest = b.whileLoop({bits, b.select(take == number, b.i32(0), take)},
+                             [&](ArrayRef<Val> s) { return s[1] > 0.0; },
+                             [&](ArrayRef<Val> s) { return SmallVector<Val>{s[0] & (s[0] - 1.0), s[1] - 1.0}; })[0];
+      Val taken = b.select(take == number, bits, bits ^ rest);
+      b.store(b.load(bitmap, {word}) | taken, bitmap, {word});
+    });
+    return SmallVector<Val>{left[0] - scan.total};
   });
 }

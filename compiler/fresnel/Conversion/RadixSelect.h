@@ -8,35 +8,42 @@
 
 namespace fresnel {
 
+/// Sums over the lanes below, and over all lanes, of a warp.
+struct WarpScan {
+  WarpScan(KernelBuilder &builder, Val value);
+  Val before, total;
+};
+
 /// Writes the selection of the largest keys by a thread block: four passes of
 /// eight bits find the smallest selected key and how many of its equals are
 /// taken; those are the ones with the lowest candidate numbers. Deterministic:
-/// only counts are combined atomically.
+/// only counts are combined atomically. All `threads` threads call the written
+/// code together.
 class RadixSelect {
 public:
-  /// i32 words of shared memory that one selection uses.
+  /// i32 words of shared memory that one selector uses.
   static constexpr int64_t kWords = 256 + 2;
 
-  /// Marks are bits of `bitmap`, one per candidate; marked candidates take no
-  /// part. All `threads` threads call the written code together.
-  RadixSelect(KernelBuilder &builder, Val thread, int64_t threads, Val bitmap);
+  /// `equals` has room for one bit per candidate.
+  RadixSelect(KernelBuilder &builder, Val thread, int64_t threads, Val equals);
 
   /// An i32 whose signed order is that of the f32 score; both zeros are equal.
   static Val orderedKey(KernelBuilder &builder, Val score);
 
   /// Marks the `take` largest unmarked candidates of `count` (there are at least
   /// as many); ends with a barrier. `load(j)` gives candidate j's ordered key.
-  void mark(Val count, Val take, llvm::function_ref<Val(Val)> load);
+  /// Marks are bits of `bitmap`, one per candidate; marked candidates take no part.
+  void mark(Val bitmap, Val count, Val take, llvm::function_ref<Val(Val)> load);
 
 private:
-  Val isFree(Val candidate);
-  void setMark(Val candidate);
-  void findThreshold(Val count, Val take, llvm::function_ref<Val(Val)> load);
+  Val isFree(Val bitmap, Val candidate);
+  void findThreshold(Val bitmap, Val count, Val take, llvm::function_ref<Val(Val)> load);
   void chooseDigit(Val prefix, Val remaining);
-  void takeTies(Val count, Val threshold, Val ties, llvm::function_ref<Val(Val)> load);
+  void takeLarger(Val bitmap, Val count, Val threshold, llvm::function_ref<Val(Val)> load);
+  void takeEquals(Val bitmap, Val count, Val ties);
 
   KernelBuilder &b;
-  Val thread, bitmap, histogram, state;
+  Val thread, equals, histogram, state;
   int64_t threads;
 };
 

@@ -3,7 +3,7 @@
 //===----------------------------------------------------------------------===//
 //
 // Each thread owns one 16-byte chunk of one slot and sums the tokens of its
-// entry's shifted window in f32.
+// entry's shifted window in f32, in their order, a batch of loads at a time.
 //
 //===----------------------------------------------------------------------===//
 
@@ -14,33 +14,50 @@
 using namespace mlir;
 using namespace fresnel;
 
+/// Adds the chunks of the tokens [first, end), which `load` reads.
+static SmallVector<Val> sumTokens(KernelBuilder &b, Val first, Val end, int64_t batch, int64_t width,
+                                  function_ref<SmallVector<Val>(Val)> load) {
+  SmallVector<Val> zero(width, b.f32(0));
+  return b.forRange(first, end, b.i32(batch), zero, [&](Val token, ArrayRef<Val> state) {
+    SmallVector<SmallVector<Val>> rows;
+    for (int64_t i = 0; i < batch; ++i)
+      rows.push_back(load(b.min(token + double(i), end - 1.0)));
+    SmallVector<Val> sum(state);
+    for (int64_t i = 0; i < batch; ++i)
+      for (auto [total, value] : llvm::zip(sum, rows[i]))
+        total = i == 0 ? total + value : b.select(token + double(i) < end, total + value, total);
+    return sum;
+  });
+}
+
 LogicalResult fresnel::lowerScatterGrad(ScatterGradOp op, const KernelRequest &request, KernelBuilder &b) {
   auto result = cast<RankedTensorType>(op.getDx().getType());
   int64_t length = cast<RankedTensorType>(op.getDy().getType()).getDimSize(2);
   PyramidShape shape(length, op.getLevels(), op.getFactor());
-  RowGrid grid(result.getShape(), result.getElementType());
+  RowBatch grid(result.getShape(), result.getElementType(), /*perThread=*/1);
+  int64_t width = grid.one.width;
   auto kernel = b.beginKernel(request.getName(), request.getArgumentTypes(), grid.threads(), grid.grid());
   Val source = b.argument(kernel, 0), indices = b.argument(kernel, 1), target = b.argument(kernel, 2);
-  RowGrid::Place place = grid.locate(b);
-  b.ifThen(place.inside, [&] {
-    Val entry = b.load(indices, {place.batch, place.head, place.row});
-    Val window = b.i32(1), index = entry;
-    for (size_t level = 1; level < shape.windows.size(); ++level) {
-      Val above = entry >= b.i32(shape.offsets[level]);
-      window = b.select(above, b.i32(shape.windows[level]), window);
-      index = b.select(above, entry - double(shape.offsets[level]), index);
-    }
-    Val first = index * window + window - 1.0;
-    // Padding reaches no token.
-    Val end = b.select(entry < 0.0, first, b.min(first + window, b.i32(length)));
-    SmallVector<Val> sum = b.forRange(first, end, b.i32(1), SmallVector<Val>(grid.width, b.f32(0)), [&](Val token, ArrayRef<Val> state) {
-      Val row = b.load(source, {place.batch, place.head, token, place.column}, grid.width);
-      SmallVector<Val> next;
-      for (auto [old, value] : llvm::zip(state, widen(b, row, grid.width)))
-        next.push_back(old + value);
-      return next;
-    });
-    b.store(narrow(b, sum, result.getElementType()), target, {place.batch, place.head, place.row, place.column});
+  RowBatch::Place place = grid.locate(b);
+  Val entry = b.load(indices, {place.batch, place.head, place.rows[0]});
+  Val window = b.i32(1), index = entry;
+  for (size_t level = 1; level < shape.windows.size(); ++level) {
+    Val above = entry >= b.i32(shape.offsets[level]);
+    window = b.select(above, b.i32(shape.windows[level]), window);
+    index = b.select(above, entry - double(shape.offsets[level]), index);
+  }
+  Val first = index * window + window - 1.0;
+  // Padding reaches no token.
+  Val end = b.select(entry < 0.0, first, b.min(first + window, b.i32(length)));
+  auto load = [&](Val token) {
+    return widen(b, b.load(source, {place.batch, place.head, token, place.column}, width), width);
+  };
+  // A single token needs no batch.
+  SmallVector<Val> sum = b.ifElse(
+      window == 1.0, [&] { return sumTokens(b, first, end, 1, width, load); },
+      [&] { return sumTokens(b, first, end, std::min<int64_t>(8, op.getFactor()), width, load); });
+  grid.ifInside(b, place, 0, [&] {
+    b.store(narrow(b, sum, result.getElementType()), target, {place.batch, place.head, place.rows[0], place.column});
   });
   return success();
 }

@@ -3,13 +3,15 @@
 //===----------------------------------------------------------------------===//
 //
 // One thread block per (chunk, head, batch). Per level: two radix selections
-// mark the kept candidates in a bitmap, which is compacted to an ascending list;
-// the children of a list are the next candidates, so candidates need no memory.
+// mark the kept candidates in a bitmap, whose prefix sums compact it to an
+// ascending list; the children of a list are the next candidates. Keys are held
+// in shared memory where they fit.
 //
-// No sort: the output order is the post-order of the selection tree, in which an
-// entry precedes another if its window ends earlier, or ends with it and is
-// finer. The slot of an entry is thus the number of candidates, over all levels,
-// that precede it, and each count is one binary search in a kept list.
+// No sort: the output order is the post-order of the selection tree. The slot of
+// an entry is the number of candidates, over all levels, that precede it: of the
+// finer levels the descendants of the kept candidates up to it, of the coarser
+// levels the candidates before its ancestor. Each is one look-up in the prefix
+// sums, or in the list of kept candidates.
 //
 //===----------------------------------------------------------------------===//
 
@@ -22,7 +24,6 @@ using namespace fresnel;
 
 namespace {
 
-constexpr int64_t kThreads = 256;
 /// What every target's block can have.
 constexpr int64_t kMaxSharedBytes = 99 * 1024;
 
@@ -30,38 +31,47 @@ class CascadeKernel {
 public:
   CascadeKernel(SelectCascadeOp op, const KernelRequest &request, KernelBuilder &builder)
       : op(op), request(request), b(builder), shape(op.getSeqLen(), op.getLevels(), op.getFactor(), op.getTopk()),
-        levels(op.getLevels()), factor(op.getFactor()), maxKept(levels, 0) {
-    for (const CascadeChunk &chunk : shape.chunks) {
-      for (int64_t level = 0; level < levels; ++level)
+        levels(op.getLevels()), factor(op.getFactor()), maxKept(levels, 0), candidates(levels, 0) {
+    for (const CascadeChunk &chunk : shape.chunks)
+      for (int64_t level = 1; level < levels; ++level) {
         maxKept[level] = std::max(maxKept[level], chunk.kept[level]);
-      for (int64_t level = 1; level < levels; ++level)
-        maxCandidates = std::max(maxCandidates, chunk.candidates[level]);
-    }
+        candidates[level] = std::max(candidates[level], chunk.candidates[level]);
+        maxCandidates = std::max(maxCandidates, candidates[level]);
+      }
+    threads = std::clamp<int64_t>(llvm::PowerOf2Ceil(maxCandidates / 2), 256, 1024);
+    hasKeys = getSharedBytes() + 8 * maxCandidates <= kMaxSharedBytes;
   }
 
   int64_t getSharedBytes() const {
-    int64_t words = RadixSelect::kWords + llvm::divideCeil(maxCandidates, 32) + levels;
-    for (int64_t kept : maxKept)
-      words += kept;
+    int64_t words = RadixSelect::kWords + levels + getWords(maxCandidates);
+    for (int64_t level = 1; level < levels; ++level)
+      words += 2 * getWords(candidates[level]) + 2 * maxKept[level];
     return words * 4;
   }
 
   void write() {
     auto scores = cast<RankedTensorType>(op.getQueryScores().getType());
     auto keys = cast<RankedTensorType>(op.getKeyScores().getType());
-    auto kernel = b.beginKernel(request.getName(), request.getArgumentTypes(), kThreads,
+    auto kernel = b.beginKernel(request.getName(), request.getArgumentTypes(), threads,
                                 {int64_t(shape.chunks.size()), scores.getDimSize(1), scores.getDimSize(0)});
     queryScores = b.argument(kernel, 0);
     keyScores = b.argument(kernel, 1);
     output = b.argument(kernel, 2);
+    if (op.getSlots())
+      slotMap = b.argument(kernel, 3);
     batch = b.id(tile::Id::BlockZ);
     head = b.id(tile::Id::BlockY);
     keyHead = head / double(scores.getDimSize(1) / keys.getDimSize(1));
     thread = b.id(tile::Id::Thread);
     locateChunk();
     allocate();
-    for (int64_t level = levels - 1; level > 0; --level)
+    if (slotMap)
+      clearSlots();
+    for (int64_t level = levels - 1; level > 0; --level) {
+      counts[level] = getCount(level);
       selectLevel(level);
+    }
+    counts[0] = getCount(0);
     for (int64_t level = 0; level < levels; ++level)
       emitLevel(level);
     pad();
@@ -97,12 +107,33 @@ private:
     })[0];
   }
 
+  /// Words of a bitmap with a bit for each candidate, and one more for the bound.
+  static int64_t getWords(int64_t candidates) { return candidates / 32 + 1; }
+
   void allocate() {
     Type i32 = b.getI32Type();
-    bitmap = b.alloc({std::max<int64_t>(1, llvm::divideCeil(maxCandidates, 32))}, i32);
+    counts.resize(levels);
     keptCounts = b.alloc({levels}, i32);
-    for (int64_t level = 0; level < levels; ++level)
-      keptLists.push_back(level == 0 ? Val() : b.alloc({maxKept[level]}, i32));
+    equals = b.alloc({getWords(maxCandidates)}, i32);
+    for (int64_t kind = 0; kind < 2 && hasKeys; ++kind)
+      keys.push_back(b.alloc({std::max<int64_t>(1, maxCandidates)}, i32));
+    tables.resize(levels);
+    for (int64_t level = 1; level < levels; ++level) {
+      auto reserve = [&](int64_t words) { return b.alloc({std::max<int64_t>(1, words)}, i32); };
+      tables[level] = {reserve(getWords(candidates[level])), reserve(getWords(candidates[level])),
+                       reserve(maxKept[level]), reserve(maxKept[level])};
+    }
+  }
+
+  /// The chunk's entries of the slot map hold nothing until they are found.
+  void clearSlots() {
+    for (int64_t level = 0; level < levels; ++level) {
+      double width = double(shape.pyramid.windows[levels - 1 - level]);
+      Val size = b.i32(shape.pyramid.sizes[level]), offset = b.i32(shape.pyramid.offsets[level]);
+      b.forRange(b.min(first * width, size) + thread, b.min((first + coarsest) * width, size), b.i32(threads),
+                 [&](Val entry) { b.store(b.i32(-1), slotMap, {batch, head, offset + entry}); });
+    }
+    b.barrier();
   }
 
   /// Number of candidates of a level; the levels above are done.
@@ -110,7 +141,7 @@ private:
     if (level == levels - 1)
       return coarsest;
     Val parents = b.load(keptCounts, {b.i32(level + 1)});
-    Val last = b.load(keptLists[level + 1], {parents - 1.0});
+    Val last = b.load(tables[level + 1].windows, {parents - 1.0});
     // Only the last window of all can miss children, and it comes last.
     Val missing = b.max((last + 1.0) * double(factor) - double(shape.pyramid.sizes[level]), b.i32(0));
     return parents * double(factor) - missing;
@@ -120,81 +151,92 @@ private:
   Val getCandidate(int64_t level, Val j) {
     if (level == levels - 1)
       return first + j;
-    return b.load(keptLists[level + 1], {j / double(factor)}) * double(factor) + j % double(factor);
+    return b.load(tables[level + 1].windows, {j / double(factor)}) * double(factor) + j % double(factor);
+  }
+
+  /// A candidate's ordered key from global memory.
+  Val readKey(int64_t level, Val j, bool byQuery) {
+    Val index = getCandidate(level, j);
+    Val entry = index + double(shape.pyramid.offsets[level]);
+    if (!byQuery)
+      return RadixSelect::orderedKey(b, b.load(keyScores, {batch, keyHead, entry}));
+    Val key = RadixSelect::orderedKey(b, b.load(queryScores, {batch, head, entry}));
+    return op.getOpenFirstWindow() ? b.select(index == 0.0, b.i32(INT32_MAX), key) : key;
   }
 
   void selectLevel(int64_t level) {
-    Val count = getCount(level);
-    Val words = (count + 31.0) >> b.i32(5);
-    b.forRange(thread, words, b.i32(kThreads), [&](Val word) { b.store(b.i32(0), bitmap, {word}); });
+    Val count = counts[level], bitmap = tables[level].kept;
+    b.forRange(thread, (count >> b.i32(5)) + 1.0, b.i32(threads), [&](Val word) { b.store(b.i32(0), bitmap, {word}); });
+    if (hasKeys)
+      b.forRange(thread, count, b.i32(threads), [&](Val j) {
+        b.store(readKey(level, j, /*byQuery=*/true), keys[0], {j});
+        b.store(readKey(level, j, /*byQuery=*/false), keys[1], {j});
+      });
     b.barrier();
-    RadixSelect select(b, thread, kThreads, bitmap);
-    auto load = [&](Val scores, Val scoreHead, bool mayOpen) {
-      return [this, level, scores, scoreHead, mayOpen](Val j) {
-        Val index = getCandidate(level, j);
-        Val key = RadixSelect::orderedKey(
-            b, b.load(scores, {batch, scoreHead, index + double(shape.pyramid.offsets[level])}));
-        return mayOpen && op.getOpenFirstWindow() ? b.select(index == 0.0, b.i32(INT32_MAX), key) : key;
+    RadixSelect select(b, thread, threads, equals);
+    auto load = [&](bool byQuery) {
+      return [this, level, byQuery](Val j) {
+        return hasKeys ? b.load(keys[byQuery ? 0 : 1], {j}) : readKey(level, j, byQuery);
       };
     };
     Val queryBudget = b.min((budget + 1.0) >> b.i32(1), count);
     Val keyBudget = b.min(budget >> b.i32(1), count - queryBudget);
-    select.mark(count, queryBudget, load(queryScores, head, /*mayOpen=*/true));
-    select.mark(count, keyBudget, load(keyScores, keyHead, /*mayOpen=*/false));
-    compact(level, words);
+    select.mark(bitmap, count, queryBudget, load(/*byQuery=*/true));
+    select.mark(bitmap, count, keyBudget, load(/*byQuery=*/false));
+    compact(level, count);
   }
 
-  /// The marked candidates as an ascending list of window indices, by warp 0.
-  void compact(int64_t level, Val words) {
-    Val lane = b.id(tile::Id::Lane);
+  /// The marked candidates as ascending lists: warp 0 sums the bits before each
+  /// word, then all warps write.
+  void compact(int64_t level, Val count) {
+    const Table &table = tables[level];
+    Val lane = b.id(tile::Id::Lane), words = (count >> b.i32(5)) + 1.0;
     b.ifThen(b.id(tile::Id::Warp) == 0.0, [&] {
-      Val total = b.forRange(b.i32(0), words, b.i32(1), {b.i32(0)}, [&](Val word, ArrayRef<Val> state) {
-        Val bits = b.load(bitmap, {word});
-        Val below = b.popcount(bits & ((b.i32(1) << lane) - 1.0));
-        b.ifThen(((bits >> lane) & 1.0) != 0.0, [&] {
-          b.store(getCandidate(level, word * 32.0 + lane), keptLists[level], {state[0] + below});
-        });
-        return SmallVector<Val>{state[0] + b.popcount(bits)};
+      Val total = b.forRange(b.i32(0), words, b.i32(32), {b.i32(0)}, [&](Val base, ArrayRef<Val> state) {
+        Val word = b.min(base + lane, words - 1.0), exists = base + lane < words;
+        WarpScan scan(b, b.select(exists, b.popcount(b.load(table.kept, {word})), b.i32(0)));
+        b.ifThen(exists, [&] { b.store(state[0] + scan.before, table.before, {word}); });
+        return SmallVector<Val>{state[0] + scan.total};
       })[0];
       b.ifThen(lane == 0.0, [&] { b.store(total, keptCounts, {b.i32(level)}); });
     });
     b.barrier();
+    b.forRange(b.id(tile::Id::Warp), words, b.i32(threads / 32), [&](Val word) {
+      Val bits = b.load(table.kept, {word}), j = word * 32.0 + lane;
+      b.ifThen(((bits >> lane) & 1.0) != 0.0, [&] {
+        Val place = b.load(table.before, {word}) + b.popcount(bits & ((b.i32(1) << lane) - 1.0));
+        b.store(j, table.numbers, {place});
+        b.store(getCandidate(level, j), table.windows, {place});
+      });
+    });
+    b.barrier();
   }
 
-  /// How many candidates of a level have a window index below `bound`.
-  Val countBelow(int64_t level, Val bound) {
-    Val count = getCount(level);
-    if (level == levels - 1)
-      return b.min(b.max(bound - first, b.i32(0)), count);
-    Val parent = bound / double(factor);
-    Val list = keptLists[level + 1];
-    SmallVector<Val> range = b.whileLoop(
-        {b.i32(0), b.load(keptCounts, {b.i32(level + 1)})}, [&](ArrayRef<Val> s) { return s[0] < s[1]; },
-        [&](ArrayRef<Val> s) {
-          Val middle = (s[0] + s[1]) >> b.i32(1);
-          Val smaller = b.load(list, {middle}) < parent;
-          return SmallVector<Val>{b.select(smaller, middle + 1.0, s[0]), b.select(smaller, s[1], middle)};
-        });
-    Val parents = b.load(keptCounts, {b.i32(level + 1)});
-    Val inside = range[0] < parents;
-    Val found = b.load(list, {b.min(range[0], parents - 1.0)});
-    Val partial = b.select(inside & (found == parent), bound % double(factor), b.i32(0));
-    return b.min(range[0] * double(factor) + partial, count);
+  /// How many of the first `bound` candidates of a level are kept.
+  Val countKept(int64_t level, Val bound) {
+    Val word = bound >> b.i32(5), below = (b.i32(1) << (bound & 31.0)) - 1.0;
+    return b.load(tables[level].before, {word}) + b.popcount(b.load(tables[level].kept, {word}) & below);
   }
 
   void emitLevel(int64_t level) {
-    b.forRange(thread, getCount(level), b.i32(kThreads), [&](Val j) {
-      Val index = getCandidate(level, j);
-      Val end = (index + 1.0) * double(shape.pyramid.windows[level]);
+    b.forRange(thread, counts[level], b.i32(threads), [&](Val j) {
       Val slot = j;
-      for (int64_t other = 0; other < levels; ++other) {
-        if (other == level)
-          continue;
-        // Finer entries that end with this one precede it, coarser ones follow.
-        Val bound = (other < level ? end : end - 1.0) / double(shape.pyramid.windows[other]);
-        slot = slot + countBelow(other, bound);
+      // What is finer and belongs to this candidate or to one before it.
+      Val bound = j + 1.0;
+      for (int64_t finer = level - 1; finer >= 0; --finer) {
+        bound = b.min(countKept(finer + 1, bound) * double(factor), counts[finer]);
+        slot = slot + bound;
       }
-      b.store(index + double(shape.pyramid.offsets[level]), output, {batch, head, firstSlot + slot});
+      // What is coarser and comes before the candidate's ancestor.
+      Val number = j;
+      for (int64_t coarser = level + 1; coarser < levels; ++coarser) {
+        number = b.load(tables[coarser].numbers, {number / double(factor)});
+        slot = slot + number;
+      }
+      Val entry = getCandidate(level, j) + double(shape.pyramid.offsets[level]);
+      b.store(entry, output, {batch, head, firstSlot + slot});
+      if (slotMap)
+        b.store(firstSlot + slot, slotMap, {batch, head, entry});
     });
   }
 
@@ -202,8 +244,8 @@ private:
   void pad() {
     Val real = b.i32(0);
     for (int64_t level = 0; level < levels; ++level)
-      real = real + getCount(level);
-    b.forRange(real + thread, slots, b.i32(kThreads), [&](Val slot) {
+      real = real + counts[level];
+    b.forRange(real + thread, slots, b.i32(threads), [&](Val slot) {
       b.store(b.i32(-1), output, {batch, head, firstSlot + slot});
     });
   }
@@ -212,11 +254,20 @@ private:
   const KernelRequest &request;
   KernelBuilder &b;
   CascadeShape shape;
-  int64_t levels, factor, maxCandidates = 0;
-  SmallVector<int64_t> maxKept;
-  Val queryScores, keyScores, output, batch, head, keyHead, thread;
-  Val first, coarsest, budget, slots, firstSlot, bitmap, keptCounts;
-  SmallVector<Val> keptLists;
+  int64_t levels, factor, maxCandidates = 0, threads = 0;
+  /// Per level, over all chunks.
+  SmallVector<int64_t> maxKept, candidates;
+  /// Whether the keys of a level's candidates are copied to shared memory.
+  bool hasKeys = false;
+  Val queryScores, keyScores, output, slotMap, batch, head, keyHead, thread;
+  Val first, coarsest, budget, slots, firstSlot, keptCounts, equals;
+  SmallVector<Val> counts, keys;
+  /// A level's kept candidates: as a bitmap, the number of bits before each of
+  /// its words, and ascending their candidate numbers and window indices.
+  struct Table {
+    Val kept, before, numbers, windows;
+  };
+  SmallVector<Table> tables;
 };
 
 } // namespace

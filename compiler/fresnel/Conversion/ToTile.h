@@ -40,6 +40,11 @@ mlir::LogicalResult lowerScatter(ScatterOp op, const KernelRequest &request, Ker
 mlir::LogicalResult lowerPyramidGrad(PyramidGradOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerGatherGrad(GatherGradOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerScatterGrad(ScatterGradOp op, const KernelRequest &request, KernelBuilder &builder);
+mlir::LogicalResult lowerPoolLevels(PoolLevelsOp op, const KernelRequest &request, KernelBuilder &builder);
+mlir::LogicalResult lowerGatherLevels(GatherLevelsOp op, const KernelRequest &request, KernelBuilder &builder);
+mlir::LogicalResult lowerScatterBySlots(ScatterBySlotsOp op, const KernelRequest &request, KernelBuilder &builder);
+mlir::LogicalResult lowerGatherGradBySlots(GatherGradBySlotsOp op, const KernelRequest &request,
+                                           KernelBuilder &builder);
 
 } // namespace fresnel
 

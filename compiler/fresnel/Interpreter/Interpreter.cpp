@@ -82,7 +82,7 @@ private:
       setPair(op, ref::merge(parts));
       return llvm::Error::success();
     }
-    if (evaluateGradients(op))
+    if (evaluateGradients(op) || evaluateFused(op))
       return llvm::Error::success();
     std::optional<Storage> result = evaluateSingle(op);
     if (!result)
@@ -110,9 +110,13 @@ private:
                                                     int64_t(op.getBlock()), int64_t(op.getSeqLen())});
         })
         .Case([&](SelectCascadeOp op) -> Result {
-          return ref::selectCascade(get(op.getQueryScores()), get(op.getKeyScores()),
-                                    {int64_t(op.getSeqLen()), int64_t(op.getLevels()), int64_t(op.getFactor()),
-                                     int64_t(op.getTopk()), op.getOpenFirstWindow()});
+          ref::IndexTensor selected =
+              ref::selectCascade(get(op.getQueryScores()), get(op.getKeyScores()),
+                                 {int64_t(op.getSeqLen()), int64_t(op.getLevels()), int64_t(op.getFactor()),
+                                  int64_t(op.getTopk()), op.getOpenFirstWindow()});
+          if (op.getSlots())
+            values[op.getSlots()] = ref::invertSelection(selected, get(op.getQueryScores()).dim(2));
+          return selected;
         })
         .Case([&](SelectBlocksOp op) -> Result {
           return ref::selectBlocks(get(op.getScores()), {int64_t(op.getTopk()), int64_t(op.getLocal()),
@@ -214,6 +218,35 @@ private:
           setPair(op, ref::mergeGrad({{get(op.getPart()), get(op.getPartLse())}}, {get(op.getOut()), get(op.getLse())},
                                      get(op.getDout()), optional(op.getDlse()))[0]);
           return true;
+        })
+        .Default([](Operation *) { return false; });
+  }
+
+  /// What fusion writes; false for other operations.
+  bool evaluateFused(Operation *op) {
+    auto set = [&](unsigned result, ref::Tensor value) { values[op->getResult(result)] = std::move(value); };
+    auto getOptions = [](auto op) {
+      return ref::ScatterOptions{int64_t(op.getSeqLen()), int64_t(op.getLevels()), int64_t(op.getFactor())};
+    };
+    return TypeSwitch<Operation *, bool>(op)
+        .Case([&](PoolLevelsOp op) {
+          int64_t levels = op.getLevels(), factor = op.getFactor();
+          if (op.getNorms())
+            set(1, ref::pyramid(ref::norm(get(op.getX())), {ref::PoolKind::Max, levels, factor}));
+          return set(0, ref::poolLevels(get(op.getX()), {ref::PoolKind::Mean, levels, factor})), true;
+        })
+        .Case([&](GatherLevelsOp op) {
+          for (auto [index, base] : llvm::enumerate(op.getBases()))
+            set(index, ref::gatherLevels(get(base), get(op.getTails()[index]), getIndices(op.getIndices())));
+          return true;
+        })
+        .Case([&](ScatterBySlotsOp op) {
+          return set(0, ref::scatterBySlots(get(op.getX()), getIndices(op.getSlots()), getOptions(op))), true;
+        })
+        .Case([&](GatherGradBySlotsOp op) {
+          return set(0, ref::gatherGradBySlots(get(op.getDy()), getIndices(op.getSlots()), op.getHeads(),
+                                               getOptions(op))),
+                 true;
         })
         .Default([](Operation *) { return false; });
   }

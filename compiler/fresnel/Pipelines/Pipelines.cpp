@@ -17,6 +17,9 @@ namespace fresnel {
 void populatePlanPipeline(OpPassManager &pm) {
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
+  pm.addPass(createFusePyramidsPass());
+  pm.addPass(createMergeGathersPass());
+  pm.addPass(createInvertSelectionsPass());
   pm.addPass(createOutlineKernelsPass());
 }
 

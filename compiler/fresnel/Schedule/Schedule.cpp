@@ -65,7 +65,8 @@ static std::string explainPyramidGrad(PyramidGradOp op) {
 std::string fresnel::explainUnsupported(Operation *op) {
   std::string reason = TypeSwitch<Operation *, std::string>(op)
                            .Case<AttendOp, AttendGradQOp, AttendGradKvOp>([](auto op) { return explainAttend(op); })
-                           .Case<PyramidOp, NormOp, GatherOp, ScatterOp, AttendDeltaOp, GatherGradOp, ScatterGradOp>(
+                           .Case<PyramidOp, NormOp, GatherOp, ScatterOp, AttendDeltaOp, GatherGradOp, ScatterGradOp, PoolLevelsOp,
+                                 GatherLevelsOp, ScatterBySlotsOp, GatherGradBySlotsOp>(
                                [](auto op) { return explainRows(op->getOperand(0)); })
                            .Case([](AddOp op) { return explainAdd(op); })
                            .Case([](PyramidGradOp op) { return explainPyramidGrad(op); })

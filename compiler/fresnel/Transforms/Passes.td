@@ -22,6 +22,41 @@ def DifferentiatePass : Pass<"fresnel-differentiate", "::mlir::ModuleOp"> {
   let options = [ListOption<"outputs", "outputs", "std::string", "outputs whose gradients are given">];
 }
 
+def FusePyramidsPass : Pass<"fresnel-fuse-pyramids", "::mlir::ModuleOp"> {
+  let summary = "pools the levels and the norms of a tensor in one pass over it";
+  let description = [{
+    A mean pyramid that only gathers read becomes `fresnel.pool_levels`, which
+    leaves level 0 where it is, and the gathers become `fresnel.gather_levels`. The
+    maximum pyramid of the norms of the same tensor, with the same levels, comes
+    out of the same pass. Pyramids with a factor above 16 or a coarsest window of
+    more than 256 tokens stay as they are: one team of threads pools a coarsest
+    window, and too few of them would fill the GPU.
+  }];
+  let statistics = [Statistic<"numPyramids", "num-pyramids", "pyramids fused">];
+}
+
+def InvertSelectionsPass : Pass<"fresnel-invert-selections", "::mlir::ModuleOp"> {
+  let summary = "lets scatters and gradients of gathers look their slots up";
+  let description = [{
+    A `fresnel.select_cascade` whose selection a `fresnel.scatter` or a
+    `fresnel.gather_grad` reads gives its slot map, too; they become
+    `fresnel.scatter_by_slots` and `fresnel.gather_grad_by_slots`, which search
+    nothing. A `fresnel.pyramid_grad mean` that alone reads such a gradient is
+    computed with it. Other indices may repeat; what reads those stays as it is.
+  }];
+  let statistics = [Statistic<"numReaders", "num-readers", "operations that look slots up">];
+}
+
+def MergeGathersPass : Pass<"fresnel-merge-gathers", "::mlir::ModuleOp"> {
+  let summary = "reads the indices of several gathers once";
+  let description = [{
+    `fresnel.gather_levels` with the same indices and pyramids of the same size
+    become one, at the place of the last, unless something before it reads one of
+    the others.
+  }];
+  let statistics = [Statistic<"numMerged", "num-merged", "gathers that went into another">];
+}
+
 def OutlineKernelsPass : Pass<"fresnel-outline-kernels", "::mlir::ModuleOp"> {
   let summary = "moves every operation of the program into a kernel program of its own";
   let description = [{

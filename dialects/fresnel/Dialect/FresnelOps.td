@@ -10,5 +10,6 @@ include "fresnel/Dialect/FresnelPoolingOps.td"
 include "fresnel/Dialect/FresnelSelectionOps.td"
 include "fresnel/Dialect/FresnelAttentionOps.td"
 include "fresnel/Dialect/FresnelGradientOps.td"
+include "fresnel/Dialect/FresnelFusedOps.td"
 
 #endif // FRESNEL_OPS

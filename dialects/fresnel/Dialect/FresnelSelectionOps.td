@@ -86,6 +86,9 @@ def Fresnel_SelectCascadeOp : Fresnel_ComputeOp<"select_cascade"> {
     scores of head h / (Hq / Hk). `open_first_window` keeps window 0 of every
     level, so that no output row stays empty.
 
+    With `with_slots` there is a second result, the inverse of the selection: for
+    each entry of the pyramid its slot in the first result, or -1.
+
     Constraints:
     - C1: `levels` is in [1, 16], `factor` at least 2, factor^(levels-1) at most 2^31 - 1, `topk` and `seq_len` positive.
     - C2: both scores have the pyramid length of (seq_len, levels, factor).
@@ -98,8 +101,9 @@ def Fresnel_SelectCascadeOp : Fresnel_ComputeOp<"select_cascade"> {
     ```
   }];
   let arguments = (ins Fresnel_Scores3:$query_scores, Fresnel_Scores3:$key_scores, I64Attr:$seq_len, I64Attr:$levels,
-                       I64Attr:$factor, I64Attr:$topk, DefaultValuedOptionalAttr<BoolAttr, "false">:$open_first_window);
-  let results = (outs Fresnel_Indices3:$result);
+                       I64Attr:$factor, I64Attr:$topk, DefaultValuedOptionalAttr<BoolAttr, "false">:$open_first_window,
+                       DefaultValuedOptionalAttr<BoolAttr, "false">:$with_slots);
+  let results = (outs Fresnel_Indices3:$result, Optional<Fresnel_Indices3>:$slots);
   let assemblyFormat = "$query_scores `,` $key_scores attr-dict `:` type($query_scores) `,` type($key_scores)";
 }
 

@@ -69,8 +69,13 @@ LogicalResult SelectCascadeOp::inferReturnTypes(MLIRContext *context, std::optio
                         shape.pyramid.length, " entries, but the scores have ", scores.getDimSize(2));
   if (q.getDimSize(0) != k.getDimSize(0) || q.getDimSize(1) % k.getDimSize(1)) // select_cascade_c3
     return infer.fail("batches must agree and query heads be a multiple of key heads, but got ", q, " and ", k);
-  results.push_back(RankedTensorType::get({q.getDimSize(0), q.getDimSize(1), shape.length},
-                                          IntegerType::get(context, 32)));
+  auto push = [&](int64_t length) {
+    results.push_back(
+        RankedTensorType::get({q.getDimSize(0), q.getDimSize(1), length}, IntegerType::get(context, 32)));
+  };
+  push(shape.length);
+  if (adaptor.getWithSlots())
+    push(shape.pyramid.length);
   return success();
 }
 

@@ -26,17 +26,22 @@ inline ref::Tensor randomTensor(std::vector<int64_t> shape, unsigned seed) {
   return tensor;
 }
 
-/// Runs a program, differentiated if `grad`.
-inline std::vector<NamedValue> runText(const std::string &text, llvm::ArrayRef<NamedValue> inputs, bool grad = false) {
+/// Runs a program, differentiated if `grad`, as the compiler fuses it if `fuse`.
+inline std::vector<NamedValue> runText(const std::string &text, llvm::ArrayRef<NamedValue> inputs, bool grad = false,
+                                       bool fuse = false) {
   mlir::MLIRContext context;
   context.loadDialect<FresnelDialect>();
   auto module = mlir::parseSourceString<mlir::ModuleOp>(text, &context);
   EXPECT_TRUE(bool(module));
-  if (grad) {
-    mlir::PassManager passes(&context);
+  mlir::PassManager passes(&context);
+  if (grad)
     passes.addPass(createDifferentiatePass());
-    EXPECT_TRUE(succeeded(passes.run(*module)));
+  if (fuse) {
+    passes.addPass(createFusePyramidsPass());
+    passes.addPass(createMergeGathersPass());
+    passes.addPass(createInvertSelectionsPass());
   }
+  EXPECT_TRUE(succeeded(passes.run(*module)));
   llvm::Expected<std::vector<NamedValue>> results = interpret(findMainProgram(*module), inputs);
   EXPECT_TRUE(bool(results)) << (results ? "" : llvm::toString(results.takeError()));
   return results ? std::move(*results) : std::vector<NamedValue>();

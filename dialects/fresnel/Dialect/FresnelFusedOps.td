@@ -1,0 +1,110 @@
+//===- FresnelFusedOps.td - What the fusion passes write ---*- tablegen -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#ifndef FRESNEL_FUSED_OPS
+#define FRESNEL_FUSED_OPS
+
+include "fresnel/Dialect/FresnelDialect.td"
+
+// Programs are written with the plain operations; fusion, after differentiation,
+// puts these in their place where that saves memory traffic. They carry no
+// gradient. A slot map is the inverse of a selection without repetitions:
+// `slots[b, h, i]` is the slot s with `indices[b, h, s] = i`, or -1.
+
+def Fresnel_PoolLevelsOp : Fresnel_ComputeOp<"pool_levels"> {
+  let summary = "the pooled levels of a pyramid, and its norms, in one pass";
+  let description = [{
+    `rows` is `fresnel.pyramid mean` of x without level 0: levels 1 .. `levels` - 1.
+    With `norms` there is a second result, all levels of `fresnel.pyramid max` of
+    `fresnel.norm` of x.
+
+    Constraints:
+    - C1: `levels` is in [2, 16], `factor` at least 2, factor^(levels-1) at most 2^31 - 1.
+
+    Example: `%r, %n = fresnel.pool_levels %x {levels = 3, factor = 4, norms = true} : tensor<1x2x1000x32xbf16>`
+  }];
+  let arguments = (ins Fresnel_Rows:$x, I64Attr:$levels, I64Attr:$factor,
+                       DefaultValuedOptionalAttr<BoolAttr, "false">:$norms);
+  let results = (outs Fresnel_Rows:$rows, Optional<Fresnel_Scores3>:$scores);
+  let assemblyFormat = "$x attr-dict `:` type($x)";
+}
+
+def Fresnel_GatherLevelsOp : Fresnel_ComputeOp<"gather_levels", [SameVariadicOperandSize]> {
+  let summary = "rows of several pyramids at the same indices";
+  let description = [{
+    Result i is `fresnel.gather` of the pyramid whose level 0 is `bases[i]`, N rows,
+    and whose other levels are `tails[i]`:
+    `y[b, h, s] = bases[i][b, h / (H / Hx), j]` with j = `indices[b, h, s]` < N, else
+    row j - N of `tails[i]`; index -1 gives zeros.
+
+    Constraints:
+    - C1: there is at least one base, and one tail for each; the bases agree in length, head dim and element
+      type, and so do the tails.
+    - C2: a tail agrees with its base except in length.
+    - C3: the batches agree and the heads of `indices` are a multiple of those of each base.
+
+    Example:
+    ```mlir
+    %y = fresnel.gather_levels %x tails %t at %i
+        : tensor<1x2x1000x32xbf16> tails tensor<1x2x313x32xbf16> at tensor<1x4x500xi32>
+    ```
+  }];
+  let arguments = (ins Variadic<Fresnel_Rows>:$bases, Variadic<Fresnel_Rows>:$tails, Fresnel_Indices3:$indices);
+  let results = (outs Variadic<Fresnel_Rows>:$rows);
+  let assemblyFormat = [{
+    $bases `tails` $tails `at` $indices attr-dict `:` type($bases) `tails` type($tails) `at` type($indices)
+  }];
+}
+
+def Fresnel_ScatterBySlotsOp : Fresnel_ComputeOp<"scatter_by_slots"> {
+  let summary = "`fresnel.scatter` through a slot map";
+  let description = [{
+    With F_l = factor^l and the pyramid of (`seq_len`, `levels`, `factor`),
+    `y[j]` sums, over the levels l with j >= F_l - 1, level 0 first, the row of x
+    in slot `slots[b, h, (l, (j - F_l + 1) div F_l)]`, where that is not -1.
+
+    Constraints:
+    - C1: x and `slots` agree in batch and heads.
+    - C2: `levels` is in [1, 16], `factor` at least 2, factor^(levels-1) at most 2^31 - 1, `seq_len` positive.
+    - C3: `slots` has one entry per row of the pyramid.
+
+    Example:
+    ```mlir
+    %y = fresnel.scatter_by_slots %x, %s {seq_len = 1000, levels = 3, factor = 4}
+        : tensor<1x2x500x32xbf16>, tensor<1x2x1313xi32>
+    ```
+  }];
+  let arguments = (ins Fresnel_Rows:$x, Fresnel_Indices3:$slots, I64Attr:$seq_len, I64Attr:$levels, I64Attr:$factor);
+  let results = (outs Fresnel_Rows:$result);
+  let assemblyFormat = "$x `,` $slots attr-dict `:` type($x) `,` type($slots)";
+}
+
+def Fresnel_GatherGradBySlotsOp : Fresnel_ComputeOp<"gather_grad_by_slots"> {
+  let summary = "gradient of a gather from a mean pyramid, through a slot map";
+  let description = [{
+    `fresnel.pyramid_grad mean` of `fresnel.gather_grad` without the pyramid between
+    them: `dx[b, hx, j]` sums, over the heads h of dy with h / (H / heads) = hx and
+    the levels l, level 0 first, `dy[b, h, slots[b, h, (l, j div F_l)]] / c`, where
+    the slot is not -1; F_l = factor^l and c is the number of tokens in the window.
+    With `levels = 1` it is `fresnel.gather_grad` alone.
+
+    Constraints:
+    - C1: dy and `slots` agree in batch and heads.
+    - C2: `levels` is in [1, 16], `factor` at least 2, factor^(levels-1) at most 2^31 - 1, `seq_len` positive.
+    - C3: `slots` has one entry per row of the pyramid.
+    - C4: `heads` is positive and divides the heads of dy.
+
+    Example:
+    ```mlir
+    %dx = fresnel.gather_grad_by_slots %dy, %s {heads = 2, seq_len = 1000, levels = 3, factor = 4}
+        : tensor<1x4x500x32xbf16>, tensor<1x4x1313xi32>
+    ```
+  }];
+  let arguments = (ins Fresnel_Rows:$dy, Fresnel_Indices3:$slots, I64Attr:$heads, I64Attr:$seq_len, I64Attr:$levels,
+                       I64Attr:$factor);
+  let results = (outs Fresnel_Rows:$dx);
+  let assemblyFormat = "$dy `,` $slots attr-dict `:` type($dy) `,` type($slots)";
+}
+
+#endif // FRESNEL_FUSED_OPS

@@ -1,0 +1,101 @@
+//===- FusedOps.cpp - Shapes and checks of fused operations ---------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "fresnel/Dialect/CascadeShape.h"
+#include "fresnel/Dialect/Infer.h"
+
+using namespace mlir;
+using namespace fresnel;
+
+LogicalResult PoolLevelsOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location, Adaptor adaptor,
+                                             SmallVectorImpl<Type> &results) {
+  Inference<PoolLevelsOp> infer{location};
+  if (failed(infer.require(adaptor.getAttributes(), {"levels", "factor"})))
+    return failure();
+  RankedTensorType x = getTensor(adaptor.getX());
+  int64_t length = x.getDimSize(2), levels = adaptor.getLevels();
+  if (levels < 2) // pool_levels_c1
+    return infer.fail("`levels` must be in [2, 16], but got ", levels);
+  if (failed(checkPyramid(infer, length, levels, adaptor.getFactor()))) // pool_levels_c1
+    return failure();
+  PyramidShape shape(length, levels, adaptor.getFactor());
+  results.push_back(withLength(x, shape.length - length));
+  if (adaptor.getNorms())
+    results.push_back(
+        RankedTensorType::get({x.getDimSize(0), x.getDimSize(1), shape.length}, Float32Type::get(context)));
+  return success();
+}
+
+LogicalResult GatherLevelsOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
+                                               SmallVectorImpl<Type> &results) {
+  Inference<GatherLevelsOp> infer{location};
+  ValueRange bases = adaptor.getBases(), tails = adaptor.getTails();
+  auto agree = [](ValueRange range) {
+    return llvm::all_of(range, [&](Value value) {
+      RankedTensorType type = getTensor(value), first = getTensor(range.front());
+      return type.getShape().drop_front(2) == first.getShape().drop_front(2) &&
+             type.getElementType() == first.getElementType();
+    });
+  };
+  if (bases.empty() || bases.size() != tails.size() || !agree(bases) || !agree(tails)) // gather_levels_c1
+    return infer.fail("needs as many tails as bases, at least one, each kind of one length, head dim and element type");
+  RankedTensorType indices = getTensor(adaptor.getIndices());
+  for (auto [base, tail] : llvm::zip(bases, tails)) {
+    RankedTensorType x = getTensor(base);
+    if (withLength(getTensor(tail), x.getDimSize(2)) != x) // gather_levels_c2
+      return infer.fail("a tail must agree with its base except in length, but got ", tail.getType(), " for ", x);
+    if (x.getDimSize(0) != indices.getDimSize(0) || indices.getDimSize(1) % x.getDimSize(1)) // gather_levels_c3
+      return infer.fail("batches must agree and the heads of `indices` be a multiple of those of a base, but got ",
+                        indices, " and ", x);
+    results.push_back(RankedTensorType::get(
+        {x.getDimSize(0), indices.getDimSize(1), indices.getDimSize(2), x.getDimSize(3)}, x.getElementType()));
+  }
+  return success();
+}
+
+/// Checks rows beside a slot map of the pyramid that the attributes describe.
+template <typename Op>
+static LogicalResult checkSlots(Inference<Op> infer, typename Op::Adaptor adaptor, RankedTensorType rows) {
+  RankedTensorType slots = getTensor(adaptor.getSlots());
+  // scatter_by_slots_c1, gather_grad_by_slots_c1
+  if (rows.getShape().take_front(2) != slots.getShape().take_front(2))
+    return infer.fail("the rows and `slots` must agree in batch and heads, but got ", rows, " and ", slots);
+  int64_t length = adaptor.getSeqLen(), levels = adaptor.getLevels(), factor = adaptor.getFactor();
+  // scatter_by_slots_c2, gather_grad_by_slots_c2
+  if (failed(checkPyramid(infer, length, levels, factor)))
+    return failure();
+  // scatter_by_slots_c3, gather_grad_by_slots_c3
+  if (int64_t entries = PyramidShape(length, levels, factor).length; slots.getDimSize(2) != entries)
+    return infer.fail("a pyramid of ", length, " tokens with `levels` ", levels, " and `factor` ", factor, " has ",
+                      entries, " entries, but `slots` has ", slots.getDimSize(2));
+  return success();
+}
+
+LogicalResult ScatterBySlotsOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
+                                                 SmallVectorImpl<Type> &results) {
+  Inference<ScatterBySlotsOp> infer{location};
+  if (failed(infer.require(adaptor.getAttributes(), {"seq_len", "levels", "factor"})))
+    return failure();
+  RankedTensorType x = getTensor(adaptor.getX());
+  if (failed(checkSlots(infer, adaptor, x)))
+    return failure();
+  results.push_back(withLength(x, adaptor.getSeqLen()));
+  return success();
+}
+
+LogicalResult GatherGradBySlotsOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
+                                                    SmallVectorImpl<Type> &results) {
+  Inference<GatherGradBySlotsOp> infer{location};
+  if (failed(infer.require(adaptor.getAttributes(), {"heads", "seq_len", "levels", "factor"})))
+    return failure();
+  RankedTensorType dy = getTensor(adaptor.getDy());
+  if (failed(checkSlots(infer, adaptor, dy)))
+    return failure();
+  int64_t heads = adaptor.getHeads();
+  if (heads <= 0 || dy.getDimSize(1) % heads) // gather_grad_by_slots_c4
+    return infer.fail("`heads` must be positive and divide the ", dy.getDimSize(1), " heads of dy, but got ", heads);
+  results.push_back(RankedTensorType::get({dy.getDimSize(0), heads, int64_t(adaptor.getSeqLen()), dy.getDimSize(3)},
+                                          dy.getElementType()));
+  return success();
+}

@@ -1,0 +1,88 @@
+// One negative test per numbered constraint of the fused operations.
+// RUN: fresnel-opt %s --split-input-file --verify-diagnostics
+
+fresnel.program @pool_levels_c1(%x: tensor<1x2x100x32xbf16>) {
+  // expected-error @+1 {{`levels` must be in [2, 16], but got 1}}
+  %r = fresnel.pool_levels %x {levels = 1, factor = 4} : tensor<1x2x100x32xbf16>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @gather_levels_c1(%x: tensor<1x2x100x32xbf16>, %t: tensor<1x2x32x32xbf16>, %i: tensor<1x2x9xi32>) {
+  // expected-error @+1 {{needs as many tails as bases}}
+  %y, %z = fresnel.gather_levels %x, %t tails %t, %t at %i : tensor<1x2x100x32xbf16>, tensor<1x2x32x32xbf16> tails tensor<1x2x32x32xbf16>, tensor<1x2x32x32xbf16> at tensor<1x2x9xi32>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @gather_levels_c2(%x: tensor<1x2x100x32xbf16>, %t: tensor<1x1x32x32xbf16>, %i: tensor<1x2x9xi32>) {
+  // expected-error @+1 {{a tail must agree with its base except in length}}
+  %y = fresnel.gather_levels %x tails %t at %i : tensor<1x2x100x32xbf16> tails tensor<1x1x32x32xbf16> at tensor<1x2x9xi32>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @gather_levels_c3(%x: tensor<1x2x100x32xbf16>, %t: tensor<1x2x32x32xbf16>, %i: tensor<1x3x9xi32>) {
+  // expected-error @+1 {{the heads of `indices` be a multiple of those of a base}}
+  %y = fresnel.gather_levels %x tails %t at %i : tensor<1x2x100x32xbf16> tails tensor<1x2x32x32xbf16> at tensor<1x3x9xi32>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @scatter_by_slots_c1(%x: tensor<1x2x9x32xbf16>, %s: tensor<1x1x132xi32>) {
+  // expected-error @+1 {{the rows and `slots` must agree in batch and heads}}
+  %y = fresnel.scatter_by_slots %x, %s {seq_len = 100, levels = 3, factor = 4} : tensor<1x2x9x32xbf16>, tensor<1x1x132xi32>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @scatter_by_slots_c2(%x: tensor<1x2x9x32xbf16>, %s: tensor<1x2x132xi32>) {
+  // expected-error @+1 {{`factor` must be at least 2, but got 1}}
+  %y = fresnel.scatter_by_slots %x, %s {seq_len = 100, levels = 3, factor = 1} : tensor<1x2x9x32xbf16>, tensor<1x2x132xi32>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @scatter_by_slots_c3(%x: tensor<1x2x9x32xbf16>, %s: tensor<1x2x131xi32>) {
+  // expected-error @+1 {{has 132 entries, but `slots` has 131}}
+  %y = fresnel.scatter_by_slots %x, %s {seq_len = 100, levels = 3, factor = 4} : tensor<1x2x9x32xbf16>, tensor<1x2x131xi32>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @gather_grad_by_slots_c1(%x: tensor<1x2x9x32xbf16>, %s: tensor<2x2x132xi32>) {
+  // expected-error @+1 {{the rows and `slots` must agree in batch and heads}}
+  %y = fresnel.gather_grad_by_slots %x, %s {heads = 2, seq_len = 100, levels = 3, factor = 4} : tensor<1x2x9x32xbf16>, tensor<2x2x132xi32>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @gather_grad_by_slots_c2(%x: tensor<1x2x9x32xbf16>, %s: tensor<1x2x132xi32>) {
+  // expected-error @+1 {{`levels` must be in [1, 16], but got 17}}
+  %y = fresnel.gather_grad_by_slots %x, %s {heads = 2, seq_len = 100, levels = 17, factor = 4} : tensor<1x2x9x32xbf16>, tensor<1x2x132xi32>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @gather_grad_by_slots_c3(%x: tensor<1x2x9x32xbf16>, %s: tensor<1x2x100xi32>) {
+  // expected-error @+1 {{has 132 entries, but `slots` has 100}}
+  %y = fresnel.gather_grad_by_slots %x, %s {heads = 2, seq_len = 100, levels = 3, factor = 4} : tensor<1x2x9x32xbf16>, tensor<1x2x100xi32>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @gather_grad_by_slots_c4(%x: tensor<1x2x9x32xbf16>, %s: tensor<1x2x132xi32>) {
+  // expected-error @+1 {{`heads` must be positive and divide the 2 heads of dy, but got 3}}
+  %y = fresnel.gather_grad_by_slots %x, %s {heads = 3, seq_len = 100, levels = 3, factor = 4} : tensor<1x2x9x32xbf16>, tensor<1x2x132xi32>
+  fresnel.return {names = []}
+}
