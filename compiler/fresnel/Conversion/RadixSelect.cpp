@@ -66,9 +66,7 @@ void RadixSelect::findThreshold(Val bitmap, Val count, Val take, function_ref<Va
       Val matches = isFree(bitmap, j);
       if (shift < 24)
         matches = matches & ((key >> b.i32(shift + 8)) == prefix);
-      b.ifThen(matches, [&] {
-        b.atomic(tile::Combine::Add, b.i32(1), histogram, {(key >> b.i32(shift)) & 255.0});
-      });
+      b.ifThen(matches, [&] { b.atomic(tile::Combine::Add, b.i32(1), histogram, {(key >> b.i32(shift)) & 255.0}); });
     });
     b.barrier();
     b.ifThen(b.id(tile::Id::Warp) == 0.0, [&] { chooseDigit(prefix, remaining); });
@@ -101,11 +99,15 @@ void RadixSelect::chooseDigit(Val prefix, Val remaining) {
 }
 
 /// Marks what is above the threshold and notes what equals it. A warp owns a
-/// word of 32 candidates at a time, so no two write one word.
+/// word of 32 candidates at a time, which its lane 0 reads and writes.
 void RadixSelect::takeLarger(Val bitmap, Val count, Val threshold, function_ref<Val(Val)> load) {
   Val lane = b.id(tile::Id::Lane), words = (count + 31.0) >> b.i32(5);
   b.forRange(b.id(tile::Id::Warp), words, b.i32(threads / 32), [&](Val word) {
-    Val j = word * 32.0 + lane, old = b.load(bitmap, {word});
+    Val j = word * 32.0 + lane;
+    Val read = b.ifElse(
+        lane == 0.0, [&] { return SmallVector<Val>{b.load(bitmap, {word})}; },
+        [&] { return SmallVector<Val>{b.i32(0)}; })[0];
+    Val old = b.shuffle(tile::Shuffle::Index, read, b.i32(0));
     Val free = (j < count) & (((old >> lane) & 1.0) == 0.0);
     Val key = load(b.min(j, count - 1.0));
     Val larger = b.ballot(free & (key > threshold)), equal = b.ballot(free & (key == threshold));
@@ -127,9 +129,9 @@ void RadixSelect::takeEquals(Val bitmap, Val count, Val ties) {
     Val take = b.min(b.max(left[0] - scan.before, b.i32(0)), number);
     b.ifThen(take > 0.0, [&] {
       // Only one word of all is taken in part: its lowest bits, one after the other.
-      Val rest = b.whileLoop({bits, b.select(take == number, b.i32(0), take)},
-                             [&](ArrayRef<Val> s) { return s[1] > 0.0; },
-                             [&](ArrayRef<Val> s) { return SmallVector<Val>{s[0] & (s[0] - 1.0), s[1] - 1.0}; })[0];
+      Val rest = b.whileLoop(
+          {bits, b.select(take == number, b.i32(0), take)}, [&](ArrayRef<Val> s) { return s[1] > 0.0; },
+          [&](ArrayRef<Val> s) { return SmallVector<Val>{s[0] & (s[0] - 1.0), s[1] - 1.0}; })[0];
       Val taken = b.select(take == number, bits, bits ^ rest);
       b.store(b.load(bitmap, {word}) | taken, bitmap, {word});
     });

@@ -5,7 +5,7 @@
 // `scatter_by_slots` and `gather_grad_by_slots`: every output row has at most one
 // contributor per level (and query head), which it looks up. Sums are f32 in a
 // fixed order, each row is written once. A thread owns one 16-byte chunk of a few
-// rows; slots that hold nothing read slot 0, so that no load waits for a branch.
+// rows; all their slots are read first, then all rows that exist.
 //
 //===----------------------------------------------------------------------===//
 
@@ -18,8 +18,8 @@ using namespace fresnel;
 
 namespace {
 
-/// 16-byte loads that a thread has in flight.
-constexpr int64_t kLoads = 12;
+/// 16-byte loads that a thread may have in flight.
+constexpr int64_t kLoads = 16;
 
 /// What contributes to a row at one level.
 struct Term {
@@ -32,8 +32,7 @@ public:
   SlotKernel(Value rows, RankedTensorType result, PyramidShape shape, const KernelRequest &request, KernelBuilder &b)
       : b(b), request(request), shape(std::move(shape)), result(result),
         group(cast<RankedTensorType>(rows.getType()).getDimSize(1) / result.getDimSize(1)),
-        grid(result.getShape(), result.getElementType(),
-             std::clamp<int64_t>(kLoads / int64_t(this->shape.windows.size()), 1, 4)) {}
+        grid(result.getShape(), result.getElementType(), getRowsPerThread(this->shape.windows.size())) {}
 
   /// `term(level, row)` says what a row takes from a level.
   void write(function_ref<Term(int64_t, Val)> term) {
@@ -63,6 +62,8 @@ public:
   const PyramidShape &getShape() const { return shape; }
 
 private:
+  /// A power of two, so that blocks end where common lengths do.
+  static int64_t getRowsPerThread(int64_t levels) { return levels <= kLoads / 4 ? 4 : levels <= kLoads / 2 ? 2 : 1; }
   int64_t getLevels() const { return shape.windows.size(); }
 
   /// The sums with the rows of query head `head` added.
@@ -72,15 +73,17 @@ private:
       Val slot = b.load(slots, {place.batch, head, term.entry});
       found.push_back(term.possible ? b.select(term.possible, slot, b.i32(-1)) : slot);
     }
+    Type row = VectorType::get(grid.one.width, result.getElementType());
     for (Val slot : found)
-      loaded.push_back(b.load(source, {place.batch, head, b.max(slot, b.i32(0)), place.column}, grid.one.width));
+      loaded.push_back(b.ifElse(
+          slot >= 0.0,
+          [&] { return SmallVector<Val>{b.load(source, {place.batch, head, slot, place.column}, grid.one.width)}; },
+          [&] { return SmallVector<Val>{b.constant(row, 0)}; })[0]);
     for (auto [at, term] : llvm::enumerate(terms)) {
-      Val exists = found[at] >= 0.0;
       size_t first = at / getLevels() * grid.one.width;
       for (auto [d, value] : llvm::enumerate(widen(b, loaded[at], grid.one.width))) {
         Val &sum = sums[first + d];
-        // Not multiplied by 0: what an empty slot reads may be infinite.
-        sum = b.select(exists, term.share ? b.fma(value, term.share, sum) : sum + value, sum);
+        sum = term.share ? b.fma(value, term.share, sum) : sum + value;
       }
     }
     return sums;

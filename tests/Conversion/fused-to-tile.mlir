@@ -1,0 +1,32 @@
+// RUN: fresnel-opt %s --split-input-file --fresnel-lower-to-tile=target=sm_90a | FileCheck %s
+
+// A unit of 16 tokens: as many loads before the first sum, five means, norms by a transposing butterfly.
+// CHECK-LABEL: tile.kernel @pool_levels_0
+// CHECK-SAME: grid = array<i32: 512, 1, 1>
+// CHECK-COUNT-16: tile.load %{{.*}} -> vector<8xbf16>
+// CHECK: tile.store %{{.*}} : vector<8xbf16>
+// CHECK-COUNT-30: tile.shuffle xor
+// CHECK: tile.shuffle index
+// CHECK-LABEL: tile.kernel @select_cascade_1
+// CHECK-SAME: !tile.global<1x8x1568xi32>, %{{.*}}: !tile.global<1x8x10752xi32>
+// CHECK-LABEL: tile.kernel @gather_levels_2
+// CHECK-COUNT-4: tile.load %{{.*}} -> i32
+// CHECK-LABEL: tile.kernel @scatter_by_slots_3
+// No searches: one look-up per level and row.
+// CHECK-COUNT-12: tile.load %{{.*}} -> i32
+// CHECK-NOT: scf.while
+// CHECK: tile.return
+!x = tensor<1x8x8192x128xbf16>
+!p = tensor<1x8x10752x128xbf16>
+!s = tensor<1x8x10752xf32>
+!i = tensor<1x8x1568xi32>
+!y = tensor<1x8x1568x128xbf16>
+fresnel.program @main(%x: !x) {
+  %n = fresnel.norm %x : !x
+  %s = fresnel.pyramid max %n {levels = 3, factor = 4} : tensor<1x8x8192xf32>
+  %i = fresnel.select_cascade %s, %s {seq_len = 8192, levels = 3, factor = 4, topk = 132} : !s, !s
+  %p = fresnel.pyramid mean %x {levels = 3, factor = 4} : !x
+  %y = fresnel.gather %p, %i : !p, !i
+  %o = fresnel.scatter %y, %i {seq_len = 8192, levels = 3, factor = 4} : !y, !i
+  fresnel.return %o, %i {names = ["o", "i"]} : !x, !i
+}
