@@ -32,6 +32,9 @@ struct TargetInfo {
   int64_t registers, maxRegistersPerThread;
   /// Asynchronous copies, bf16 mma.sync; TMA with mbarriers; wgmma with setmaxnreg.
   bool hasCpAsync, hasTma, hasWgmma;
+  /// Operations of the matrix units per multiprocessor and cycle at most: 16-bit
+  /// inputs, f32 sums, an addition and a multiplication counted as two.
+  int64_t matrixOpsPerCycle;
 };
 
 /// All targets, in ascending order of capability. Thread-safe.
