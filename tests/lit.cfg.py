@@ -26,6 +26,9 @@ for name in ("HOME", "CUDA_HOME", "LD_LIBRARY_PATH"):
 # Messages must not depend on the caller's terminal.
 config.environment["NO_COLOR"] = "1"
 
+# Nor on what the caller has tuned.
+config.environment["FRESNEL_DB"] = os.path.join(config.test_exec_root, "no-database")
+
 cuda = os.environ.get("CUDA_HOME", "/usr/local/cuda")
 ptxas = shutil.which("ptxas") or shutil.which("ptxas", path=os.path.join(cuda, "bin"))
 if ptxas:

@@ -6,6 +6,7 @@
 #include "Common.h"
 #include "Method.h"
 #include "Ptxas.h"
+#include "Tuned.h"
 
 #include "fresnel/Artifact/Bundle.h"
 #include "fresnel/Artifact/File.h"
@@ -23,6 +24,7 @@ struct CompileArguments {
   bool json = false, noPtxas = false;
   bool grad = false;
   std::vector<std::string> gradOf;
+  TunedOptions tuned;
 };
 
 /// Resources of the kernels of a bundle; without ptxas `available` is false.
@@ -47,17 +49,6 @@ static Resources measureResources(const CompiledBundle &bundle, const std::strin
   return resources;
 }
 
-/// "portable 64x64 stages=2 warps=4" from the schedule's JSON object.
-static std::string scheduleText(const Json &schedule) {
-  if (!schedule.is_object())
-    return "-";
-  std::string text = schedule.value("family", "-");
-  for (const auto &[name, value] : schedule.items())
-    if (name != "family")
-      text += " " + name + "=" + value.dump();
-  return text;
-}
-
 static Json kernelsJson(const CompiledBundle &bundle, const Resources &resources) {
   Json kernels = Json::array();
   for (size_t i = 0; i < bundle.ptx.size(); ++i) {
@@ -67,6 +58,8 @@ static Json kernelsJson(const CompiledBundle &bundle, const Resources &resources
                   {"schedule", Json::parse(scheduleJson(kernel), nullptr, false)},
                   {"ptx_bytes", bundle.ptx[i].size()},
                   {"shared_bytes", kernel.sharedBytes}};
+    if (kernel.choice != "{}")
+      entry["choice"] = Json::parse(kernel.choice, nullptr, false);
     if (resources.available) {
       entry["registers"] = resources.kernels[i].registers;
       entry["spill_bytes"] = resources.kernels[i].spillBytes;
@@ -77,15 +70,25 @@ static Json kernelsJson(const CompiledBundle &bundle, const Resources &resources
   return kernels;
 }
 
+static std::string choiceText(const Json &entry) {
+  return entry.contains("choice") ? entry["choice"].value("source", "-") : "-";
+}
+
 static std::string kernelsTable(const Json &kernels) {
   std::vector<std::vector<std::string>> rows = {
       {"kernel", "op", "schedule", "PTX bytes", "registers", "spills", "shared"}};
+  bool tuned = std::any_of(kernels.begin(), kernels.end(), [](const Json &entry) { return entry.contains("choice"); });
+  if (tuned)
+    rows[0].insert(rows[0].begin() + 3, "from");
   auto number = [](const Json &entry, const char *key) {
     return entry.contains(key) ? std::to_string(entry[key].get<int64_t>()) : std::string("-");
   };
-  for (const Json &entry : kernels)
-    rows.push_back({entry["name"], entry["op"], scheduleText(entry["schedule"]), number(entry, "ptx_bytes"),
+  for (const Json &entry : kernels) {
+    rows.push_back({entry["name"], entry["op"], scheduleText(entry["schedule"].dump()), number(entry, "ptx_bytes"),
                     number(entry, "registers"), number(entry, "spill_bytes"), number(entry, "shared_bytes")});
+    if (tuned)
+      rows.back().insert(rows.back().begin() + 3, choiceText(entry));
+  }
   return formatTable(rows);
 }
 
@@ -137,7 +140,8 @@ static int emitStage(const CompileArguments &arguments, const CompileResult &res
   return ExitOk;
 }
 
-static int emitBundle(const CompileArguments &arguments, const CompiledBundle &bundle, double seconds) {
+static int emitBundle(const CompileArguments &arguments, const CompiledBundle &bundle, const TunedSchedules &tuned,
+                      double seconds) {
   Resources resources = measureResources(bundle, arguments.target, arguments.noPtxas);
   checkResources(bundle, resources);
   rt::Status status = rt::writeBundle(arguments.output, bundle.manifest, bundle.ptx);
@@ -152,6 +156,7 @@ static int emitBundle(const CompileArguments &arguments, const CompiledBundle &b
                                     {"seconds", seconds},
                                     {"workspace_bytes", bundle.manifest.workspaceBytes},
                                     {"ptxas", resources.available},
+                                    {"tuning", tuned.summary()},
                                     {"kernels", kernels}});
     return ExitOk;
   }
@@ -159,6 +164,8 @@ static int emitBundle(const CompileArguments &arguments, const CompiledBundle &b
   std::cout << bundle.manifest.name << " for " << arguments.target << ": " << formatCount(bundle.ptx.size(), "kernel")
             << ", workspace " << formatBytes(bundle.manifest.workspaceBytes) << ", compiled in "
             << formatSeconds(seconds) << " -> " << arguments.output << "\n";
+  if (!tuned.summary().empty())
+    std::cout << tuned.summary() << "\n";
   if (!resources.available && !arguments.noPtxas)
     std::cout << "no ptxas found: registers and spills are unknown (fresnel doctor says where it was looked for)\n";
   return ExitOk;
@@ -184,10 +191,16 @@ static int compileCommand(const CompileArguments &arguments) {
   Method method = loadMethod(arguments.method, arguments.sets);
   if (arguments.grad)
     differentiate(method, arguments.gradOf);
+  TunedOptions tunedOptions = arguments.tuned;
+  // What the user asks for goes before what was measured.
+  tunedOptions.off |= !arguments.schedule.empty();
+  TunedSchedules tuned(tunedOptions, arguments.target, nullptr);
+  options.afterPlan = [&tuned](mlir::ModuleOp module) { tuned.apply(module); };
   Progress progress("compiling " + method.name + " for " + arguments.target);
   CompileResult result = compileMethod(method, options);
   double seconds = progress.seconds();
-  return bundle ? emitBundle(arguments, result.bundle, seconds) : emitStage(arguments, result);
+  tuned.record(result.bundle);
+  return bundle ? emitBundle(arguments, result.bundle, tuned, seconds) : emitStage(arguments, result);
 }
 
 void addCompileCommand(CLI::App &app, Action &action) {
@@ -213,6 +226,7 @@ void addCompileCommand(CLI::App &app, Action &action) {
       ->add_option("--override-stage", arguments->overrides,
                    "STAGE=FILE: go on with this file instead of the stage's result, repeatable")
       ->allow_extra_args(false);
+  addTunedOptions(*command, arguments->tuned);
   command->add_flag("--no-ptxas", arguments->noPtxas, "do not assemble the kernels to report registers and spills");
   command->add_flag("--json", arguments->json, "print one JSON object (schema fresnel.compile/1)");
   command->callback([&action, arguments] { action = [arguments] { return compileCommand(*arguments); }; });

@@ -96,6 +96,12 @@ std::string targetOf(int device) {
   return best;
 }
 
+rt::DeviceClass deviceClassOf(int device) {
+  std::shared_ptr<rt::Driver> driver = unwrap(rt::Driver::load());
+  rt::DeviceInfo info = unwrap(driver->describe(device));
+  return {info.name, info.computeMajor * 10 + info.computeMinor, info.multiprocessors};
+}
+
 namespace {
 /// A tensor on the device, with the strides of its memory order.
 struct DeviceTensor {

@@ -9,6 +9,7 @@
 
 #include "fresnel/Artifact/Bundle.h"
 #include "fresnel/Dialect/Fresnel.h"
+#include "fresnel/Tuning/Record.h"
 
 #include <string>
 #include <vector>
@@ -40,6 +41,9 @@ std::vector<HostTensor> runOnGpu(const rt::Bundle &bundle, int device, bool sequ
 /// The target whose code is best for the GPU: its own architecture's, or the
 /// newest that is not newer.
 std::string targetOf(int device);
+
+/// The class of GPU `device`, by which tuning databases know it.
+rt::DeviceClass deviceClassOf(int device);
 
 } // namespace fresnel::tool
 

@@ -6,6 +6,7 @@
 #include "Common.h"
 #include "Execute.h"
 #include "Tensors.h"
+#include "Tuned.h"
 #include "fresnel/Artifact/Bundle.h"
 
 #include <iostream>
@@ -23,6 +24,13 @@ static std::string dimsText(const std::array<int64_t, 3> &dims) {
   return std::to_string(dims[0]) + "x" + std::to_string(dims[1]) + "x" + std::to_string(dims[2]);
 }
 
+/// Exact and nearest rows with the time that was measured; "heuristic" also where no database was asked.
+static std::string choiceText(const std::string &choice) {
+  Json value = Json::parse(choice, nullptr, false);
+  std::string source = value.value("source", "heuristic");
+  return value.contains("us") ? source + ", " + formatSeconds(value["us"].get<double>() * 1e-6) : source;
+}
+
 static void printBundle(const rt::Manifest &manifest) {
   const rt::Target &target = manifest.target;
   std::cout << manifest.name << " for " << target.name << " (PTX ISA " << target.ptxIsa << ", driver of CUDA "
@@ -36,14 +44,15 @@ static void printBundle(const rt::Manifest &manifest) {
                        formatBytes(uint64_t(buffer.bytes())),
                        buffer.isInWorkspace() ? std::to_string(buffer.offset) : "-"});
   std::cout << formatTable(buffers) << "workspace " << formatBytes(uint64_t(manifest.workspaceBytes)) << "\n\n";
-  std::vector<std::vector<std::string>> launches = {{"#", "kernel", "op", "grid", "block", "shared", "operands"}};
+  std::vector<std::vector<std::string>> launches = {{"#", "kernel", "op", "grid", "block", "shared", "schedule", "from", "operands"}};
   for (size_t i = 0; i < manifest.launches.size(); ++i) {
     const rt::Kernel &kernel = manifest.kernels[size_t(manifest.launches[i].kernel)];
     std::string operands;
     for (int64_t operand : manifest.launches[i].operands)
       operands += (operands.empty() ? "" : " ") + manifest.buffers[size_t(operand)].name;
     launches.push_back({std::to_string(i), kernel.name, kernel.op, dimsText(kernel.grid), dimsText(kernel.block),
-                        std::to_string(kernel.sharedBytes), operands});
+                        std::to_string(kernel.sharedBytes), scheduleText(kernel.schedule), choiceText(kernel.choice),
+                        operands});
   }
   std::cout << formatTable(launches);
 }

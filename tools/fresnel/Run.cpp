@@ -6,6 +6,7 @@
 #include "Common.h"
 #include "Execute.h"
 #include "Method.h"
+#include "Tuned.h"
 
 #include "fresnel/Artifact/Safetensors.h"
 #include "llvm/ADT/StringExtras.h"
@@ -22,6 +23,7 @@ struct RunArguments {
   int64_t seed = -1;
   int repeat = 0;
   bool check = false, json = false, grad = false;
+  TunedOptions tuned;
 };
 
 /// What was run and what came out, all in logical order.
@@ -31,6 +33,8 @@ struct RunResult {
   double seconds = 0;
   /// Mean of the --repeat launches, 0 without them.
   double secondsPerRun = 0;
+  /// What the tuning database said, "" if it was not asked.
+  std::string tuning;
 };
 } // namespace
 
@@ -135,10 +139,16 @@ static RunResult execute(const RunArguments &arguments, int device, Method &meth
     CompileOptions options;
     options.target = arguments.target.empty() ? targetOf(device) : arguments.target;
     options.schedule = arguments.schedule;
+    TunedOptions tunedOptions = arguments.tuned;
+    tunedOptions.off |= !arguments.schedule.empty();
+    rt::DeviceClass gpu = deviceClassOf(device);
+    TunedSchedules tuned(tunedOptions, options.target, &gpu);
+    options.afterPlan = [&tuned](mlir::ModuleOp module) { tuned.apply(module); };
     mlir::OwningOpRef<mlir::ModuleOp> copy = method.module->clone();
     llvm::Expected<CompiledBundle> output = compileProgram(*copy, options);
     if (!output)
       fail(ExitUnsupported, llvm::toString(output.takeError()), "--device cpu runs every program");
+    result.tuning = tuned.summary();
     compiled = {std::move(output->manifest), std::move(output->ptx)};
     bundle = &compiled;
   }
@@ -244,11 +254,14 @@ static int report(const RunArguments &arguments, const Method &method, const Run
                                 {"device", result.device},
                                 {"seconds", result.seconds},
                                 {"seconds_per_run", result.secondsPerRun},
+                                {"tuning", result.tuning},
                                 {"outputs", outputs},
                                 {"checks", checks}});
     return ok ? ExitOk : ExitCheckFailed;
   }
   printSummary(method, result);
+  if (!result.tuning.empty())
+    std::cout << result.tuning << "\n";
   if (result.secondsPerRun > 0)
     std::cout << "mean of " << arguments.repeat << " runs: " << formatSeconds(result.secondsPerRun) << "\n";
   if (!checks.empty())
@@ -321,6 +334,7 @@ void addRunCommand(CLI::App &app, Action &action) {
   command->add_option("--target", arguments->target, "GPU to compile for (default: the one that runs)");
   command->add_option("--schedule", arguments->schedule,
                       "change the attention kernels' schedules: FIELD=VALUE:..., for example tile_n=96:stages=3");
+  addTunedOptions(*command, arguments->tuned);
   command->add_option("--layout", arguments->layout, "order of the GPU's buffers: bnhd (default) or bhnd")
       ->check(CLI::IsMember({"bnhd", "bhnd"}));
   command->add_option("--repeat", arguments->repeat, "GPU: run N more times and report the mean time")

@@ -66,6 +66,7 @@ int main(int argc, char **argv) {
   addRunCommand(app, action);
   addPresetsCommand(app, action);
   addInspectCommand(app, action);
+  addDbCommand(app, action);
   addDoctorCommand(app, action);
 
   std::string command = argc > 1 ? argv[1] : "";

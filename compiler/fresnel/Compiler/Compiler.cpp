@@ -179,6 +179,8 @@ llvm::Error Compilation::runMlirStages(const TargetInfo &target) {
       return error;
     if (done(stage))
       break;
+    if (stage == Stage::Plan && options.afterPlan)
+      options.afterPlan(*module);
   }
   return llvm::Error::success();
 }
@@ -186,6 +188,10 @@ llvm::Error Compilation::runMlirStages(const TargetInfo &target) {
 llvm::Error Compilation::emitKernels(const TargetInfo &target) {
   DiagnosticText diagnostics(*module->getContext());
   for (LLVM::LLVMFuncOp kernel : getKernels(*module)) {
+    if (!options.onlyKernel.empty() && kernel.getSymName() != options.onlyKernel) {
+      result.bundle.ptx.emplace_back();
+      continue;
+    }
     llvm::Expected<PtxOutput> output = emitPtx(kernel, target);
     if (!output)
       return diagnostics.take(llvm::toString(output.takeError()));

@@ -13,6 +13,7 @@
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/OwningOpRef.h"
 
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -33,6 +34,12 @@ struct CompileOptions {
   /// PTX file replaces the kernel whose `.entry` it defines; the manifest
   /// cannot be replaced.
   std::map<Stage, std::string> overrides;
+  /// Called with the result of the plan stage: may give kernel programs a
+  /// schedule (`fresnel.schedule`), which the next stage then checks and keeps.
+  std::function<void(mlir::ModuleOp)> afterPlan;
+  /// If not empty, PTX is emitted for the kernel of this name only; the texts of
+  /// the others stay empty, and the result is no complete bundle.
+  std::string onlyKernel;
   /// Recorded in the manifest: the method's name and its preset's parameters
   /// (a JSON object).
   std::string name = "program";

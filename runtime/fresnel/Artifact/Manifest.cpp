@@ -54,7 +54,7 @@ static json toJson(const Kernel &kernel) {
   json params = json::array();
   for (const Param &param : kernel.params)
     params.push_back(toJson(param));
-  return {{"name", kernel.name},
+  json value = {{"name", kernel.name},
           {"entry", kernel.entry},
           {"op", kernel.op},
           {"block", kernel.block},
@@ -64,6 +64,9 @@ static json toJson(const Kernel &kernel) {
           {"params", params},
           {"schedule", embed(kernel.schedule)},
           {"ptx", {{"offset", kernel.ptxOffset}, {"size", kernel.ptxSize}, {"sha256", kernel.ptxSha256}}}};
+  if (kernel.choice != "{}")
+    value["choice"] = embed(kernel.choice);
+  return value;
 }
 
 std::string toJson(const Manifest &manifest) {
@@ -285,6 +288,8 @@ static Kernel readKernel(Reader &reader, const json &value, const std::string &w
     reader.fail(where + "/block", "a block has at most 1024 threads");
   kernel.sharedBytes = reader.integer(value, where, "shared_bytes", 0, 1 << 20);
   kernel.schedule = reader.object(value, where, "schedule");
+  if (value.is_object() && value.contains("choice"))
+    kernel.choice = reader.object(value, where, "choice");
   const json &params = reader.member(value, where, "params");
   if (reader.ok() && (!params.is_array() || params.size() > 256))
     reader.fail(where + "/params", "an array of at most 256 parameters is expected");

@@ -59,6 +59,9 @@ struct Kernel {
   std::vector<Param> params;
   /// A JSON object that the runtime does not read.
   std::string schedule = "{}";
+  /// How the schedule was chosen, where a tuning database was asked: a JSON
+  /// object that the runtime does not read.
+  std::string choice = "{}";
   /// Place of the PTX in the bundle file and its SHA-256 in hexadecimal.
   int64_t ptxOffset = 0, ptxSize = 0;
   std::string ptxSha256;
