@@ -21,6 +21,9 @@ void addCompileCommand(CLI::App &app, Action &action);
 void addRunCommand(CLI::App &app, Action &action);
 void addPresetsCommand(CLI::App &app, Action &action);
 void addInspectCommand(CLI::App &app, Action &action);
+void addTuneCommand(CLI::App &app, Action &action);
+/// Hidden: one job in a process of its own.
+void addTuneWorkerCommand(CLI::App &app, Action &action);
 void addDbCommand(CLI::App &app, Action &action);
 void addDoctorCommand(CLI::App &app, Action &action);
 

@@ -31,6 +31,7 @@ enum ExitCode {
   ExitEnvironment = 4,
   ExitFormat = 5,
   ExitInternal = 70,
+  ExitInterrupted = 130,
 };
 
 /// Ends a sub-command: thrown anywhere below `main`, which prints `message`

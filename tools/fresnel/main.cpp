@@ -14,7 +14,7 @@
 using namespace fresnel::tool;
 
 static const char *kFooter = "Exit codes: 0 ok, 1 check failed, 2 usage, 3 not supported, 4 environment (no GPU,\n"
-                             "unwritable output), 5 damaged or malformed file, 70 internal error.\n"
+                             "unwritable output), 5 damaged or malformed file, 70 internal error, 130 interrupted.\n"
                              "`fresnel COMMAND --help` lists a command's options; all take --json.";
 
 /// Prints a failure for a human or, with --json, for a program.
@@ -66,6 +66,8 @@ int main(int argc, char **argv) {
   addRunCommand(app, action);
   addPresetsCommand(app, action);
   addInspectCommand(app, action);
+  addTuneCommand(app, action);
+  addTuneWorkerCommand(app, action);
   addDbCommand(app, action);
   addDoctorCommand(app, action);
 

@@ -14,6 +14,7 @@
 struct CUctx_st;
 struct CUstream_st;
 struct CUlib_st;
+struct CUevent_st;
 struct CUkern_st;
 
 namespace fresnel::rt {
@@ -22,6 +23,7 @@ using CuDevice = int;
 using CuContext = CUctx_st *;
 using CuStream = CUstream_st *;
 using CuLibrary = CUlib_st *;
+using CuEvent = CUevent_st *;
 using CuKernel = CUkern_st *;
 
 struct DeviceInfo {

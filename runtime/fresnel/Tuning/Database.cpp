@@ -22,7 +22,7 @@ using nlohmann::json;
 
 namespace fresnel::rt {
 
-static constexpr const char *kPackSchema = "fresnel.tune-pack/1";
+static constexpr const char *kPackSchema = "fresnel.pack/1";
 static constexpr const char *kPackSuffix = ".ftdb", *kJournalSuffix = ".jsonl";
 
 std::string defaultDatabasePath() {

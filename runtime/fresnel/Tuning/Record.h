@@ -20,7 +20,7 @@
 namespace fresnel::rt {
 
 /// The schema that is written; readers refuse other major versions.
-constexpr const char *kTuningSchema = "fresnel.tune/1";
+constexpr const char *kTuningSchema = "fresnel.trial/1";
 
 /// The canonical form of a JSON object; Integrity unless `text` is one.
 Expected<std::string> canonicalJson(std::string_view text);

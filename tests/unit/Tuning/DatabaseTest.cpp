@@ -83,7 +83,7 @@ TEST(RecordTest, RefusesWhatWouldMislead) {
     ASSERT_FALSE(bool(record)) << text;
     EXPECT_NE(record.status().message().find(why), std::string::npos) << record.status().message();
   };
-  refuse("fresnel.tune/1", "fresnel.tune/2", "schema 'fresnel.tune/2' is not fresnel.tune/1");
+  refuse("fresnel.trial/1", "fresnel.trial/2", "schema 'fresnel.trial/2' is not fresnel.trial/1");
   refuse(R"("median":90.0)", R"("median":0)", "a time of zero");
   refuse(R"("median":90.0)", R"("median":"90")", "'median' is not a number");
   refuse(R"("median":90.0)", R"("median":1e999)", "not a JSON object");

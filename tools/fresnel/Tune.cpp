@@ -1,0 +1,193 @@
+//===- Tune.cpp - fresnel tune ----------------------------------------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#include "Commands.h"
+#include "TuneReport.h"
+#include "TuneWorker.h"
+
+#include "fresnel/Artifact/File.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <iostream>
+#include <set>
+#include <thread>
+#include <unistd.h>
+
+namespace fresnel::tool {
+
+namespace {
+struct TuneArguments {
+  std::string method, target, database, space = "quick", html;
+  std::vector<std::string> sets, gradOf;
+  std::vector<int64_t> lengths, headDims, heads;
+  TuneOptions options;
+  bool grad = false, json = false;
+};
+
+/// A folder of the tuner's own that goes away with it.
+struct Scratch {
+  std::string path;
+  Scratch() {
+    std::string name = (std::filesystem::temp_directory_path() / "fresnel-tune.XXXXXX").string();
+    if (!mkdtemp(name.data()))
+      fail(ExitEnvironment, "cannot create a folder in " + std::filesystem::temp_directory_path().string());
+    path = name;
+  }
+  ~Scratch() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path, ignored);
+  }
+};
+} // namespace
+
+/// The method at every size that was asked for.
+static std::vector<TuneRequest> listRequests(const TuneArguments &arguments, const std::string &target) {
+  TuneRequest base;
+  base.method = arguments.method;
+  base.target = target;
+  base.sets = arguments.sets;
+  base.grad = arguments.grad;
+  base.gradOf = arguments.gradOf;
+  base.label = arguments.method;
+  for (const std::string &set : arguments.sets)
+    base.label += " " + set;
+  std::vector<TuneRequest> requests = {base};
+  auto vary = [&](const char *parameter, const std::vector<int64_t> &values) {
+    if (values.empty())
+      return;
+    if (isFile(arguments.method))
+      fail(ExitUsage, std::string("--seq, --head-dim and --heads apply to presets; ") + arguments.method + " is a file");
+    std::vector<TuneRequest> varied;
+    for (const TuneRequest &request : requests)
+      for (int64_t value : values) {
+        varied.push_back(request);
+        std::string text = std::string(parameter) + "=" + std::to_string(value);
+        varied.back().sets.push_back(text);
+        varied.back().label += " " + text;
+      }
+    requests = varied;
+  };
+  vary("head_dim", arguments.headDims);
+  vary("heads", arguments.heads);
+  // As many key heads as heads, unless the user says otherwise.
+  bool hasKeyHeads = std::any_of(arguments.sets.begin(), arguments.sets.end(),
+                                 [](const std::string &set) { return set.rfind("kv_heads=", 0) == 0; });
+  for (TuneRequest &request : requests)
+    for (size_t i = 0; !hasKeyHeads && i < request.sets.size(); ++i)
+      if (request.sets[i].rfind("heads=", 0) == 0)
+        request.sets.push_back("kv_heads=" + request.sets[i].substr(6));
+  vary("seq_len", arguments.lengths);
+  return requests;
+}
+
+/// The target whose code is best for a device class, as for `fresnel run`.
+static std::string targetFor(const rt::DeviceClass &device) {
+  std::string best;
+  for (const TargetInfo &target : getTargets()) {
+    int needs = target.computeMajor * 10 + target.computeMinor;
+    if (target.archSpecific ? needs == device.compute : needs <= device.compute)
+      best = target.name.str();
+  }
+  if (best.empty())
+    fail(ExitUnsupported, device.name + " has compute capability " + std::to_string(device.compute / 10) + "." +
+                              std::to_string(device.compute % 10) + ", the kernels need 8.0");
+  return best;
+}
+
+static void writeHtml(const TuneArguments &arguments, const std::vector<ProblemReport> &reports,
+                      const rt::DeviceClass &device) {
+  if (arguments.html.empty())
+    return;
+  rt::Status status = rt::writeFileAtomically(arguments.html, {reportHtml(reports, device)});
+  if (!status.ok())
+    fail(ExitEnvironment, status.message());
+}
+
+static int report(const TuneArguments &arguments, const std::vector<ProblemReport> &reports, const TuneSession &session,
+                  const std::string &database) {
+  writeHtml(arguments, reports, session.device());
+  bool failed = std::any_of(reports.begin(), reports.end(), [](const ProblemReport &r) { return !r.chosen; });
+  int code = isInterrupted() ? ExitInterrupted : failed ? ExitCheckFailed : ExitOk;
+  if (arguments.json) {
+    printJson("fresnel.tune/1", {{"ok", code == ExitOk},
+                                 {"exit_code", code},
+                                 {"device", session.device().name},
+                                 {"database", database},
+                                 {"seconds", arguments.options.budget - session.secondsLeft()},
+                                 {"problems", reportJson(reports)}});
+  } else {
+    std::cout << reportText(reports);
+    std::cout << session.device().name << ", " << formatSeconds(arguments.options.budget - session.secondsLeft())
+              << " of a budget of " << formatSeconds(arguments.options.budget) << " -> " << database << "\n";
+  }
+  if (isInterrupted())
+    std::cerr << "interrupted: what was measured is kept; the same command goes on from there\n";
+  return code;
+}
+
+static int tuneCommand(TuneArguments arguments) {
+  std::string database = databasePath(arguments.database);
+  TuneOptions &options = arguments.options;
+  options.space = arguments.space == "full" ? SpaceSize::Full : SpaceSize::Quick;
+  if (options.jobs == 0)
+    options.jobs = std::max(1u, std::thread::hardware_concurrency());
+  if (!arguments.target.empty())
+    checkTarget(arguments.target);
+  catchInterrupts();
+  Scratch scratch;
+  TuneSession session(options, database, scratch.path);
+  std::string target = arguments.target.empty() ? targetFor(session.device()) : arguments.target;
+  std::vector<TuneRequest> requests = listRequests(arguments, target);
+  std::vector<ProblemReport> reports;
+  std::set<std::string> seen;
+  for (size_t i = 0; i < requests.size() && !isInterrupted(); ++i) {
+    TuneSubject subject = prepareSubject(requests[i], options.space, session.device(), scratch.path);
+    if (subject.kernels.empty())
+      std::cerr << subject.label << ": every kernel has one schedule on " << target << "; there is nothing to tune\n";
+    size_t done = 0;
+    for (const TunableKernel &kernel : subject.kernels) {
+      // Kernels of one problem, in this plan or an earlier one, share their trials.
+      size_t left = (requests.size() - i - 1) * subject.kernels.size() + subject.kernels.size() - done++;
+      if (seen.insert(kernel.problem.key).second && !isInterrupted())
+        reports.push_back(session.tune(subject, kernel, left));
+    }
+  }
+  return report(arguments, reports, session, database);
+}
+
+void addTuneCommand(CLI::App &app, Action &action) {
+  auto arguments = std::make_shared<TuneArguments>();
+  CLI::App *command = app.add_subcommand("tune", "Measure schedules on this GPU and remember the best");
+  command->add_option("METHOD", arguments->method, "a preset or a .mlir file")->required();
+  command->add_option("--set", arguments->sets, "give a preset's parameter a value: NAME=VALUE, repeatable")
+      ->allow_extra_args(false);
+  command->add_option("--seq", arguments->lengths, "sequence lengths: N,N,...")->delimiter(',')->check(CLI::PositiveNumber);
+  command->add_option("--head-dim", arguments->headDims, "head dims: D,D,...")->delimiter(',')->check(CLI::PositiveNumber);
+  command->add_option("--heads", arguments->heads, "heads: H,H,... (as many key heads, unless --set kv_heads)")
+      ->delimiter(',')
+      ->check(CLI::PositiveNumber);
+  command->add_flag("--grad", arguments->grad, "tune the gradients' kernels too");
+  command->add_option("--grad-of", arguments->gradOf, "outputs to differentiate (default: the first one)")
+      ->needs("--grad")
+      ->delimiter(',');
+  command->add_option("--budget", arguments->options.budget, "seconds for everything (default 600)")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--limit", arguments->options.limit, "seconds for one trial before it is ended (default 30)")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--db", arguments->database, "folder of the database (default: the user's)");
+  command->add_option("--space", arguments->space, "quick (default): the default's family; full: everything")
+      ->check(CLI::IsMember({"quick", "full"}));
+  command->add_option("--jobs", arguments->options.jobs, "compilations at a time (default: one per CPU)");
+  command->add_option("--device", arguments->options.device, "number of the GPU (default 0)")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--target", arguments->target, "GPU to compile for (default: the one that measures)");
+  command->add_flag("--retry", arguments->options.retry, "measure again what failed before");
+  command->add_flag("--retune", arguments->options.retune, "measure everything again");
+  command->add_option("--html", arguments->html, "write the report as a page with plots to this file");
+  command->add_flag("--json", arguments->json, "print one JSON document (schema fresnel.tune/1)");
+  command->callback([&action, arguments] { action = [arguments] { return tuneCommand(*arguments); }; });
+}
+
+} // namespace fresnel::tool

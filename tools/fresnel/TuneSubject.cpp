@@ -1,0 +1,166 @@
+//===- TuneSubject.cpp - A method at one size, ready to be tuned ------------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#include "TuneSubject.h"
+#include "Execute.h"
+
+#include "fresnel/Artifact/File.h"
+#include "fresnel/Artifact/Safetensors.h"
+#include "fresnel/Artifact/Sha256.h"
+
+#include <iostream>
+#include <unistd.h>
+
+namespace fresnel::tool {
+
+/// No multiple of any tile, so that every kernel has tails to get right, and
+/// short enough for the oracle.
+static constexpr int64_t kCheckedLength = 531;
+/// A file's program is its own check up to this many elements of inputs.
+static constexpr int64_t kMostCheckedElements = int64_t(1) << 21;
+
+static std::string printProgram(Method &method) {
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  method.module->print(stream);
+  return text;
+}
+
+static void writeText(const std::string &path, const std::string &text) {
+  rt::Status status = rt::writeFileAtomically(path, {text});
+  if (!status.ok())
+    fail(ExitEnvironment, status.message());
+}
+
+static Method load(const TuneRequest &request, const std::vector<std::string> &more) {
+  std::vector<std::string> sets = request.sets;
+  sets.insert(sets.end(), more.begin(), more.end());
+  Method method = loadMethod(request.method, sets);
+  if (request.grad)
+    differentiate(method, request.gradOf);
+  return method;
+}
+
+static rt::Bundle compilePlan(Method &method, const std::string &target) {
+  CompileOptions options;
+  options.target = target;
+  CompiledBundle bundle = compileMethod(method, options).bundle;
+  return {std::move(bundle.manifest), std::move(bundle.ptx)};
+}
+
+/// The kernels of the plan that leave something to choose.
+static std::vector<TunableKernel> listKernels(const std::string &program, const std::string &target, SpaceSize space,
+                                              const rt::DeviceClass &device) {
+  Method method = loadProgramText(program, "program");
+  CompileOptions options;
+  options.target = target;
+  options.stopAfter = Stage::Plan;
+  compileMethod(method, options);
+  llvm::Expected<TargetInfo> info = findTarget(target);
+  if (!info)
+    fail(ExitUsage, llvm::toString(info.takeError()));
+  std::vector<TunableKernel> kernels;
+  for (auto kernel : method.module->getOps<ProgramOp>()) {
+    if (!kernel->hasAttr(kKernelAttr))
+      continue;
+    TunableKernel tunable{kernel.getSymName().str(), problemOf(kernel), {}};
+    mlir::Operation *op = &kernel.getBody().front().front();
+    size_t legal = 0;
+    for (const Candidate &candidate : enumerateSchedules(op, *info, device.multiprocessors, space)) {
+      legal += candidate.rejected.empty();
+      tunable.schedules.push_back({canonicalSchedule(candidate.schedule), candidate.rejected, candidate.boundCycles});
+    }
+    if (legal > 1)
+      kernels.push_back(std::move(tunable));
+  }
+  return kernels;
+}
+
+//===----------------------------------------------------------------------===//
+// The oracle
+//===----------------------------------------------------------------------===//
+
+/// The method at a length that the oracle can run, or nothing.
+static std::optional<Method> loadChecked(const TuneRequest &request) {
+  if (isFile(request.method)) {
+    Method method = load(request, {});
+    ProgramOp program = findMainProgram(*method.module);
+    int64_t elements = 0;
+    for (unsigned i = 0; i < program.getNumInputs(); ++i)
+      elements += program.getInputType(i).getNumElements();
+    if (elements <= kMostCheckedElements)
+      return method;
+    std::cerr << "warning: " << request.method << " is too large for the oracle, and a file's sizes cannot be changed: "
+              << "candidates are compared with the default schedule only\n";
+    return std::nullopt;
+  }
+  std::vector<std::string> small = {"seq_len=" + std::to_string(kCheckedLength)};
+  if (presetHasParameter(request.method, "batch"))
+    small.push_back("batch=1");
+  // Keys keep their length in proportion, which is that of the queries.
+  if (presetHasParameter(request.method, "kv_len"))
+    small.push_back("kv_len=0");
+  return load(request, small);
+}
+
+/// Inputs and expected outputs at the checked length. One file serves all
+/// lengths: they have the same checked program.
+static std::string writeOracle(Method &method, const std::string &text, const std::string &scratch,
+                               double &tolerance) {
+  std::string path = scratch + "/oracle." + rt::toHex(rt::sha256(text)).substr(0, 16) + ".safetensors";
+  ProgramOp program = findMainProgram(*method.module);
+  std::vector<HostTensor> inputs;
+  for (unsigned i = 0; i < program.getNumInputs(); ++i) {
+    mlir::RankedTensorType type = program.getInputType(i);
+    inputs.push_back(randomTensor(program.getInputName(i).str(), dtypeOf(type.getElementType()),
+                                  {type.getShape().begin(), type.getShape().end()}, 1));
+    tolerance = inputs.back().dtype == rt::DType::F16 ? 2e-3 : 1e-2;
+  }
+  if (access(path.c_str(), F_OK) == 0)
+    return path;
+  Progress progress("running the oracle");
+  rt::Safetensors file;
+  auto add = [&file](const std::string &prefix, const std::vector<HostTensor> &tensors) {
+    for (const HostTensor &tensor : tensors)
+      file.tensors[prefix + tensor.name] = {tensor.dtype, tensor.shape, {tensor.data.begin(), tensor.data.end()}};
+  };
+  add("in.", inputs);
+  add("out.", runOnCpu(program, inputs));
+  rt::Status status = rt::writeSafetensors(path, file);
+  if (!status.ok())
+    fail(ExitEnvironment, status.message());
+  return path;
+}
+
+TuneSubject prepareSubject(const TuneRequest &request, SpaceSize space, const rt::DeviceClass &device,
+                           const std::string &scratch) {
+  TuneSubject subject;
+  subject.label = request.label;
+  subject.target = request.target;
+  Method method = load(request, {});
+  std::string text = printProgram(method);
+  std::string id = rt::toHex(rt::sha256(text + request.target)).substr(0, 16);
+  subject.program = scratch + "/program." + id + ".mlir";
+  writeText(subject.program, text);
+  subject.kernels = listKernels(text, request.target, space, device);
+  if (subject.kernels.empty())
+    return subject;
+  Progress progress("compiling " + request.label);
+  subject.plan = compilePlan(method, request.target);
+  std::optional<Method> checked = loadChecked(request);
+  if (!checked)
+    return subject;
+  std::string checkedText = printProgram(*checked);
+  subject.checkProgram = scratch + "/check." + id + ".mlir";
+  writeText(subject.checkProgram, checkedText);
+  subject.oracle = writeOracle(*checked, checkedText, scratch, subject.tolerance);
+  rt::Bundle plan = compilePlan(*checked, request.target);
+  subject.checkPlan = scratch + "/check." + id + ".fkb";
+  rt::Status status = rt::writeBundle(subject.checkPlan, plan.manifest, plan.ptx);
+  if (!status.ok())
+    fail(ExitEnvironment, status.message());
+  return subject;
+}
+
+} // namespace fresnel::tool

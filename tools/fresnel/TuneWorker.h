@@ -1,0 +1,50 @@
+//===- TuneWorker.h - The disposable processes of the tuner -----------------===//
+//
+// A worker does one job and ends: it reads a JSON file and prints one line of
+// JSON. Whatever happens in it (a fault, a hang, an abort of the compiler) ends
+// with it. `fresnel tune-worker FILE` is the worker; FRESNEL_TUNE_WORKER names
+// another program that speaks the same for jobs that need a GPU.
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#ifndef FRESNEL_TOOLS_TUNEWORKER_H
+#define FRESNEL_TOOLS_TUNEWORKER_H
+
+#include "Common.h"
+#include "fresnel/Tuning/Record.h"
+
+namespace fresnel::tool {
+
+/// How a worker ended. Beyond Ok, `reason` says why.
+struct WorkerReply {
+  rt::TrialStatus status = rt::TrialStatus::Crashed;
+  std::string reason;
+  Json data;
+};
+
+/// Runs a job in a worker of its own and waits at most `seconds`; a worker that
+/// takes longer, or lives when the tuner is interrupted, is killed. `idle` is
+/// called several times a second. May be called from several threads.
+WorkerReply runWorker(const Json &job, const std::string &scratch, double seconds,
+                      const std::function<void()> &idle = [] {});
+
+/// True once the user asked to stop (Ctrl-C, SIGTERM).
+bool isInterrupted();
+/// From now on these signals only set what isInterrupted says.
+void catchInterrupts();
+
+/// Ends a job with the status of its trial.
+struct TrialFailure {
+  rt::TrialStatus status;
+  std::string reason;
+};
+
+/// The jobs, run inside the worker. They return the reply's JSON or throw
+/// TrialFailure, or Failure for what no trial can cause.
+Json compileJob(const Json &job);
+Json describeJob(const Json &job);
+Json measureJob(const Json &job);
+
+} // namespace fresnel::tool
+
+#endif // FRESNEL_TOOLS_TUNEWORKER_H
