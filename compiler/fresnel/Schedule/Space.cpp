@@ -3,6 +3,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "fresnel/Schedule/Space.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/Parser/Parser.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MathExtras.h"
@@ -192,6 +194,22 @@ static llvm::json::Value toJsonValue(Attribute attribute) {
   return print(attribute);
 }
 
+/// The attributes without those that have their default: one operation may hold
+/// a default, another of the same meaning may lack it. Only printing knows them.
+static DictionaryAttr getAttributes(Operation *op) {
+  auto program = op->getParentOfType<ProgramOp>();
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  program->print(stream, OpPrintingFlags().useLocalScope());
+  ParserConfig config(op->getContext(), /*verifyAfterParse=*/false);
+  OwningOpRef<ModuleOp> module = parseSourceString<ModuleOp>(text, config);
+  if (!module)
+    return op->getAttrDictionary();
+  Block &copy = (*module->getOps<ProgramOp>().begin()).getBody().front();
+  auto index = std::distance(op->getBlock()->begin(), op->getIterator());
+  return std::next(copy.begin(), index)->getAttrDictionary();
+}
+
 llvm::json::Object fresnel::describeProblem(Operation *op) {
   llvm::json::Array operands;
   for (Type type : op->getOperandTypes()) {
@@ -204,7 +222,7 @@ llvm::json::Object fresnel::describeProblem(Operation *op) {
     operands.push_back(llvm::json::Object{{"dtype", dtype}, {"shape", std::move(shape)}});
   }
   llvm::json::Object attributes;
-  for (NamedAttribute attribute : op->getAttrDictionary())
+  for (NamedAttribute attribute : getAttributes(op))
     // The shape of the operand list is in the operands.
     if (attribute.getName() != "operandSegmentSizes")
       attributes[attribute.getName().getValue()] = toJsonValue(attribute.getValue());

@@ -124,3 +124,16 @@ TEST_F(SpaceTest, ProblemsHoldWhatDecidesTheKernel) {
   EXPECT_EQ(problem.getObject("attributes")->getBoolean("causal"), true);
   EXPECT_FALSE(problem.getObject("attributes")->get("operandSegmentSizes"));
 }
+
+TEST_F(SpaceTest, ProblemsDoNotDependOnDefaultsThatAreSpelt) {
+  auto describe = [this](const char *attributes) {
+    std::string text = "!t = tensor<1x2x64x64xbf16>\nfresnel.program @p(%q: !t) {\n %o, %l = fresnel.attend %q, %q, %q {" +
+                       std::string(attributes) + "} : !t, !t, !t\n fresnel.return %o {names = [\"o\"]} : !t\n}\n";
+    module = parseSourceString<ModuleOp>(text, &context);
+    Operation *op = nullptr;
+    module->walk([&op](AttendOp attend) { op = attend; });
+    return describeProblem(op);
+  };
+  EXPECT_EQ(describe("causal = true, softcap = 0.0"), describe("causal = true"));
+  EXPECT_FALSE(describe("causal = true, softcap = 2.0") == describe("causal = true"));
+}
