@@ -1,7 +1,8 @@
 """lit configuration of the Fresnel test suite.
 
 Features: `ptxas` (a CUDA assembler was found), `cuda` (there is a GPU).
-Substitutions: %fresnel, %fresnel-opt, %ptxas, %python, %tests (the tests folder).
+Substitutions: %fresnel, %fresnel-opt, %ptxas, %python, %tests (the tests folder),
+%fake-driver (the driver library of the unit tests).
 """
 
 import os
@@ -43,6 +44,7 @@ config.substitutions += [
     ("%fresnel-lsp-server", os.path.join(tools, "fresnel-lsp-server")),
     (r"%fresnel\b", os.path.join(tools, "fresnel")),
     ("%ptxas", ptxas or "ptxas"),
+    ("%fake-driver", os.path.join(config.fresnel_build, "lib", "libfresnel_fake_driver.so")),
     ("%python", sys.executable),
     ("%tests", config.test_source_root),
 ]

@@ -58,7 +58,8 @@ static std::vector<TuneRequest> listRequests(const TuneArguments &arguments, con
     if (values.empty())
       return;
     if (isFile(arguments.method))
-      fail(ExitUsage, std::string("--seq, --head-dim and --heads apply to presets; ") + arguments.method + " is a file");
+      fail(ExitUsage,
+           std::string("--seq, --head-dim and --heads apply to presets; ") + arguments.method + " is a file");
     std::vector<TuneRequest> varied;
     for (const TuneRequest &request : requests)
       for (int64_t value : values) {
@@ -163,8 +164,12 @@ void addTuneCommand(CLI::App &app, Action &action) {
   command->add_option("METHOD", arguments->method, "a preset or a .mlir file")->required();
   command->add_option("--set", arguments->sets, "give a preset's parameter a value: NAME=VALUE, repeatable")
       ->allow_extra_args(false);
-  command->add_option("--seq", arguments->lengths, "sequence lengths: N,N,...")->delimiter(',')->check(CLI::PositiveNumber);
-  command->add_option("--head-dim", arguments->headDims, "head dims: D,D,...")->delimiter(',')->check(CLI::PositiveNumber);
+  command->add_option("--seq", arguments->lengths, "sequence lengths: N,N,...")
+      ->delimiter(',')
+      ->check(CLI::PositiveNumber);
+  command->add_option("--head-dim", arguments->headDims, "head dims: D,D,...")
+      ->delimiter(',')
+      ->check(CLI::PositiveNumber);
   command->add_option("--heads", arguments->heads, "heads: H,H,... (as many key heads, unless --set kv_heads)")
       ->delimiter(',')
       ->check(CLI::PositiveNumber);
@@ -179,6 +184,8 @@ void addTuneCommand(CLI::App &app, Action &action) {
   command->add_option("--db", arguments->database, "folder of the database (default: the user's)");
   command->add_option("--space", arguments->space, "quick (default): the default's family; full: everything")
       ->check(CLI::IsMember({"quick", "full"}));
+  command->add_option("--most", arguments->options.most, "try at most this many schedules of a kernel")
+      ->check(CLI::PositiveNumber);
   command->add_option("--jobs", arguments->options.jobs, "compilations at a time (default: one per CPU)");
   command->add_option("--device", arguments->options.device, "number of the GPU (default 0)")
       ->check(CLI::NonNegativeNumber);

@@ -70,8 +70,7 @@ void TuneSession::describeDevice() {
   WorkerReply reply = runWorker({{"type", "describe"}, {"device", options.device}}, scratch, options.limit);
   if (reply.status != rt::TrialStatus::Ok)
     fail(ExitEnvironment, "tune needs a GPU: " + reply.reason, "compile works without one");
-  deviceClass = {reply.data.value("name", ""), reply.data.value("compute", 0),
-                 reply.data.value("multiprocessors", 0)};
+  deviceClass = {reply.data.value("name", ""), reply.data.value("compute", 0), reply.data.value("multiprocessors", 0)};
   clockKhz = reply.data.value("clock_khz", 0.0);
 }
 
@@ -147,8 +146,8 @@ void TuneSession::show(const Work &work, const std::string &what, bool always) {
   }
   char line[256];
   std::snprintf(line, sizeof line, "%s %s: %zu of %zu schedules, best %.3f of default, %.0f s left: %s",
-                work.report.subject.c_str(), work.report.kernel.c_str(), done, legal, best, std::max(0.0, secondsLeft()),
-                what.c_str());
+                work.report.subject.c_str(), work.report.kernel.c_str(), done, legal, best,
+                std::max(0.0, secondsLeft()), what.c_str());
   std::fprintf(stderr, terminal ? "\r%.150s\033[K" : "%s\n", line);
 }
 
@@ -239,9 +238,8 @@ static void fillTrial(rt::Trial &trial, const WorkerReply &reply, size_t index) 
 
 static Json measureRequest(const TuneOptions &options, const TuneSubject &subject, const std::string &prefix,
                            const std::set<std::string> &sequenceMajor, double seconds, int64_t rounds) {
-  Json job = {{"type", "measure"},        {"device", options.device}, {"sequence_major", sequenceMajor},
-              {"seed", 1},                {"seconds", seconds},       {"rounds", rounds},
-              {"tolerance", subject.tolerance}};
+  Json job = {{"type", "measure"},  {"device", options.device}, {"sequence_major", sequenceMajor}, {"seed", 1},
+              {"seconds", seconds}, {"rounds", rounds},         {"tolerance", subject.tolerance}};
   if (!prefix.empty())
     job["prefix"] = prefix;
   return job;
@@ -265,13 +263,14 @@ void TuneSession::screenOne(Work &work, size_t candidate) {
   }
   store(rt::RecordKind::Begin, trial);
   Json job = measureRequest(options, work.subject, work.prefix, work.sequenceMajor, kScreenSeconds, kScreenRounds);
-  job["variants"] = candidate == 0 ? Json{work.path(0, "full")} : Json{work.path(0, "full"), work.path(candidate, "full")};
+  job["variants"] =
+      candidate == 0 ? Json{work.path(0, "full")} : Json{work.path(0, "full"), work.path(candidate, "full")};
   if (!work.subject.checkPlan.empty()) {
     job["check"] = work.path(candidate, "check");
     job["oracle"] = work.subject.oracle;
   }
-  WorkerReply reply = runWorker(job, scratch, options.limit,
-                                [&] { show(work, "measuring " + scheduleText(trial.schedule)); });
+  WorkerReply reply =
+      runWorker(job, scratch, options.limit, [&] { show(work, "measuring " + scheduleText(trial.schedule)); });
   if (isInterrupted())
     return;
   ++work.report.measured;
@@ -282,11 +281,12 @@ void TuneSession::screenOne(Work &work, size_t candidate) {
 /// Every legal candidate once, against the default, while there is time.
 void TuneSession::screen(Work &work, double until) {
   unsigned ahead = options.jobs + 2;
+  size_t tried = 1;
   for (size_t i = 0; i < work.kernel.schedules.size() && !isInterrupted(); ++i) {
     submitCompiles(work, i + 1 + ahead);
     if (!work.kernel.schedules[i].rejected.empty())
       continue;
-    if (i > 0 && secondsLeft() < until)
+    if (i > 0 && (secondsLeft() < until || tried++ >= options.most))
       break;
     while (work.compiled[i].wait_for(std::chrono::milliseconds(100)) != std::future_status::ready)
       show(work, "compiling");
@@ -295,8 +295,8 @@ void TuneSession::screen(Work &work, double until) {
       break;
     if (compiled.status != rt::TrialStatus::Ok) {
       rt::Trial trial = makeTrial(work, i);
-      trial.status = compiled.status == rt::TrialStatus::Timeout ? rt::TrialStatus::Timeout
-                                                                : rt::TrialStatus::CompileError;
+      trial.status =
+          compiled.status == rt::TrialStatus::Timeout ? rt::TrialStatus::Timeout : rt::TrialStatus::CompileError;
       trial.reason = "compiling: " + compiled.reason;
       if (!findKnown(work, trial, rt::TrialStage::Screen))
         store(rt::RecordKind::Trial, trial);
@@ -408,17 +408,23 @@ ProblemReport TuneSession::tune(const TuneSubject &subject, const TunableKernel 
   work.sequenceMajor = listSequenceMajor(subject.plan.manifest);
   work.hashes.resize(kernel.schedules.size());
   work.pool = std::make_unique<llvm::DefaultThreadPool>(llvm::hardware_concurrency(options.jobs));
+  size_t tried = 0;
   for (const TunableSchedule &schedule : kernel.schedules) {
     double bound = clockKhz > 0 ? schedule.boundCycles / clockKhz * 1e3 : 0;
     bool legal = schedule.rejected.empty();
-    work.report.candidates.push_back(
-        {schedule.schedule, legal ? "not measured" : "illegal", legal ? "the budget ended" : schedule.rejected, bound, {}});
+    work.report.candidates.push_back({schedule.schedule,
+                                      legal ? "not measured" : "illegal",
+                                      legal ? "the budget ended" : schedule.rejected,
+                                      bound,
+                                      {}});
+    if (legal && tried++ >= options.most)
+      work.report.candidates.back().reason = "--most " + std::to_string(options.most) + " was reached";
   }
   double share = std::max(0.0, secondsLeft()) / double(std::max<size_t>(left, 1));
   screen(work, secondsLeft() - share * kScreenShare);
   if (!work.report.candidates[0].trial) {
-    work.report.failure = isInterrupted() ? "interrupted"
-                                          : "the default schedule did not pass: " + work.report.candidates[0].reason;
+    work.report.failure =
+        isInterrupted() ? "interrupted" : "the default schedule did not pass: " + work.report.candidates[0].reason;
   } else if (!isInterrupted()) {
     std::vector<size_t> order = rank(work);
     if (order.size() > kHalvingFrom) {

@@ -17,6 +17,8 @@ struct TuneOptions {
   double budget = 600, limit = 30;
   unsigned jobs = 0;
   int device = 0;
+  /// Schedules of a kernel that are tried at most.
+  size_t most = SIZE_MAX;
   /// Measure again what failed before; measure everything again.
   bool retry = false, retune = false;
 };

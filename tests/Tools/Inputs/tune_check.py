@@ -1,0 +1,88 @@
+"""Checks of `fresnel tune` that take more than one process. Usage: tune_check.py WHAT ARGUMENTS..."""
+
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+
+WORKER = str(pathlib.Path(__file__).with_name("fake_worker.py"))
+
+
+def start(fresnel, database, length, most, delay="0.05", **more):
+    command = [fresnel, "tune", "dense", "--target", "sm_80", "--seq", str(length), "--head-dim", "32", "--heads", "2",
+               "--most", str(most), "--db", str(database), "--jobs", "2"]
+    environment = dict(os.environ, FRESNEL_TUNE_WORKER=WORKER, FAKE_DELAY=delay)
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                            **more)
+
+
+def rows(database):
+    """(length, schedule, stage, status) of every trial, and how often it is there."""
+    found = {}
+    for path in pathlib.Path(database).glob("journal/*.jsonl"):
+        for line in path.read_text().splitlines():
+            record = json.loads(line)
+            if record["type"] == "trial":
+                key = (record["problem"]["operands"][0]["shape"][2], json.dumps(record["schedule"]), record["stage"],
+                       record["status"])
+                found[key] = found.get(key, 0) + 1
+    return found
+
+
+def resume(fresnel, folder):
+    assert start(fresnel, f"{folder}/whole", 64, 12).wait() == 0
+    whole = rows(f"{folder}/whole")
+    assert len(whole) >= 12, whole
+    random.seed(7)
+    kills = 0
+    for _ in range(5):
+        process = start(fresnel, f"{folder}/killed", 64, 12)
+        time.sleep(random.uniform(0.3, 2.5))
+        kills += process.poll() is None
+        process.kill()
+        process.wait()
+    assert kills >= 3, "the runs ended before they were killed"
+    assert start(fresnel, f"{folder}/killed", 64, 12).wait() == 0
+    killed = rows(f"{folder}/killed")
+    assert set(killed) == set(whole), set(killed) ^ set(whole)
+    # Nothing was measured twice.
+    assert all(count == 1 for count in killed.values()), killed
+
+
+def concurrent(fresnel, folder):
+    lengths = [64 + 32 * i for i in range(8)]
+    tuners = [start(fresnel, f"{folder}/shared", length, 2, delay="0") for length in lengths]
+    for tuner in tuners:
+        assert tuner.wait() == 0, tuner.stderr.read()
+    found = rows(f"{folder}/shared")
+    for length in lengths:
+        # Two in the screening, two in the final.
+        assert sum(key[0] == length for key in found) == 4, (length, found)
+
+
+def interrupt(fresnel, folder):
+    process = start(fresnel, f"{folder}/interrupted", 64, 12, delay="0.3")
+    while not rows(f"{folder}/interrupted") and process.poll() is None:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=30) == 130
+    print(process.stderr.read())
+
+
+def outcomes(path):
+    problem = json.load(open(path))["problems"][0]
+    seen = {}
+    for candidate in problem["candidates"]:
+        seen.setdefault(candidate["outcome"], []).append(candidate)
+        assert candidate["outcome"] == "ok" or candidate["reason"], candidate
+    assert {"ok", "illegal", "not measured", "timeout", "crashed", "wrong_result"} <= set(seen), sorted(seen)
+    for candidate in seen["ok"]:
+        schedule = candidate["schedule"]
+        assert schedule["tile_n"] not in (32, 80, 96), schedule
+
+
+{"resume": resume, "concurrent": concurrent, "interrupt": interrupt, "outcomes": outcomes}[sys.argv[1]](*sys.argv[2:])
