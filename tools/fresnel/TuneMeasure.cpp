@@ -148,8 +148,8 @@ static Variant load(const std::shared_ptr<rt::Driver> &driver, const std::string
   for (size_t index : variant.plan.arguments()) {
     const rt::Buffer &buffer = manifest.buffers[index];
     PooledTensor &tensor = pool.get(buffer);
-    variant.arguments.push_back({tensor.memory.data(), buffer.dtype, tensor.buffer.shape.data(),
-                                 tensor.strides.data(), int(tensor.strides.size())});
+    variant.arguments.push_back({tensor.memory.data(), buffer.dtype, tensor.buffer.shape.data(), tensor.strides.data(),
+                                 int(tensor.strides.size())});
   }
   variant.workspace = unwrap(rt::DeviceBuffer::allocate(driver, size_t(manifest.workspaceBytes)));
   return variant;
@@ -318,9 +318,9 @@ static Json summarise(const Samples &samples, size_t variant) {
 
 Json measureJob(const Json &job) {
   int device = job.at("device");
-  double oracle = job.contains("check") ? checkAgainstOracle(job, device) : -1;
   auto driver = unwrap(rt::Driver::load());
   auto context = unwrap(rt::ContextScope::enter(driver, device));
+  double oracle = job.contains("check") ? checkAgainstOracle(job, device) : -1;
   Pool pool(driver, job.at("sequence_major").get<std::set<std::string>>(), job.at("seed"));
   if (job.contains("prefix")) {
     Variant prefix = load(driver, job.at("prefix"), device, pool);

@@ -263,8 +263,9 @@ void TuneSession::screenOne(Work &work, size_t candidate) {
   }
   store(rt::RecordKind::Begin, trial);
   Json job = measureRequest(options, work.subject, work.prefix, work.sequenceMajor, kScreenSeconds, kScreenRounds);
-  job["variants"] =
-      candidate == 0 ? Json{work.path(0, "full")} : Json{work.path(0, "full"), work.path(candidate, "full")};
+  job["variants"] = Json::array({work.path(0, "full")});
+  if (candidate > 0)
+    job["variants"].push_back(work.path(candidate, "full"));
   if (!work.subject.checkPlan.empty()) {
     job["check"] = work.path(candidate, "check");
     job["oracle"] = work.subject.oracle;
