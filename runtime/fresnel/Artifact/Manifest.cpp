@@ -19,7 +19,7 @@ int64_t Buffer::elements() const {
   return count;
 }
 
-const Buffer *Manifest::findBuffer(std::string_view bufferName) const {
+const Buffer *Plan::findBuffer(std::string_view bufferName) const {
   for (const Buffer &buffer : buffers)
     if (buffer.name == bufferName)
       return &buffer;
@@ -69,20 +69,29 @@ static json toJson(const Kernel &kernel) {
   return value;
 }
 
-std::string toJson(const Manifest &manifest) {
-  json buffers = json::array(), kernels = json::array(), launches = json::array();
-  for (const Buffer &buffer : manifest.buffers) {
+static json toJson(const Plan &plan) {
+  json buffers = json::array(), launches = json::array();
+  for (const Buffer &buffer : plan.buffers) {
     buffers.push_back({{"name", buffer.name},
                        {"kind", kBufferKinds[int(buffer.kind)]},
                        {"dtype", nameOf(buffer.dtype)},
                        {"shape", buffer.shape}});
     if (buffer.isInWorkspace())
       buffers.back()["offset"] = buffer.offset;
+    if (buffer.isSaved())
+      buffers.back()["saved_offset"] = buffer.savedOffset;
   }
+  for (const Launch &launch : plan.launches)
+    launches.push_back({{"kernel", launch.kernel}, {"operands", launch.operands}});
+  return {{"buffers", buffers},
+          {"workspace", {{"bytes", plan.workspaceBytes}, {"align", plan.workspaceAlign}}},
+          {"launches", launches}};
+}
+
+std::string toJson(const Manifest &manifest) {
+  json kernels = json::array();
   for (const Kernel &kernel : manifest.kernels)
     kernels.push_back(toJson(kernel));
-  for (const Launch &launch : manifest.launches)
-    launches.push_back({{"kernel", launch.kernel}, {"operands", launch.operands}});
   const Target &target = manifest.target;
   json value = {{"format", {{"major", manifest.formatMajor}, {"minor", manifest.formatMinor}}},
                 {"name", manifest.name},
@@ -95,10 +104,12 @@ std::string toJson(const Manifest &manifest) {
                   {"arch_specific", target.archSpecific}}},
                 {"program", manifest.program},
                 {"parameters", embed(manifest.parameters)},
-                {"buffers", buffers},
-                {"workspace", {{"bytes", manifest.workspaceBytes}, {"align", manifest.workspaceAlign}}},
-                {"kernels", kernels},
-                {"launches", launches}};
+                {"kernels", kernels}};
+  value.update(toJson(static_cast<const Plan &>(manifest)));
+  if (manifest.backward) {
+    value["backward"] = toJson(*manifest.backward);
+    value["saved"] = {{"bytes", manifest.savedBytes}};
+  }
   return value.dump(2, ' ', false, json::error_handler_t::replace);
 }
 
@@ -209,12 +220,12 @@ public:
 
   /// Calls `read(element, where)` for each element of an array member.
   template <typename Function>
-  void forEach(const json &object, const char *key, Function read) {
-    const json &value = member(object, "", key);
+  void forEach(const json &object, const std::string &where, const char *key, Function read) {
+    const json &value = member(object, where, key);
     if (ok() && (!value.is_array() || value.size() > 65536))
-      fail(std::string("/") + key, "an array of at most 65536 entries is expected");
+      fail(where + "/" + key, "an array of at most 65536 entries is expected");
     for (size_t i = 0; ok() && i < value.size(); ++i)
-      read(value[i], std::string("/") + key + "/" + std::to_string(i));
+      read(value[i], where + "/" + key + "/" + std::to_string(i));
   }
 
 private:
@@ -242,6 +253,8 @@ static Buffer readBuffer(Reader &reader, const json &value, const std::string &w
     reader.fail(where + "/shape", "the tensor is larger than 64 TiB");
   if (buffer.isInWorkspace())
     buffer.offset = reader.integer(value, where, "offset", 0, kMaxBytes);
+  else if (value.is_object() && value.contains("saved_offset"))
+    buffer.savedOffset = reader.integer(value, where, "saved_offset", 0, kMaxBytes);
   return buffer;
 }
 
@@ -319,18 +332,19 @@ static Target readTarget(Reader &reader, const json &value) {
 }
 
 /// Every index points at something, and every parameter at an operand of its launch.
-static void checkReferences(Reader &reader, const Manifest &manifest) {
-  for (size_t l = 0; reader.ok() && l < manifest.launches.size(); ++l) {
-    const Launch &launch = manifest.launches[l];
-    std::string where = "/launches/" + std::to_string(l);
-    for (const Param &param : manifest.kernels[size_t(launch.kernel)].params) {
+static void checkReferences(Reader &reader, const Plan &plan, const std::vector<Kernel> &kernels,
+                            const std::string &prefix) {
+  for (size_t l = 0; reader.ok() && l < plan.launches.size(); ++l) {
+    const Launch &launch = plan.launches[l];
+    std::string where = prefix + "/launches/" + std::to_string(l);
+    for (const Param &param : kernels[size_t(launch.kernel)].params) {
       if (param.operand >= int64_t(launch.operands.size())) {
         reader.fail(where, "kernel " + std::to_string(launch.kernel) + " reads operand " +
                                std::to_string(param.operand) + ", but there are " +
                                std::to_string(launch.operands.size()));
         return;
       }
-      const Buffer &buffer = manifest.buffers[size_t(launch.operands[size_t(param.operand)])];
+      const Buffer &buffer = plan.buffers[size_t(launch.operands[size_t(param.operand)])];
       if (param.kind == ParamKind::Stride && param.dim >= int64_t(buffer.shape.size()))
         reader.fail(where, "stride " + std::to_string(param.dim) + " of a tensor of rank " +
                                std::to_string(buffer.shape.size()));
@@ -338,11 +352,59 @@ static void checkReferences(Reader &reader, const Manifest &manifest) {
         reader.fail(where, "a tensor map needs a tensor of rank 4");
     }
   }
-  for (size_t b = 0; b < manifest.buffers.size(); ++b) {
-    const Buffer &buffer = manifest.buffers[b];
-    if (buffer.isInWorkspace() && buffer.offset + buffer.bytes() > manifest.workspaceBytes)
-      reader.fail("/buffers/" + std::to_string(b), "the temporary ends beyond the workspace");
+  for (size_t b = 0; b < plan.buffers.size(); ++b) {
+    const Buffer &buffer = plan.buffers[b];
+    if (buffer.isInWorkspace() && buffer.offset + buffer.bytes() > plan.workspaceBytes)
+      reader.fail(prefix + "/buffers/" + std::to_string(b), "the temporary ends beyond the workspace");
   }
+}
+
+/// The two plans agree about the tensors that they share.
+static void checkSaved(Reader &reader, const Manifest &manifest) {
+  auto each = [&](const Plan &plan, BufferKind kind, const std::string &prefix, auto check) {
+    for (size_t b = 0; reader.ok() && b < plan.buffers.size(); ++b)
+      if (const Buffer &buffer = plan.buffers[b]; buffer.kind == kind)
+        check(buffer, prefix + "/buffers/" + std::to_string(b));
+  };
+  each(manifest, BufferKind::Input, "", [&](const Buffer &buffer, const std::string &where) {
+    if (buffer.isSaved())
+      reader.fail(where, "an input of the forward plan cannot be a saved tensor");
+  });
+  each(manifest, BufferKind::Output, "", [&](const Buffer &buffer, const std::string &where) {
+    if (buffer.isSaved() && (buffer.savedOffset % 256 || buffer.savedOffset + buffer.bytes() > manifest.savedBytes))
+      reader.fail(where, "the saved tensor is not at a multiple of 256 within the saved bytes");
+  });
+  if (!manifest.backward)
+    return;
+  each(*manifest.backward, BufferKind::Output, "/backward", [&](const Buffer &buffer, const std::string &where) {
+    if (buffer.isSaved())
+      reader.fail(where, "an output of the backward plan cannot be a saved tensor");
+  });
+  each(*manifest.backward, BufferKind::Input, "/backward", [&](const Buffer &buffer, const std::string &where) {
+    const Buffer *given = manifest.findBuffer(buffer.name);
+    if (given && given->isInWorkspace())
+      given = nullptr;
+    if (buffer.isSaved() && (!given || given->savedOffset != buffer.savedOffset))
+      reader.fail(where, "the forward plan saves no tensor '" + buffer.name + "' there");
+    if (given && (given->shape != buffer.shape || given->dtype != buffer.dtype || given->isSaved() != buffer.isSaved()))
+      reader.fail(where, "'" + buffer.name + "' is another tensor in the forward plan");
+  });
+}
+
+/// Buffers, workspace and launches of one plan.
+static void readPlan(Reader &reader, const json &value, const std::string &prefix, size_t kernels, Plan &plan) {
+  reader.forEach(value, prefix, "buffers", [&](const json &entry, const std::string &where) {
+    plan.buffers.push_back(readBuffer(reader, entry, where));
+  });
+  const json &workspace = reader.member(value, prefix, "workspace");
+  plan.workspaceBytes = reader.integer(workspace, prefix + "/workspace", "bytes", 0, kMaxBytes);
+  plan.workspaceAlign = reader.integer(workspace, prefix + "/workspace", "align", 1, 1 << 20);
+  reader.forEach(value, prefix, "launches", [&](const json &entry, const std::string &where) {
+    Launch launch;
+    launch.kernel = reader.integer(entry, where, "kernel", 0, int64_t(kernels) - 1);
+    launch.operands = reader.integers(entry, where, "operands", 0, int64_t(plan.buffers.size()) - 1, 256);
+    plan.launches.push_back(launch);
+  });
 }
 
 Expected<Manifest> parseManifest(std::string_view text) {
@@ -367,23 +429,19 @@ Expected<Manifest> parseManifest(std::string_view text) {
   manifest.target = readTarget(reader, reader.member(value, "", "target"));
   manifest.program = reader.text(value, "", "program", /*mayBeEmpty=*/true);
   manifest.parameters = reader.object(value, "", "parameters");
-  reader.forEach(value, "buffers", [&](const json &entry, const std::string &where) {
-    manifest.buffers.push_back(readBuffer(reader, entry, where));
-  });
-  const json &workspace = reader.member(value, "", "workspace");
-  manifest.workspaceBytes = reader.integer(workspace, "/workspace", "bytes", 0, kMaxBytes);
-  manifest.workspaceAlign = reader.integer(workspace, "/workspace", "align", 1, 1 << 20);
-  reader.forEach(value, "kernels", [&](const json &entry, const std::string &where) {
+  reader.forEach(value, "", "kernels", [&](const json &entry, const std::string &where) {
     manifest.kernels.push_back(readKernel(reader, entry, where));
   });
-  reader.forEach(value, "launches", [&](const json &entry, const std::string &where) {
-    Launch launch;
-    launch.kernel = reader.integer(entry, where, "kernel", 0, int64_t(manifest.kernels.size()) - 1);
-    launch.operands = reader.integers(entry, where, "operands", 0, int64_t(manifest.buffers.size()) - 1, 256);
-    manifest.launches.push_back(launch);
-  });
+  readPlan(reader, value, "", manifest.kernels.size(), manifest);
+  if (reader.ok() && value.contains("backward")) {
+    readPlan(reader, value["backward"], "/backward", manifest.kernels.size(), manifest.backward.emplace());
+    manifest.savedBytes = reader.integer(reader.member(value, "", "saved"), "/saved", "bytes", 0, kMaxBytes);
+  }
   if (reader.ok())
-    checkReferences(reader, manifest);
+    checkReferences(reader, manifest, manifest.kernels, "");
+  if (reader.ok() && manifest.backward)
+    checkReferences(reader, *manifest.backward, manifest.kernels, "/backward");
+  checkSaved(reader, manifest);
   if (!reader.ok())
     return Status(Code::Integrity, reader.message());
   return manifest;

@@ -8,6 +8,7 @@
 #include "fresnel/Artifact/Status.h"
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,7 +17,7 @@ namespace fresnel::rt {
 
 /// Readers accept any minor version of their own major version.
 constexpr int kFormatMajor = 1;
-constexpr int kFormatMinor = 0;
+constexpr int kFormatMinor = 1;
 
 /// Temporary: in the workspace. Zeroed: the same, and zero when a launch of the plan begins.
 enum class BufferKind { Input, Output, Temporary, Zeroed };
@@ -29,10 +30,16 @@ struct Buffer {
   std::vector<int64_t> shape;
   /// Temporary and zeroed buffers: bytes from the start of the workspace.
   int64_t offset = 0;
+  /// Bytes from the start of the buffer that goes from the forward to the backward
+  /// plan, for an output of the one and an input of the other that lies there; else -1.
+  int64_t savedOffset = -1;
 
   int64_t elements() const;
   int64_t bytes() const { return elements() * sizeOf(dtype); }
   bool isInWorkspace() const { return kind == BufferKind::Temporary || kind == BufferKind::Zeroed; }
+  bool isSaved() const { return savedOffset >= 0; }
+  /// A tensor that the caller passes by itself.
+  bool isArgument() const { return !isInWorkspace() && !isSaved(); }
 };
 
 enum class ParamKind { Pointer, Stride, TensorMap };
@@ -84,7 +91,19 @@ struct Target {
   bool archSpecific = false;
 };
 
-struct Manifest {
+/// Launches in order, and the tensors that they read and write.
+struct Plan {
+  std::vector<Buffer> buffers;
+  int64_t workspaceBytes = 0, workspaceAlign = 256;
+  std::vector<Launch> launches;
+
+  /// The buffer of that name, or null.
+  const Buffer *findBuffer(std::string_view bufferName) const;
+};
+
+/// Its own plan is the forward one; programs with gradients have a second plan.
+/// The kernels serve both.
+struct Manifest : Plan {
   int formatMajor = kFormatMajor, formatMinor = kFormatMinor;
   std::string name;
   /// Versions of what made the bundle.
@@ -94,13 +113,13 @@ struct Manifest {
   std::string program;
   /// Preset parameters, a JSON object.
   std::string parameters = "{}";
-  std::vector<Buffer> buffers;
-  int64_t workspaceBytes = 0, workspaceAlign = 256;
   std::vector<Kernel> kernels;
-  std::vector<Launch> launches;
-
-  /// The buffer of that name, or null.
-  const Buffer *findBuffer(std::string_view bufferName) const;
+  /// Computes the gradients from inputs and outputs of the forward plan, the
+  /// gradients of the outputs, and what the forward plan saved.
+  std::optional<Plan> backward;
+  /// Size of the buffer that the caller owns from the forward to the backward
+  /// launch; aligned like a workspace.
+  int64_t savedBytes = 0;
 };
 
 /// Canonical JSON: keys sorted, two spaces.

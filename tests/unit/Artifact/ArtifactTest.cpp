@@ -17,7 +17,9 @@ using namespace fresnel::rt;
 
 namespace {
 
-std::string temporaryPath(const std::string &name) { return testing::TempDir() + "fresnel_" + std::to_string(getpid()) + "_" + name; }
+std::string temporaryPath(const std::string &name) {
+  return testing::TempDir() + "fresnel_" + std::to_string(getpid()) + "_" + name;
+}
 
 Manifest makeManifest() {
   Manifest manifest;
@@ -118,6 +120,71 @@ TEST(Manifest, RefusalsNameThePlace) {
   refuse("\"offset\": 256", "\"offset\": 900", "/buffers/1: the temporary ends beyond the workspace");
   refuse("\"dim\": 2", "\"dim\": 5", "stride 5 of a tensor of rank 4");
   refuse("\"workspace\"", "\"workspaces\"", "'workspace' is missing");
+}
+
+namespace {
+/// `makeManifest` with a backward plan that reads `q` and a saved tensor.
+Manifest makeGradientManifest() {
+  Manifest manifest = makeManifest();
+  for (Kernel &kernel : manifest.kernels) {
+    kernel.ptxSize = 1;
+    kernel.ptxSha256 = "0";
+  }
+  manifest.buffers.push_back({"saved0_norm", BufferKind::Output, DType::F32, {1, 2, 64}, 0, 256});
+  manifest.launches.push_back({0, {0, 3}});
+  manifest.savedBytes = 768;
+  Plan &backward = manifest.backward.emplace();
+  backward.buffers = {{"q", BufferKind::Input, DType::BF16, {1, 2, 64, 32}, 0},
+                      {"dout", BufferKind::Input, DType::BF16, {1, 2, 64, 32}, 0},
+                      {"saved0_norm", BufferKind::Input, DType::F32, {1, 2, 64}, 0, 256},
+                      {"dq", BufferKind::Output, DType::BF16, {1, 2, 64, 32}, 0}};
+  backward.launches = {{1, {0, 3}}};
+  return manifest;
+}
+} // namespace
+
+TEST(Manifest, RoundTripWithTwoPlans) {
+  Manifest manifest = makeGradientManifest();
+  Expected<Manifest> read = parseManifest(toJson(manifest));
+  ASSERT_TRUE(bool(read)) << read.status().message();
+  EXPECT_EQ(toJson(*read), toJson(manifest));
+  ASSERT_TRUE(read->backward.has_value());
+  EXPECT_EQ(read->savedBytes, 768);
+  EXPECT_EQ(read->backward->findBuffer("saved0_norm")->savedOffset, 256);
+  EXPECT_FALSE(read->backward->findBuffer("dout")->isSaved());
+}
+
+TEST(Manifest, BundlesOfTheFirstFormatStillLoad) {
+  Manifest manifest = makeManifest();
+  manifest.formatMinor = 0;
+  for (Kernel &kernel : manifest.kernels) {
+    kernel.ptxSize = 1;
+    kernel.ptxSha256 = "0";
+  }
+  Expected<Manifest> read = parseManifest(toJson(manifest));
+  ASSERT_TRUE(bool(read)) << read.status().message();
+  EXPECT_FALSE(read->backward.has_value());
+  EXPECT_EQ(read->savedBytes, 0);
+}
+
+TEST(Manifest, PlansThatDisagreeAreRefused) {
+  auto refuse = [](auto change, const std::string &expected) {
+    Manifest manifest = makeGradientManifest();
+    change(manifest);
+    Expected<Manifest> read = parseManifest(toJson(manifest));
+    ASSERT_FALSE(bool(read)) << expected;
+    EXPECT_NE(read.status().message().find(expected), std::string::npos) << read.status().message();
+  };
+  refuse([](Manifest &m) { m.savedBytes = 512; }, "/buffers/3: the saved tensor is not at a multiple of 256 within");
+  refuse([](Manifest &m) { m.buffers[3].savedOffset = m.backward->buffers[2].savedOffset = 8; }, "multiple of 256");
+  refuse([](Manifest &m) { m.buffers[0].savedOffset = 0; }, "/buffers/0: an input of the forward plan cannot be");
+  refuse([](Manifest &m) { m.backward->buffers[3].savedOffset = 0; }, "an output of the backward plan cannot be");
+  refuse([](Manifest &m) { m.backward->buffers[2].savedOffset = 0; }, "saves no tensor 'saved0_norm' there");
+  refuse([](Manifest &m) { m.backward->buffers[2].name = "other"; }, "saves no tensor 'other' there");
+  refuse([](Manifest &m) { m.backward->buffers[2].shape = {1, 2, 32}; }, "'saved0_norm' is another tensor");
+  refuse([](Manifest &m) { m.backward->buffers[0].dtype = DType::F16; }, "/backward/buffers/0: 'q' is another tensor");
+  refuse([](Manifest &m) { m.backward->launches[0].kernel = 7; }, "/backward/launches/0/kernel: 7 is outside [0, 1]");
+  refuse([](Manifest &m) { m.backward.reset(); }, "/buffers/3: the saved tensor");
 }
 
 TEST(Bundle, RoundTrip) {
@@ -232,11 +299,15 @@ TEST(Safetensors, RefusesDamage) {
   EXPECT_EQ(parse(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", "1234"), "");
   auto contains = [](const std::string &text, const char *part) { return text.find(part) != std::string::npos; };
   EXPECT_TRUE(contains(parse(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", "1234"), "truncated"));
-  EXPECT_TRUE(contains(parse(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}})", "1234"), "its shape needs 8"));
+  EXPECT_TRUE(
+      contains(parse(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}})", "1234"), "its shape needs 8"));
   EXPECT_TRUE(contains(parse(R"({"a":{"dtype":"F64","shape":[1],"data_offsets":[0,8]}})", "12345678"), "dtype F64"));
-  EXPECT_TRUE(contains(parse(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", "12345678"), "belong to no tensor"));
-  EXPECT_TRUE(contains(parse(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})", "12345678"), "overlap or leave gaps"));
-  EXPECT_TRUE(contains(parse(R"({"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}})", "1234"), "impossible shape"));
+  EXPECT_TRUE(
+      contains(parse(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", "12345678"), "belong to no tensor"));
+  EXPECT_TRUE(contains(parse(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})", "12345678"),
+                       "overlap or leave gaps"));
+  EXPECT_TRUE(
+      contains(parse(R"({"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}})", "1234"), "impossible shape"));
   EXPECT_TRUE(contains(parse("not json", ""), "not a JSON object"));
   // What walks a JSON value recurses: depth must not be the file's choice.
   std::string deep = std::string(2000000, '[') + std::string(2000000, ']');
