@@ -1,42 +1,16 @@
-//===- Plan.cpp - A loaded bundle, ready to launch
+//===- Plan.cpp - A bundle loaded on one device
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 
 #include "fresnel/Runtime/Plan.h"
 #include <cctype>
-#include <cstring>
 
 namespace fresnel::rt {
 
 // Values of cuda.h.
 static constexpr int kJitInfoLog = 3, kJitInfoSize = 4, kJitErrorLog = 5, kJitErrorSize = 6, kJitVerbose = 12;
 static constexpr int kKernelLocalBytes = 3, kKernelMaxDynamicShared = 8;
-static constexpr int kTensorMapF16 = 6, kTensorMapBf16 = 9, kTensorMapF32 = 7;
-static constexpr size_t kMaxParams = 256;
 static constexpr size_t kLogBytes = 16384;
-
-LoadedPlan::LoadedPlan(LoadedPlan &&) noexcept = default;
-
-LoadedPlan &LoadedPlan::operator=(LoadedPlan &&other) noexcept {
-  std::swap(driver, other.driver);
-  std::swap(bundle, other.bundle);
-  std::swap(libraries, other.libraries);
-  std::swap(kernels, other.kernels);
-  std::swap(argumentBuffers, other.argumentBuffers);
-  std::swap(argumentIndex, other.argumentIndex);
-  std::swap(denseStrides, other.denseStrides);
-  std::swap(notes, other.notes);
-  return *this;
-}
-
-LoadedPlan::~LoadedPlan() {
-  for (CuLibrary library : libraries)
-    driver->cuLibraryUnload(library);
-}
-
-//===----------------------------------------------------------------------===//
-// Loading
-//===----------------------------------------------------------------------===//
 
 static std::string versionText(int64_t version) {
   return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
@@ -83,21 +57,23 @@ static bool hasWgmmaWarning(std::string_view log) {
   return false;
 }
 
-Status LoadedPlan::loadKernel(size_t index, int device) {
-  const Kernel &kernel = bundle.manifest.kernels[index];
+/// Loads the kernel and appends its handle to `code`, warnings to `notes`.
+static Status loadKernel(LoadedCode &code, size_t index, int device, std::vector<std::string> &notes) {
+  const Driver *driver = code.driver.get();
+  const Kernel &kernel = code.bundle.manifest.kernels[index];
   std::string info(kLogBytes, '\0'), error(kLogBytes, '\0');
   int options[] = {kJitInfoLog, kJitInfoSize, kJitErrorLog, kJitErrorSize, kJitVerbose};
   void *values[] = {info.data(), reinterpret_cast<void *>(kLogBytes), error.data(), reinterpret_cast<void *>(kLogBytes),
                     reinterpret_cast<void *>(size_t(1))};
   CuLibrary library = nullptr;
   Status status = driver->check(
-      driver->cuLibraryLoadData(&library, bundle.ptx[index].c_str(), options, values, 5, nullptr, nullptr, 0),
+      driver->cuLibraryLoadData(&library, code.bundle.ptx[index].c_str(), options, values, 5, nullptr, nullptr, 0),
       "loading kernel '" + kernel.name + "'");
   if (!status.ok()) {
     std::string log = error.c_str();
     return Status(status.code(), status.message() + (log.empty() ? "" : "\nJIT log:\n" + log));
   }
-  libraries.push_back(library);
+  code.libraries.push_back(library);
   CuKernel handle = nullptr;
   status = driver->check(driver->cuLibraryGetKernel(&handle, library, kernel.entry.c_str()),
                          "finding entry '" + kernel.entry + "'");
@@ -117,7 +93,7 @@ Status LoadedPlan::loadKernel(size_t index, int device) {
                     " bytes per thread in local memory");
   if (hasWgmmaWarning(info.c_str()))
     notes.push_back("kernel '" + kernel.name + "': " + info.c_str());
-  kernels.push_back(handle);
+  code.kernels.push_back(handle);
   return Status();
 }
 
@@ -129,159 +105,38 @@ Expected<LoadedPlan> LoadedPlan::load(std::shared_ptr<Driver> driver, Bundle bun
   if (!status.ok())
     return status;
   LoadedPlan plan;
-  plan.driver = std::move(driver);
-  plan.bundle = std::move(bundle);
-  for (size_t i = 0; i < plan.bundle.manifest.kernels.size(); ++i) {
-    status = checkGeometry(plan.bundle.manifest.kernels[i], *info);
+  auto code = std::make_shared<LoadedCode>();
+  code->driver = std::move(driver);
+  code->bundle = std::move(bundle);
+  const Manifest &manifest = code->bundle.manifest;
+  for (size_t i = 0; i < manifest.kernels.size(); ++i) {
+    status = checkGeometry(manifest.kernels[i], *info);
     if (status.ok())
-      status = plan.loadKernel(i, device);
+      status = loadKernel(*code, i, device, plan.notes);
     if (!status.ok())
       return status;
   }
-  for (const Buffer &buffer : plan.bundle.manifest.buffers) {
-    bool isArgument = !buffer.isInWorkspace();
-    plan.argumentIndex.push_back(isArgument ? int(plan.argumentBuffers.size()) : -1);
-    if (isArgument)
-      plan.argumentBuffers.push_back(plan.argumentIndex.size() - 1);
-    std::vector<int64_t> strides(buffer.shape.size(), 1);
-    for (size_t d = strides.size(); d-- > 1;)
-      strides[d - 1] = strides[d] * buffer.shape[d];
-    plan.denseStrides.push_back(std::move(strides));
-  }
+  plan.code = code;
+  plan.forwardPlan.emplace(plan.code, manifest, "forward");
+  if (manifest.backward)
+    plan.backwardPlan.emplace(plan.code, *manifest.backward, "backward");
   return plan;
 }
 
-//===----------------------------------------------------------------------===//
-// Launching
-//===----------------------------------------------------------------------===//
-
-Status LoadedPlan::checkArgument(const Buffer &buffer, const TensorArg &arg) const {
-  auto refuse = [&](const std::string &why) {
-    return Status(Code::InvalidArgument, "tensor '" + buffer.name + "' " + why);
-  };
-  if (!arg.data)
-    return refuse("is a null pointer");
-  if (arg.dtype != buffer.dtype)
-    return refuse(std::string("is ") + nameOf(arg.dtype) + ", but the kernels take " + nameOf(buffer.dtype));
-  if (size_t(arg.rank) != buffer.shape.size())
-    return refuse("has rank " + std::to_string(arg.rank) + ", but " + std::to_string(buffer.shape.size()) +
-                  " is expected");
-  if (arg.rank > 0 && (!arg.shape || !arg.strides))
-    return refuse("has no shape or no strides");
-  const std::vector<int64_t> &dense = denseStrides[size_t(&buffer - bundle.manifest.buffers.data())];
-  int64_t bytes = sizeOf(buffer.dtype);
-  if (reinterpret_cast<uintptr_t>(arg.data) % 16)
-    return refuse("is not aligned to 16 bytes");
-  for (int d = 0; d < arg.rank; ++d) {
-    std::string dim = std::to_string(d);
-    if (arg.shape[d] != buffer.shape[size_t(d)])
-      return refuse("has size " + std::to_string(arg.shape[d]) + " in dimension " + dim + ", but " +
-                    std::to_string(buffer.shape[size_t(d)]) + " is expected");
-    if (arg.shape[d] == 1)
-      continue;
-    if (d == arg.rank - 1 && arg.strides[d] != 1)
-      return refuse("has stride " + std::to_string(arg.strides[d]) +
-                    " in its last dimension, but 1 is needed; make it contiguous there");
-    if (arg.rank != 4 && arg.strides[d] != dense[size_t(d)])
-      return refuse("must be contiguous, but has stride " + std::to_string(arg.strides[d]) + " in dimension " + dim);
-    if (d < arg.rank - 1 && arg.rank == 4 && arg.strides[d] * bytes % 16)
-      return refuse("has stride " + std::to_string(arg.strides[d]) + " in dimension " + dim + ", but a multiple of " +
-                    std::to_string(16 / bytes) + " elements (16 bytes) is needed");
-  }
-  return Status();
-}
-
-namespace {
-/// The parameters of one launch, on the stack.
-struct ParamBlock {
-  alignas(64) char maps[4][128];
-  uint64_t words[kMaxParams];
-  void *pointers[kMaxParams];
-  size_t count = 0, mapCount = 0;
-
-  void add(uint64_t word) {
-    words[count] = word;
-    pointers[count] = &words[count];
-    ++count;
-  }
-};
-} // namespace
-
-/// A map of boxes of `rows` x `cols` of a [batch, head, sequence, head_dim] tensor.
-/// Dimensions of size 1 take the dense stride: the caller's may be anything, and
-/// the driver refuses those that are no multiple of 16 bytes.
-static int encodeMap(const Driver &driver, const Buffer &buffer, void *data, const int64_t *strides,
-                     const int64_t *dense, const Param &param, void *map) {
-  int type = buffer.dtype == DType::BF16 ? kTensorMapBf16 : buffer.dtype == DType::F16 ? kTensorMapF16 : kTensorMapF32;
-  const std::vector<int64_t> &shape = buffer.shape;
-  uint64_t bytes = uint64_t(sizeOf(buffer.dtype));
-  uint64_t dims[] = {uint64_t(shape[3]), uint64_t(shape[2]), uint64_t(shape[1]), uint64_t(shape[0])};
-  auto step = [&](size_t d) { return uint64_t(shape[d] == 1 ? dense[d] : strides[d]) * bytes; };
-  uint64_t steps[] = {step(2), step(1), step(0)};
-  uint32_t box[] = {uint32_t(param.cols), uint32_t(param.rows), 1, 1}, ones[] = {1, 1, 1, 1};
-  int swizzle = param.swizzle == 128 ? 3 : param.swizzle == 64 ? 2 : param.swizzle == 32 ? 1 : 0;
-  return driver.cuTensorMapEncodeTiled(map, type, 4, data, dims, steps, box, ones, 0, swizzle, /*l2 256B=*/3, 0);
-}
-
-Status LoadedPlan::launchKernel(const Launch &launch, const TensorArg *args, char *workspace, CuStream stream) const {
-  const Kernel &kernel = bundle.manifest.kernels[size_t(launch.kernel)];
-  ParamBlock block;
-  for (const Param &param : kernel.params) {
-    size_t index = size_t(launch.operands[size_t(param.operand)]);
-    const Buffer &buffer = bundle.manifest.buffers[index];
-    int argument = argumentIndex[index];
-    void *data = argument < 0 ? workspace + buffer.offset : args[argument].data;
-    const int64_t *strides = argument < 0 ? denseStrides[index].data() : args[argument].strides;
-    if (param.kind == ParamKind::Pointer) {
-      block.add(reinterpret_cast<uint64_t>(data));
-    } else if (param.kind == ParamKind::Stride) {
-      block.add(uint64_t(strides[param.dim]));
-    } else {
-      if (block.mapCount == 4)
-        return Status(Code::Unsupported, "kernel '" + kernel.name + "' takes more than four tensor maps");
-      void *map = block.maps[block.mapCount++];
-      if (int error = encodeMap(*driver, buffer, data, strides, denseStrides[index].data(), param, map))
-        return driver->check(error, "encoding the tensor map of '" + buffer.name + "'");
-      block.pointers[block.count++] = map;
-    }
-  }
-  auto dim = [](int64_t size) { return unsigned(size); };
-  int error = driver->cuLaunchKernel(kernels[size_t(launch.kernel)], dim(kernel.grid[0]), dim(kernel.grid[1]),
-                                     dim(kernel.grid[2]), dim(kernel.block[0]), dim(kernel.block[1]),
-                                     dim(kernel.block[2]), dim(kernel.sharedBytes), stream, block.pointers, nullptr);
-  // The text is only made when it is needed: a launch allocates nothing.
-  return error == 0 ? Status() : driver->check(error, "launching kernel '" + kernel.name + "'");
+Expected<const PlanHandle *> LoadedPlan::backward() const {
+  if (!backwardPlan)
+    return Status(Code::Unsupported,
+                  "the bundle '" + manifest().name + "' has no backward plan; compile the method with --grad");
+  return &*backwardPlan;
 }
 
 Status LoadedPlan::launch(const TensorArg *args, size_t count, void *workspace, int64_t bytes, CuStream stream) const {
-  if (count != argumentBuffers.size())
-    return Status(Code::InvalidArgument, "the plan takes " + std::to_string(argumentBuffers.size()) +
-                                             " tensors, but got " + std::to_string(count));
-  for (size_t i = 0; i < count; ++i) {
-    Status status = checkArgument(bundle.manifest.buffers[argumentBuffers[i]], args[i]);
-    if (!status.ok())
-      return status;
-  }
-  if (bytes < workspaceBytes() || (workspaceBytes() > 0 && !workspace))
-    return Status(Code::WorkspaceTooSmall, "the workspace has " + std::to_string(workspace ? bytes : 0) +
-                                               " bytes, but " + std::to_string(workspaceBytes()) + " are needed");
-  if (reinterpret_cast<uintptr_t>(workspace) % uintptr_t(bundle.manifest.workspaceAlign))
-    return Status(Code::InvalidArgument,
-                  "the workspace is not aligned to " + std::to_string(bundle.manifest.workspaceAlign) + " bytes");
-  char *memory = static_cast<char *>(workspace);
-  for (const Buffer &buffer : bundle.manifest.buffers) {
-    if (buffer.kind != BufferKind::Zeroed)
-      continue;
-    auto address = reinterpret_cast<uint64_t>(memory + buffer.offset);
-    if (int error = driver->cuMemsetD8Async(address, 0, size_t(buffer.bytes()), stream))
-      return driver->check(error, "clearing '" + buffer.name + "'");
-  }
-  for (const Launch &entry : bundle.manifest.launches) {
-    Status status = launchKernel(entry, args, memory, stream);
-    if (!status.ok())
-      return status;
-  }
-  return Status();
+  if (savedBytes() > 0)
+    return Status(Code::InvalidArgument, "the forward plan of '" + manifest().name + "' saves " +
+                                             std::to_string(savedBytes()) +
+                                             " bytes for the backward plan and needs a buffer for them; launch it "
+                                             "with one, or compile the method without --grad");
+  return forward().launch(args, count, {workspace, bytes, nullptr, 0}, stream);
 }
 
 } // namespace fresnel::rt

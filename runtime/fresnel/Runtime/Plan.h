@@ -1,66 +1,47 @@
-//===- Plan.h - A loaded bundle, ready to launch
+//===- Plan.h - A bundle loaded on one device
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #ifndef FRESNEL_RUNTIME_PLAN_H
 #define FRESNEL_RUNTIME_PLAN_H
 
-#include "fresnel/Artifact/Bundle.h"
-#include "fresnel/Runtime/Driver.h"
-#include <vector>
+#include "fresnel/Runtime/PlanHandle.h"
+#include <optional>
 
 namespace fresnel::rt {
 
-/// A caller's tensor on the device: logical shape, strides in elements. The
-/// innermost stride is 1; tensors of rank 4 may have any other strides (both
-/// [B, N, H, D] and [B, H, N, D] memory run), the others are contiguous.
-struct TensorArg {
-  void *data = nullptr;
-  DType dtype = DType::F32;
-  const int64_t *shape = nullptr;
-  const int64_t *strides = nullptr;
-  int rank = 0;
-};
-
-/// A bundle loaded on one device. Immutable once loaded: `launch` may be called
-/// from several threads and streams at once.
+/// A bundle loaded on one device: a forward plan, and a backward plan if it was
+/// compiled with gradients. Immutable once loaded, hence thread-safe.
 class LoadedPlan {
 public:
   /// Checks that the device and the driver can run the code, loads it (the
   /// library is independent of contexts) and resolves the kernels. PTX that the
-  /// driver rejects comes back with the JIT's log.
+  /// driver rejects comes back with the JIT's log. Not to be called while a stream
+  /// is captured.
   static Expected<LoadedPlan> load(std::shared_ptr<Driver> driver, Bundle bundle, int device);
-  LoadedPlan(LoadedPlan &&) noexcept;
-  LoadedPlan &operator=(LoadedPlan &&) noexcept;
-  ~LoadedPlan();
 
-  const Manifest &manifest() const { return bundle.manifest; }
-  int64_t workspaceBytes() const { return bundle.manifest.workspaceBytes; }
-  /// Inputs and outputs, in the order in which `launch` takes them.
-  const std::vector<size_t> &arguments() const { return argumentBuffers; }
+  const Manifest &manifest() const { return code->bundle.manifest; }
   /// What the JIT said that matters: serialised wgmma, local memory.
   const std::vector<std::string> &warnings() const { return notes; }
 
-  /// Launches all kernels on the caller's stream, in the current context.
-  /// `args` holds one tensor per entry of `arguments()`; `workspace` at least
-  /// `workspaceBytes()` bytes of device memory aligned to 256. Checks the
-  /// tensors, allocates nothing, waits for nothing, and can be captured.
+  const PlanHandle &forward() const { return *forwardPlan; }
+  bool hasBackward() const { return backwardPlan.has_value(); }
+  /// The backward plan; Unsupported where the bundle has none.
+  Expected<const PlanHandle *> backward() const;
+  /// Size of the buffer that goes from a forward to its backward launch; 0 where
+  /// the backward plan reads inputs and outputs only.
+  int64_t savedBytes() const { return manifest().savedBytes; }
+
+  /// Short forms for the forward plan.
+  int64_t workspaceBytes() const { return forward().workspaceBytes(); }
+  const std::vector<size_t> &arguments() const { return forward().arguments(); }
+  /// Refused where `savedBytes()` is not 0: what it saves needs a place.
   Status launch(const TensorArg *args, size_t count, void *workspace, int64_t bytes, CuStream stream) const;
 
 private:
   LoadedPlan() = default;
-  Status loadKernel(size_t index, int device);
-  Status checkArgument(const Buffer &buffer, const TensorArg &arg) const;
-  Status launchKernel(const Launch &launch, const TensorArg *args, char *workspace, CuStream stream) const;
 
-  std::shared_ptr<Driver> driver;
-  Bundle bundle;
-  std::vector<CuLibrary> libraries;
-  std::vector<CuKernel> kernels;
-  std::vector<size_t> argumentBuffers;
-  /// Position among the arguments, per buffer; -1 for temporaries.
-  std::vector<int> argumentIndex;
-  /// Contiguous strides, per buffer.
-  std::vector<std::vector<int64_t>> denseStrides;
+  std::shared_ptr<const LoadedCode> code;
+  std::optional<PlanHandle> forwardPlan, backwardPlan;
   std::vector<std::string> notes;
 };
 

@@ -38,6 +38,8 @@ static frn_status guard(Body body) {
 
 int frn_abi_version(void) { return FRN_ABI_VERSION; }
 
+int frn_abi_minor(void) { return FRN_ABI_MINOR; }
+
 const char *frn_status_name(frn_status status) {
   switch (status) {
   case FRN_OK:
@@ -89,20 +91,52 @@ frn_status frn_plan_load(const char *path, int device, frn_plan **plan) {
 
 void frn_plan_destroy(frn_plan *plan) { delete plan; }
 
+/// The plan of a direction, or why there is none.
+static Expected<const PlanHandle *> select(const char *function, const frn_plan *plan, int direction) {
+  if (!plan)
+    return Status(Code::InvalidArgument, std::string(function) + ": plan must not be null");
+  if (direction == FRN_BACKWARD)
+    return plan->plan.backward();
+  if (direction != FRN_FORWARD)
+    return Status(Code::InvalidArgument, std::string(function) + ": direction " + std::to_string(direction) +
+                                             " is neither FRN_FORWARD nor FRN_BACKWARD");
+  return &plan->plan.forward();
+}
+
+static Status describe(const PlanHandle &plan, size_t index, frn_argument &argument) {
+  if (index >= plan.arguments().size())
+    return Status(Code::InvalidArgument, "argument " + std::to_string(index) + " of " +
+                                             std::to_string(plan.arguments().size()) + " was asked for");
+  const Buffer &buffer = plan.plan().buffers[plan.arguments()[index]];
+  argument = {buffer.name.c_str(), static_cast<frn_dtype>(buffer.dtype), int32_t(buffer.shape.size()),
+              buffer.shape.data(), buffer.kind == BufferKind::Output};
+  return Status();
+}
+
+/// Converts the tensors on the stack and hands them to `launch(args)`.
+template <typename Launch>
+static Status withTensors(const frn_tensor *tensors, size_t count, Launch launch) {
+  if (!tensors && count > 0)
+    return Status(Code::InvalidArgument, "tensors must not be null when there are " + std::to_string(count));
+  if (count > kMaxTensors)
+    return Status(Code::InvalidArgument,
+                  "at most " + std::to_string(kMaxTensors) + " tensors are taken, but got " + std::to_string(count));
+  TensorArg args[kMaxTensors];
+  for (size_t i = 0; i < count; ++i) {
+    // A C caller can put any number there.
+    if (int dtype = int(tensors[i].dtype); dtype < FRN_F32 || dtype > FRN_I32)
+      return Status(Code::InvalidArgument,
+                    "tensor " + std::to_string(i) + " has dtype " + std::to_string(dtype) + ", which is no frn_dtype");
+    args[i] = {tensors[i].data, static_cast<DType>(tensors[i].dtype), tensors[i].shape, tensors[i].strides,
+               tensors[i].rank};
+  }
+  return launch(args);
+}
+
 size_t frn_plan_argument_count(const frn_plan *plan) { return plan ? plan->plan.arguments().size() : 0; }
 
 frn_status frn_plan_argument(const frn_plan *plan, size_t index, frn_argument *argument) {
-  return guard([&]() -> Status {
-    if (!plan || !argument)
-      return Status(Code::InvalidArgument, "frn_plan_argument: plan and argument must not be null");
-    if (index >= plan->plan.arguments().size())
-      return Status(Code::InvalidArgument, "argument " + std::to_string(index) + " of " +
-                                               std::to_string(plan->plan.arguments().size()) + " was asked for");
-    const Buffer &buffer = plan->plan.manifest().buffers[plan->plan.arguments()[index]];
-    *argument = {buffer.name.c_str(), static_cast<frn_dtype>(buffer.dtype), int32_t(buffer.shape.size()),
-                 buffer.shape.data(), buffer.kind == BufferKind::Output};
-    return Status();
-  });
+  return frn_plan_get_argument(plan, FRN_FORWARD, index, argument);
 }
 
 int64_t frn_plan_workspace_bytes(const frn_plan *plan) { return plan ? plan->plan.workspaceBytes() : 0; }
@@ -110,15 +144,90 @@ int64_t frn_plan_workspace_bytes(const frn_plan *plan) { return plan ? plan->pla
 frn_status frn_plan_launch(const frn_plan *plan, const frn_tensor *tensors, size_t count, void *workspace,
                            int64_t workspace_bytes, frn_stream stream) {
   return guard([&]() -> Status {
-    if (!plan || (!tensors && count > 0))
-      return Status(Code::InvalidArgument, "frn_plan_launch: plan and tensors must not be null");
-    if (count > kMaxTensors)
-      return Status(Code::InvalidArgument,
-                    "at most " + std::to_string(kMaxTensors) + " tensors are taken, but got " + std::to_string(count));
-    TensorArg args[kMaxTensors];
-    for (size_t i = 0; i < count; ++i)
-      args[i] = {tensors[i].data, static_cast<DType>(tensors[i].dtype), tensors[i].shape, tensors[i].strides,
-                 tensors[i].rank};
-    return plan->plan.launch(args, count, workspace, workspace_bytes, stream);
+    if (!plan)
+      return Status(Code::InvalidArgument, "frn_plan_launch: plan must not be null");
+    return withTensors(tensors, count, [&](const TensorArg *args) {
+      return plan->plan.launch(args, count, workspace, workspace_bytes, stream);
+    });
+  });
+}
+
+int32_t frn_plan_has_backward(const frn_plan *plan) { return plan && plan->plan.hasBackward(); }
+
+frn_status frn_plan_count_arguments(const frn_plan *plan, frn_direction direction, size_t *count) {
+  return guard([&]() -> Status {
+    Expected<const PlanHandle *> handle = select("frn_plan_count_arguments", plan, direction);
+    if (!handle)
+      return handle.status();
+    if (!count)
+      return Status(Code::InvalidArgument, "frn_plan_count_arguments: count must not be null");
+    *count = (*handle)->arguments().size();
+    return Status();
+  });
+}
+
+frn_status frn_plan_get_argument(const frn_plan *plan, frn_direction direction, size_t index, frn_argument *argument) {
+  return guard([&]() -> Status {
+    Expected<const PlanHandle *> handle = select("frn_plan_get_argument", plan, direction);
+    if (!handle)
+      return handle.status();
+    if (!argument)
+      return Status(Code::InvalidArgument, "frn_plan_get_argument: argument must not be null");
+    return describe(**handle, index, *argument);
+  });
+}
+
+frn_status frn_plan_get_workspace_bytes(const frn_plan *plan, frn_direction direction, int64_t *bytes) {
+  return guard([&]() -> Status {
+    Expected<const PlanHandle *> handle = select("frn_plan_get_workspace_bytes", plan, direction);
+    if (!handle)
+      return handle.status();
+    if (!bytes)
+      return Status(Code::InvalidArgument, "frn_plan_get_workspace_bytes: bytes must not be null");
+    *bytes = (*handle)->workspaceBytes();
+    return Status();
+  });
+}
+
+int64_t frn_plan_saved_bytes(const frn_plan *plan) { return plan ? plan->plan.savedBytes() : 0; }
+
+size_t frn_plan_saved_count(const frn_plan *plan) {
+  size_t count = 0;
+  if (plan)
+    for (const Buffer &buffer : plan->plan.manifest().buffers)
+      count += buffer.isSaved();
+  return count;
+}
+
+frn_status frn_plan_get_saved(const frn_plan *plan, size_t index, frn_saved_tensor *saved) {
+  return guard([&]() -> Status {
+    if (!plan || !saved)
+      return Status(Code::InvalidArgument, "frn_plan_get_saved: plan and saved must not be null");
+    size_t at = 0;
+    for (const Buffer &buffer : plan->plan.manifest().buffers) {
+      if (!buffer.isSaved() || at++ != index)
+        continue;
+      *saved = {buffer.name.c_str(),          static_cast<frn_dtype>(buffer.dtype),
+                int32_t(buffer.shape.size()), buffer.shape.data(),
+                buffer.savedOffset,           buffer.bytes()};
+      return Status();
+    }
+    return Status(Code::InvalidArgument,
+                  "saved tensor " + std::to_string(index) + " of " + std::to_string(at) + " was asked for");
+  });
+}
+
+frn_status frn_plan_run(const frn_plan *plan, frn_direction direction, const frn_tensor *tensors, size_t count,
+                        const frn_memory *memory, frn_stream stream) {
+  return guard([&]() -> Status {
+    Expected<const PlanHandle *> handle = select("frn_plan_run", plan, direction);
+    if (!handle)
+      return handle.status();
+    if (!memory)
+      return Status(Code::InvalidArgument, "frn_plan_run: memory must not be null");
+    return withTensors(tensors, count, [&](const TensorArg *args) {
+      LaunchMemory space{memory->workspace, memory->workspace_bytes, memory->saved, memory->saved_bytes};
+      return (*handle)->launch(args, count, space, stream);
+    });
   });
 }

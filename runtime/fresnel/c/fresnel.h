@@ -3,9 +3,31 @@
  *===----------------------------------------------------------------------===*
  *
  * A plan is a bundle loaded on one GPU. Functions return FRN_OK or a code, and
- * frn_last_error() then says in words what went wrong. Nothing throws, nothing
- * is freed on the caller's behalf. A plan is immutable: frn_plan_launch may be
- * called from several threads, and inside a CUDA graph capture.
+ * frn_last_error() then says in words what went wrong.
+ *
+ * Ownership: frn_plan_load gives a plan that frn_plan_destroy frees. All device
+ * memory (tensors, workspace, saved buffer) is the caller's, before and after; the
+ * library allocates none and frees none. Strings and shapes that a plan hands out
+ * live as long as the plan.
+ *
+ * Threads: a plan is immutable. Any function may be called on it from several
+ * threads at once, except frn_plan_destroy, which must be the last. Two launches
+ * that may overlap in time need two workspaces (and two saved buffers). The text of
+ * frn_last_error belongs to the thread.
+ *
+ * Streams: launches go to the caller's stream and return without waiting; the
+ * device's primary context must be current. They allocate nothing and may be
+ * captured into a CUDA graph. frn_plan_load may not: load before the capture.
+ *
+ * Errors: nothing throws. All checks of a launch come before its first kernel, so
+ * a refused launch has launched nothing; FRN_CUDA_ERROR is the driver's own word
+ * and may belong to earlier work on the context.
+ *
+ * Training: a bundle compiled with --grad has two plans. The forward launch leaves
+ * what the backward launch reads in the saved buffer (frn_plan_saved_bytes), which
+ * must stay as it is in between. A tensor of the backward plan that has the name
+ * of a tensor of the forward plan is that tensor; the others are the gradients,
+ * dX for X. docs/training.md has an example.
  *
  *===----------------------------------------------------------------------===*/
 #ifndef FRESNEL_C_FRESNEL_H
@@ -26,6 +48,8 @@ extern "C" {
 
 /* Grows when the interface breaks; frn_abi_version() returns the library's. */
 #define FRN_ABI_VERSION 1
+/* Grows with each addition; frn_abi_minor() returns the library's. */
+#define FRN_ABI_MINOR 1
 
 typedef enum {
   FRN_OK = 0,
@@ -66,7 +90,30 @@ typedef struct {
   int32_t is_output;
 } frn_argument;
 
+/* The two plans of a bundle with gradients. */
+typedef enum { FRN_FORWARD = 0, FRN_BACKWARD = 1 } frn_direction;
+
+/* Device memory that a launch uses besides its tensors, each aligned to 256 bytes.
+ * Where 0 bytes are needed, the pointer may be null. */
+typedef struct {
+  void *workspace;
+  int64_t workspace_bytes;
+  void *saved;
+  int64_t saved_bytes;
+} frn_memory;
+
+/* A tensor inside the saved buffer, contiguous. The pointers live as long as the plan. */
+typedef struct {
+  const char *name;
+  frn_dtype dtype;
+  int32_t rank;
+  const int64_t *shape;
+  int64_t offset;
+  int64_t bytes;
+} frn_saved_tensor;
+
 FRN_API int frn_abi_version(void);
+FRN_API int frn_abi_minor(void);
 FRN_API const char *frn_status_name(frn_status status);
 /* The last error of the calling thread; valid until its next call. */
 FRN_API const char *frn_last_error(void);
@@ -76,16 +123,40 @@ FRN_API const char *frn_last_error(void);
 FRN_API frn_status frn_plan_load(const char *path, int device, frn_plan **plan);
 FRN_API void frn_plan_destroy(frn_plan *plan);
 
-/* The tensors that frn_plan_launch takes, inputs and outputs, in its order. */
+/* The tensors that frn_plan_launch takes, inputs and outputs, in its order. The
+ * functions of this form are about the forward plan; counts and sizes of a null
+ * plan are 0. */
 FRN_API size_t frn_plan_argument_count(const frn_plan *plan);
 FRN_API frn_status frn_plan_argument(const frn_plan *plan, size_t index, frn_argument *argument);
 /* Device memory that a launch needs besides, in bytes; aligned to 256. */
 FRN_API int64_t frn_plan_workspace_bytes(const frn_plan *plan);
 
-/* Launches the plan's kernels on `stream`. Checks the tensors, allocates
- * nothing and does not wait. */
+/* Launches the forward plan on `stream`. FRN_INVALID_ARGUMENT for a plan that
+ * saves something for its backward plan: frn_plan_run takes a buffer for that. */
 FRN_API frn_status frn_plan_launch(const frn_plan *plan, const frn_tensor *tensors, size_t count, void *workspace,
                                    int64_t workspace_bytes, frn_stream stream);
+
+/* 1 if the bundle was compiled with gradients, else 0 (also for a null plan). */
+FRN_API int32_t frn_plan_has_backward(const frn_plan *plan);
+
+/* What a plan takes. FRN_UNSUPPORTED for the backward plan of a bundle without
+ * gradients, FRN_INVALID_ARGUMENT for null pointers, directions that are none and
+ * indices past the end. */
+FRN_API frn_status frn_plan_count_arguments(const frn_plan *plan, frn_direction direction, size_t *count);
+FRN_API frn_status frn_plan_get_argument(const frn_plan *plan, frn_direction direction, size_t index,
+                                         frn_argument *argument);
+FRN_API frn_status frn_plan_get_workspace_bytes(const frn_plan *plan, frn_direction direction, int64_t *bytes);
+
+/* The buffer between the two launches: its size, and what lies in it. */
+FRN_API int64_t frn_plan_saved_bytes(const frn_plan *plan);
+FRN_API size_t frn_plan_saved_count(const frn_plan *plan);
+FRN_API frn_status frn_plan_get_saved(const frn_plan *plan, size_t index, frn_saved_tensor *saved);
+
+/* Launches the forward or the backward plan on `stream`: `tensors` in the order of
+ * frn_plan_get_argument. FRN_INVALID_ARGUMENT names the tensor that does not fit,
+ * FRN_WORKSPACE_TOO_SMALL the buffer that is missing or too small. */
+FRN_API frn_status frn_plan_run(const frn_plan *plan, frn_direction direction, const frn_tensor *tensors, size_t count,
+                                const frn_memory *memory, frn_stream stream);
 
 #ifdef __cplusplus
 }

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <dlfcn.h>
 #include <gtest/gtest.h>
+#include <optional>
 
 using namespace fresnel::rt;
 
@@ -30,6 +31,23 @@ Bundle makeBundle() {
   manifest.kernels = {kernel};
   manifest.launches = {{0, {0, 1, 2}}};
   bundle.ptx = {".version 8.0"};
+  return bundle;
+}
+
+/// `makeBundle` with gradients: the forward plan saves `s`, the backward plan reads `x`, `dy` and `s`.
+Bundle makeGradientBundle() {
+  Bundle bundle = makeBundle();
+  Manifest &manifest = bundle.manifest;
+  manifest.buffers.push_back({"s", BufferKind::Output, DType::F32, {1, 2, 64}, 0, 512});
+  manifest.launches = {{0, {0, 3, 2}}};
+  manifest.savedBytes = 1024;
+  Plan &backward = manifest.backward.emplace();
+  backward.buffers = {{"x", BufferKind::Input, DType::BF16, {1, 2, 64, 32}, 0},
+                      {"dy", BufferKind::Input, DType::F32, {1, 2, 64}, 0},
+                      {"s", BufferKind::Input, DType::F32, {1, 2, 64}, 0, 512},
+                      {"dx", BufferKind::Output, DType::BF16, {1, 2, 64, 32}, 0}};
+  backward.workspaceBytes = 256;
+  backward.launches = {{0, {0, 2, 3}}};
   return bundle;
 }
 
@@ -193,6 +211,136 @@ TEST_F(RuntimeTest, WrongTensorsAreRefused) {
   args[0].data = nullptr;
   expectRefused(tryLaunch(), Code::InvalidArgument, "tensor 'x' is a null pointer");
   EXPECT_EQ(ask<int>("FakeDriver_launches"), before);
+}
+
+TEST_F(RuntimeTest, TwoPlansShareTheSavedBuffer) {
+  auto plan = load(makeGradientBundle());
+  ASSERT_TRUE(bool(plan)) << plan.status().message();
+  EXPECT_EQ(plan->savedBytes(), 1024);
+  EXPECT_EQ(plan->forward().arguments(), (std::vector<size_t>{0, 2}));
+  auto backward = plan->backward();
+  ASSERT_TRUE(bool(backward)) << backward.status().message();
+  EXPECT_EQ((*backward)->arguments(), (std::vector<size_t>{0, 1, 3}));
+  EXPECT_EQ((*backward)->workspaceBytes(), 256);
+  LaunchMemory memory{workspace, 1024, reinterpret_cast<void *>(0x20000), 1024};
+  ASSERT_TRUE(plan->forward().launch(args.data(), 2, memory, nullptr).ok());
+  EXPECT_EQ(ask<uint64_t>("FakeDriver_param", 2), 0x20200u);
+  TensorArg dx = args[0];
+  dx.data = reinterpret_cast<void *>(0x3000);
+  std::vector<TensorArg> gradients{args[0], args[1], dx};
+  int before = ask<int>("FakeDriver_allocations");
+  ASSERT_TRUE((*backward)->launch(gradients.data(), 3, memory, nullptr).ok());
+  EXPECT_EQ(ask<int>("FakeDriver_allocations"), before);
+  EXPECT_EQ(ask<uint64_t>("FakeDriver_param", 0), 0x1000u);
+  EXPECT_EQ(ask<uint64_t>("FakeDriver_param", 2), 0x20200u);
+  EXPECT_EQ(ask<uint64_t>("FakeDriver_param", 3), 0x3000u);
+}
+
+TEST_F(RuntimeTest, HandlesOutliveTheLoadedPlan) {
+  std::optional<PlanHandle> handle;
+  {
+    auto plan = load(makeGradientBundle());
+    ASSERT_TRUE(bool(plan));
+    handle = **plan->backward();
+  }
+  std::vector<TensorArg> gradients{args[0], args[1], args[0]};
+  LaunchMemory memory{workspace, 1024, reinterpret_cast<void *>(0x20000), 1024};
+  EXPECT_TRUE(handle->launch(gradients.data(), 3, memory, nullptr).ok());
+}
+
+TEST_F(RuntimeTest, BackwardIsRefusedWithReason) {
+  auto forwardOnly = load(makeBundle());
+  ASSERT_TRUE(bool(forwardOnly));
+  EXPECT_FALSE(forwardOnly->hasBackward());
+  expectRefused(forwardOnly->backward().status(), Code::Unsupported,
+                "no backward plan; compile the method with --grad");
+  auto plan = load(makeGradientBundle());
+  ASSERT_TRUE(bool(plan));
+  int before = ask<int>("FakeDriver_launches");
+  expectRefused(plan->launch(args.data(), 2, workspace, 1024, nullptr), Code::InvalidArgument, "saves 1024 bytes");
+  const PlanHandle &backward = **plan->backward();
+  std::vector<TensorArg> gradients{args[0], args[1], args[0]};
+  auto tryLaunch = [&](size_t count, LaunchMemory memory) {
+    return backward.launch(gradients.data(), count, memory, nullptr);
+  };
+  void *saved = reinterpret_cast<void *>(0x20000);
+  expectRefused(tryLaunch(2, {workspace, 256, saved, 1024}), Code::InvalidArgument,
+                "the backward plan takes 3 tensors, but got 2");
+  expectRefused(tryLaunch(3, {workspace, 256}), Code::WorkspaceTooSmall,
+                "saved buffer has 0 bytes, but 1024 are needed");
+  expectRefused(tryLaunch(3, {workspace, 256, saved, 512}), Code::WorkspaceTooSmall, "saved buffer has 512 bytes");
+  expectRefused(tryLaunch(3, {workspace, 256, static_cast<char *>(saved) + 16, 1024}), Code::InvalidArgument,
+                "the saved buffer is not aligned to 256 bytes");
+  expectRefused(tryLaunch(3, {nullptr, 0, saved, 1024}), Code::WorkspaceTooSmall, "workspace has 0 bytes, but 256");
+  gradients[1].dtype = DType::BF16;
+  expectRefused(tryLaunch(3, {workspace, 256, saved, 1024}), Code::InvalidArgument,
+                "tensor 'dy' is bf16, but the kernels take f32");
+  EXPECT_EQ(ask<int>("FakeDriver_launches"), before);
+}
+
+TEST_F(RuntimeTest, CInterfaceOfGradients) {
+  std::string path = testing::TempDir() + "fresnel_c_grad.fkb";
+  Bundle bundle = makeGradientBundle();
+  ASSERT_TRUE(writeBundle(path, bundle.manifest, bundle.ptx).ok());
+  frn_plan *plan = nullptr;
+  ASSERT_EQ(frn_plan_load(path.c_str(), 0, &plan), FRN_OK) << frn_last_error();
+  EXPECT_EQ(frn_abi_minor(), FRN_ABI_MINOR);
+  EXPECT_EQ(frn_plan_has_backward(plan), 1);
+  EXPECT_EQ(frn_plan_has_backward(nullptr), 0);
+  EXPECT_EQ(frn_plan_saved_bytes(plan), 1024);
+  EXPECT_EQ(frn_plan_saved_bytes(nullptr), 0);
+  ASSERT_EQ(frn_plan_saved_count(plan), 1u);
+  EXPECT_EQ(frn_plan_saved_count(nullptr), 0u);
+  frn_saved_tensor saved;
+  ASSERT_EQ(frn_plan_get_saved(plan, 0, &saved), FRN_OK);
+  EXPECT_STREQ(saved.name, "s");
+  EXPECT_EQ(saved.offset, 512);
+  EXPECT_EQ(saved.bytes, 512);
+  EXPECT_EQ(frn_plan_get_saved(plan, 1, &saved), FRN_INVALID_ARGUMENT);
+  EXPECT_STREQ(frn_last_error(), "saved tensor 1 of 1 was asked for");
+  EXPECT_EQ(frn_plan_get_saved(plan, 0, nullptr), FRN_INVALID_ARGUMENT);
+  size_t count = 0;
+  ASSERT_EQ(frn_plan_count_arguments(plan, FRN_BACKWARD, &count), FRN_OK);
+  EXPECT_EQ(count, 3u);
+  EXPECT_EQ(frn_plan_count_arguments(plan, FRN_BACKWARD, nullptr), FRN_INVALID_ARGUMENT);
+  EXPECT_EQ(frn_plan_count_arguments(nullptr, FRN_BACKWARD, &count), FRN_INVALID_ARGUMENT);
+  EXPECT_EQ(frn_plan_count_arguments(plan, static_cast<frn_direction>(2), &count), FRN_INVALID_ARGUMENT);
+  EXPECT_NE(std::string(frn_last_error()).find("neither FRN_FORWARD nor FRN_BACKWARD"), std::string::npos);
+  frn_argument argument;
+  ASSERT_EQ(frn_plan_get_argument(plan, FRN_BACKWARD, 1, &argument), FRN_OK);
+  EXPECT_STREQ(argument.name, "dy");
+  EXPECT_EQ(frn_plan_get_argument(plan, FRN_BACKWARD, 3, &argument), FRN_INVALID_ARGUMENT);
+  EXPECT_EQ(frn_plan_get_argument(plan, FRN_BACKWARD, 1, nullptr), FRN_INVALID_ARGUMENT);
+  int64_t bytes = 0;
+  ASSERT_EQ(frn_plan_get_workspace_bytes(plan, FRN_BACKWARD, &bytes), FRN_OK);
+  EXPECT_EQ(bytes, 256);
+  EXPECT_EQ(frn_plan_get_workspace_bytes(plan, FRN_FORWARD, nullptr), FRN_INVALID_ARGUMENT);
+  frn_tensor tensors[] = {{reinterpret_cast<void *>(0x1000), FRN_BF16, 4, shape.data(), strides.data()},
+                          {reinterpret_cast<void *>(0x2000), FRN_F32, 3, outShape.data(), outStrides.data()},
+                          {reinterpret_cast<void *>(0x3000), FRN_BF16, 4, shape.data(), strides.data()}};
+  frn_memory memory{workspace, 1024, reinterpret_cast<void *>(0x20000), 1024};
+  EXPECT_EQ(frn_plan_run(plan, FRN_FORWARD, tensors, 2, &memory, nullptr), FRN_OK) << frn_last_error();
+  EXPECT_EQ(frn_plan_run(plan, FRN_BACKWARD, tensors, 3, &memory, nullptr), FRN_OK) << frn_last_error();
+  EXPECT_EQ(frn_plan_run(plan, FRN_BACKWARD, tensors, 2, &memory, nullptr), FRN_INVALID_ARGUMENT);
+  EXPECT_EQ(frn_plan_run(plan, FRN_BACKWARD, tensors, 3, nullptr, nullptr), FRN_INVALID_ARGUMENT);
+  EXPECT_EQ(frn_plan_run(plan, FRN_BACKWARD, nullptr, 3, &memory, nullptr), FRN_INVALID_ARGUMENT);
+  EXPECT_EQ(frn_plan_run(plan, FRN_BACKWARD, tensors, 33, &memory, nullptr), FRN_INVALID_ARGUMENT);
+  EXPECT_EQ(frn_plan_run(nullptr, FRN_BACKWARD, tensors, 3, &memory, nullptr), FRN_INVALID_ARGUMENT);
+  memory.saved = nullptr;
+  EXPECT_EQ(frn_plan_run(plan, FRN_BACKWARD, tensors, 3, &memory, nullptr), FRN_WORKSPACE_TOO_SMALL);
+  tensors[1].dtype = static_cast<frn_dtype>(7);
+  EXPECT_EQ(frn_plan_run(plan, FRN_BACKWARD, tensors, 3, &memory, nullptr), FRN_INVALID_ARGUMENT);
+  EXPECT_STREQ(frn_last_error(), "tensor 1 has dtype 7, which is no frn_dtype");
+  EXPECT_EQ(frn_plan_launch(plan, tensors, 2, workspace, 1024, nullptr), FRN_INVALID_ARGUMENT);
+  frn_plan_destroy(plan);
+  bundle = makeBundle();
+  ASSERT_TRUE(writeBundle(path, bundle.manifest, bundle.ptx).ok());
+  ASSERT_EQ(frn_plan_load(path.c_str(), 0, &plan), FRN_OK) << frn_last_error();
+  EXPECT_EQ(frn_plan_has_backward(plan), 0);
+  EXPECT_EQ(frn_plan_run(plan, FRN_BACKWARD, tensors, 0, &memory, nullptr), FRN_UNSUPPORTED);
+  EXPECT_NE(std::string(frn_last_error()).find("compile the method with --grad"), std::string::npos);
+  frn_plan_destroy(plan);
+  std::remove(path.c_str());
 }
 
 TEST_F(RuntimeTest, CInterface) {

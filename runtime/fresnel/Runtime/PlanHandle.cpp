@@ -1,0 +1,178 @@
+//===- PlanHandle.cpp - One plan of a loaded bundle, ready to launch
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "fresnel/Runtime/PlanHandle.h"
+
+namespace fresnel::rt {
+
+// Values of cuda.h.
+static constexpr int kTensorMapF16 = 6, kTensorMapBf16 = 9, kTensorMapF32 = 7;
+static constexpr size_t kMaxParams = 256;
+
+LoadedCode::~LoadedCode() {
+  for (CuLibrary library : libraries)
+    driver->cuLibraryUnload(library);
+}
+
+PlanHandle::PlanHandle(std::shared_ptr<const LoadedCode> loaded, const Plan &plan, std::string planName)
+    : code(std::move(loaded)), description(&plan), name(std::move(planName)) {
+  for (const Buffer &buffer : plan.buffers) {
+    argumentIndex.push_back(buffer.isArgument() ? int(argumentBuffers.size()) : -1);
+    if (buffer.isArgument())
+      argumentBuffers.push_back(argumentIndex.size() - 1);
+    std::vector<int64_t> strides(buffer.shape.size(), 1);
+    for (size_t d = strides.size(); d-- > 1;)
+      strides[d - 1] = strides[d] * buffer.shape[d];
+    denseStrides.push_back(std::move(strides));
+  }
+}
+
+Status PlanHandle::checkArgument(const Buffer &buffer, const TensorArg &arg) const {
+  auto refuse = [&](const std::string &why) {
+    return Status(Code::InvalidArgument, "tensor '" + buffer.name + "' " + why);
+  };
+  if (!arg.data)
+    return refuse("is a null pointer");
+  if (arg.dtype != buffer.dtype)
+    return refuse(std::string("is ") + nameOf(arg.dtype) + ", but the kernels take " + nameOf(buffer.dtype));
+  if (size_t(arg.rank) != buffer.shape.size())
+    return refuse("has rank " + std::to_string(arg.rank) + ", but " + std::to_string(buffer.shape.size()) +
+                  " is expected");
+  if (arg.rank > 0 && (!arg.shape || !arg.strides))
+    return refuse("has no shape or no strides");
+  const std::vector<int64_t> &dense = denseStrides[size_t(&buffer - description->buffers.data())];
+  int64_t bytes = sizeOf(buffer.dtype);
+  if (reinterpret_cast<uintptr_t>(arg.data) % 16)
+    return refuse("is not aligned to 16 bytes");
+  for (int d = 0; d < arg.rank; ++d) {
+    std::string dim = std::to_string(d);
+    if (arg.shape[d] != buffer.shape[size_t(d)])
+      return refuse("has size " + std::to_string(arg.shape[d]) + " in dimension " + dim + ", but " +
+                    std::to_string(buffer.shape[size_t(d)]) + " is expected");
+    if (arg.shape[d] == 1)
+      continue;
+    if (d == arg.rank - 1 && arg.strides[d] != 1)
+      return refuse("has stride " + std::to_string(arg.strides[d]) +
+                    " in its last dimension, but 1 is needed; make it contiguous there");
+    if (arg.rank != 4 && arg.strides[d] != dense[size_t(d)])
+      return refuse("must be contiguous, but has stride " + std::to_string(arg.strides[d]) + " in dimension " + dim);
+    if (d < arg.rank - 1 && arg.rank == 4 && arg.strides[d] * bytes % 16)
+      return refuse("has stride " + std::to_string(arg.strides[d]) + " in dimension " + dim + ", but a multiple of " +
+                    std::to_string(16 / bytes) + " elements (16 bytes) is needed");
+  }
+  return Status();
+}
+
+namespace {
+/// The parameters of one launch, on the stack.
+struct ParamBlock {
+  alignas(64) char maps[4][128];
+  uint64_t words[kMaxParams];
+  void *pointers[kMaxParams];
+  size_t count = 0, mapCount = 0;
+
+  void add(uint64_t word) {
+    words[count] = word;
+    pointers[count] = &words[count];
+    ++count;
+  }
+};
+} // namespace
+
+/// A map of boxes of `rows` x `cols` of a [batch, head, sequence, head_dim] tensor.
+/// Dimensions of size 1 take the dense stride: the caller's may be anything, and
+/// the driver refuses those that are no multiple of 16 bytes.
+static int encodeMap(const Driver &driver, const Buffer &buffer, void *data, const int64_t *strides,
+                     const int64_t *dense, const Param &param, void *map) {
+  int type = buffer.dtype == DType::BF16 ? kTensorMapBf16 : buffer.dtype == DType::F16 ? kTensorMapF16 : kTensorMapF32;
+  const std::vector<int64_t> &shape = buffer.shape;
+  uint64_t bytes = uint64_t(sizeOf(buffer.dtype));
+  uint64_t dims[] = {uint64_t(shape[3]), uint64_t(shape[2]), uint64_t(shape[1]), uint64_t(shape[0])};
+  auto step = [&](size_t d) { return uint64_t(shape[d] == 1 ? dense[d] : strides[d]) * bytes; };
+  uint64_t steps[] = {step(2), step(1), step(0)};
+  uint32_t box[] = {uint32_t(param.cols), uint32_t(param.rows), 1, 1}, ones[] = {1, 1, 1, 1};
+  int swizzle = param.swizzle == 128 ? 3 : param.swizzle == 64 ? 2 : param.swizzle == 32 ? 1 : 0;
+  return driver.cuTensorMapEncodeTiled(map, type, 4, data, dims, steps, box, ones, 0, swizzle, /*l2 256B=*/3, 0);
+}
+
+/// Where a buffer that is no argument lies.
+static char *placeOf(const Buffer &buffer, const LaunchMemory &memory) {
+  return buffer.isSaved() ? static_cast<char *>(memory.saved) + buffer.savedOffset
+                          : static_cast<char *>(memory.workspace) + buffer.offset;
+}
+
+Status PlanHandle::launchKernel(const Launch &launch, const TensorArg *args, const LaunchMemory &memory,
+                                CuStream stream) const {
+  const Driver &driver = *code->driver;
+  const Kernel &kernel = code->bundle.manifest.kernels[size_t(launch.kernel)];
+  ParamBlock block;
+  for (const Param &param : kernel.params) {
+    size_t index = size_t(launch.operands[size_t(param.operand)]);
+    const Buffer &buffer = description->buffers[index];
+    int argument = argumentIndex[index];
+    void *data = argument < 0 ? placeOf(buffer, memory) : args[argument].data;
+    const int64_t *strides = argument < 0 ? denseStrides[index].data() : args[argument].strides;
+    if (param.kind == ParamKind::Pointer) {
+      block.add(reinterpret_cast<uint64_t>(data));
+    } else if (param.kind == ParamKind::Stride) {
+      block.add(uint64_t(strides[param.dim]));
+    } else {
+      if (block.mapCount == 4)
+        return Status(Code::Unsupported, "kernel '" + kernel.name + "' takes more than four tensor maps");
+      void *map = block.maps[block.mapCount++];
+      if (int error = encodeMap(driver, buffer, data, strides, denseStrides[index].data(), param, map))
+        return driver.check(error, "encoding the tensor map of '" + buffer.name + "'");
+      block.pointers[block.count++] = map;
+    }
+  }
+  auto dim = [](int64_t size) { return unsigned(size); };
+  int error = driver.cuLaunchKernel(code->kernels[size_t(launch.kernel)], dim(kernel.grid[0]), dim(kernel.grid[1]),
+                                    dim(kernel.grid[2]), dim(kernel.block[0]), dim(kernel.block[1]),
+                                    dim(kernel.block[2]), dim(kernel.sharedBytes), stream, block.pointers, nullptr);
+  // The text is only made when it is needed: a launch allocates nothing.
+  return error == 0 ? Status() : driver.check(error, "launching kernel '" + kernel.name + "'");
+}
+
+Status PlanHandle::checkMemory(const LaunchMemory &memory) const {
+  const int64_t align = description->workspaceAlign;
+  auto check = [&](const std::string &what, void *data, int64_t has, int64_t needs) {
+    if (has < needs || (needs > 0 && !data))
+      return Status(Code::WorkspaceTooSmall, "the " + what + " has " + std::to_string(data ? has : 0) + " bytes, but " +
+                                                 std::to_string(needs) + " are needed");
+    if (reinterpret_cast<uintptr_t>(data) % uintptr_t(align))
+      return Status(Code::InvalidArgument, "the " + what + " is not aligned to " + std::to_string(align) + " bytes");
+    return Status();
+  };
+  Status status = check("workspace", memory.workspace, memory.workspaceBytes, workspaceBytes());
+  return status.ok() ? check("saved buffer", memory.saved, memory.savedBytes, savedBytes()) : status;
+}
+
+Status PlanHandle::launch(const TensorArg *args, size_t count, const LaunchMemory &memory, CuStream stream) const {
+  if (count != argumentBuffers.size())
+    return Status(Code::InvalidArgument, "the " + name + " plan takes " + std::to_string(argumentBuffers.size()) +
+                                             " tensors, but got " + std::to_string(count));
+  for (size_t i = 0; i < count; ++i) {
+    Status status = checkArgument(description->buffers[argumentBuffers[i]], args[i]);
+    if (!status.ok())
+      return status;
+  }
+  Status status = checkMemory(memory);
+  if (!status.ok())
+    return status;
+  for (const Buffer &buffer : description->buffers) {
+    if (buffer.kind != BufferKind::Zeroed)
+      continue;
+    auto address = reinterpret_cast<uint64_t>(placeOf(buffer, memory));
+    if (int error = code->driver->cuMemsetD8Async(address, 0, size_t(buffer.bytes()), stream))
+      return code->driver->check(error, "clearing '" + buffer.name + "'");
+  }
+  for (const Launch &entry : description->launches) {
+    status = launchKernel(entry, args, memory, stream);
+    if (!status.ok())
+      return status;
+  }
+  return Status();
+}
+
+} // namespace fresnel::rt

@@ -1,0 +1,92 @@
+//===- PlanHandle.h - One plan of a loaded bundle, ready to launch
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#ifndef FRESNEL_RUNTIME_PLANHANDLE_H
+#define FRESNEL_RUNTIME_PLANHANDLE_H
+
+#include "fresnel/Artifact/Bundle.h"
+#include "fresnel/Runtime/Driver.h"
+#include <memory>
+#include <vector>
+
+namespace fresnel::rt {
+
+/// A caller's tensor on the device: logical shape, strides in elements. The
+/// innermost stride is 1; tensors of rank 4 may have any other strides (both
+/// [B, N, H, D] and [B, H, N, D] memory run), the others are contiguous.
+struct TensorArg {
+  void *data = nullptr;
+  DType dtype = DType::F32;
+  const int64_t *shape = nullptr;
+  const int64_t *strides = nullptr;
+  int rank = 0;
+};
+
+/// Device memory that a launch uses besides its tensors; the caller owns both
+/// buffers, each aligned to 256 bytes. The workspace is free again when the launch
+/// has run. What a forward launch leaves in `saved` is read by the backward launch
+/// and must not change in between; one pair of launches needs one such buffer.
+struct LaunchMemory {
+  void *workspace = nullptr;
+  int64_t workspaceBytes = 0;
+  void *saved = nullptr;
+  int64_t savedBytes = 0;
+};
+
+/// A bundle whose code is on a device; the code is unloaded with the last owner.
+struct LoadedCode {
+  std::shared_ptr<Driver> driver;
+  Bundle bundle;
+  std::vector<CuLibrary> libraries;
+  /// One per kernel of the manifest.
+  std::vector<CuKernel> kernels;
+
+  LoadedCode() = default;
+  LoadedCode(const LoadedCode &) = delete;
+  LoadedCode &operator=(const LoadedCode &) = delete;
+  ~LoadedCode();
+};
+
+/// The forward or the backward plan of a loaded bundle. A handle keeps the code
+/// alive, may be copied, and is immutable: `launch` may be called from several
+/// threads and on several streams at once.
+class PlanHandle {
+public:
+  /// `plan` is one of the plans of `code`'s manifest.
+  PlanHandle(std::shared_ptr<const LoadedCode> code, const Plan &plan, std::string name);
+
+  const Plan &plan() const { return *description; }
+  int64_t workspaceBytes() const { return description->workspaceBytes; }
+  /// Bytes that it writes for the backward plan, or reads if it is that.
+  int64_t savedBytes() const { return code->bundle.manifest.savedBytes; }
+  /// Indices of the buffers that `launch` takes, in its order: what the plan reads
+  /// and writes, apart from temporaries and saved tensors. A tensor of the backward
+  /// plan that has the name of one of the forward plan is that tensor.
+  const std::vector<size_t> &arguments() const { return argumentBuffers; }
+
+  /// Launches all kernels on the caller's stream, in the current context.
+  /// `args` holds one tensor per entry of `arguments()`. Checks tensors and memory
+  /// before the first launch, allocates nothing, waits for nothing, and can be
+  /// captured into a graph.
+  Status launch(const TensorArg *args, size_t count, const LaunchMemory &memory, CuStream stream) const;
+
+private:
+  Status checkArgument(const Buffer &buffer, const TensorArg &arg) const;
+  Status checkMemory(const LaunchMemory &memory) const;
+  Status launchKernel(const Launch &launch, const TensorArg *args, const LaunchMemory &memory, CuStream stream) const;
+
+  std::shared_ptr<const LoadedCode> code;
+  /// Inside `code`.
+  const Plan *description;
+  /// "forward" or "backward", for errors.
+  std::string name;
+  std::vector<size_t> argumentBuffers;
+  /// Position among the arguments, per buffer; -1 for the others.
+  std::vector<int> argumentIndex;
+  /// Contiguous strides, per buffer.
+  std::vector<std::vector<int64_t>> denseStrides;
+};
+
+} // namespace fresnel::rt
+
+#endif // FRESNEL_RUNTIME_PLANHANDLE_H
