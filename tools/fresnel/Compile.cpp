@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 #include "Commands.h"
 #include "Common.h"
+#include "Memory.h"
 #include "Method.h"
 #include "Ptxas.h"
 #include "Tuned.h"
@@ -23,7 +24,7 @@ struct CompileArguments {
   std::vector<std::string> sets, overrides;
   bool json = false, noPtxas = false;
   bool grad = false;
-  std::vector<std::string> gradOf;
+  std::vector<std::string> gradOf, recompute;
   TunedOptions tuned;
 };
 
@@ -150,14 +151,17 @@ static int emitBundle(const CompileArguments &arguments, const CompiledBundle &b
 
   Json kernels = kernelsJson(bundle, resources);
   if (arguments.json) {
-    printJson("fresnel.compile/1", {{"ok", true},
-                                    {"output", arguments.output},
-                                    {"target", arguments.target},
-                                    {"seconds", seconds},
-                                    {"workspace_bytes", bundle.manifest.workspaceBytes},
-                                    {"ptxas", resources.available},
-                                    {"tuning", tuned.summary()},
-                                    {"kernels", kernels}});
+    Json document = {{"ok", true},
+                     {"output", arguments.output},
+                     {"target", arguments.target},
+                     {"seconds", seconds},
+                     {"workspace_bytes", bundle.manifest.workspaceBytes},
+                     {"ptxas", resources.available},
+                     {"tuning", tuned.summary()},
+                     {"kernels", kernels}};
+    if (bundle.manifest.backward)
+      document["training_memory"] = trainingMemoryJson(bundle.manifest);
+    printJson("fresnel.compile/1", document);
     return ExitOk;
   }
   std::cout << kernelsTable(kernels);
@@ -166,6 +170,8 @@ static int emitBundle(const CompileArguments &arguments, const CompiledBundle &b
             << formatSeconds(seconds) << " -> " << arguments.output << "\n";
   if (!tuned.summary().empty())
     std::cout << tuned.summary() << "\n";
+  if (bundle.manifest.backward)
+    std::cout << trainingMemoryText(bundle.manifest);
   if (!resources.available && !arguments.noPtxas)
     std::cout << "no ptxas found: registers and spills are unknown (fresnel doctor says where it was looked for)\n";
   return ExitOk;
@@ -184,6 +190,7 @@ static int compileCommand(const CompileArguments &arguments) {
   CompileOptions options;
   options.target = arguments.target;
   options.schedule = arguments.schedule;
+  options.recompute = arguments.recompute;
   options.stopAfter = *stage;
   options.dumpDir = arguments.dump;
   options.overrides = parseOverrides(arguments.overrides);
@@ -209,8 +216,13 @@ void addCompileCommand(CLI::App &app, Action &action) {
   command->add_option("METHOD", arguments->method, "a preset (see fresnel presets) or a .mlir file")->required();
   command->add_option("--set", arguments->sets, "give a preset's parameter a value: NAME=VALUE, repeatable")
       ->allow_extra_args(false);
-  command->add_flag("--grad", arguments->grad, "add the gradients: inputs dX for outputs X, results dY for inputs Y");
+  command->add_flag("--grad", arguments->grad, "add a backward plan: inputs dX for outputs X, results dY for inputs Y");
   command->add_option("--grad-of", arguments->gradOf, "outputs to differentiate (default: the first one)")
+      ->needs("--grad")
+      ->delimiter(',');
+  command
+      ->add_option("--recompute", arguments->recompute,
+                   "operations that the backward plan repeats rather than having them saved, e.g. gather,pyramid")
       ->needs("--grad")
       ->delimiter(',');
   command->add_option("--target", arguments->target,

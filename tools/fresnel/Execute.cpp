@@ -105,33 +105,100 @@ rt::DeviceClass deviceClassOf(int device) {
 namespace {
 /// A tensor on the device, with the strides of its memory order.
 struct DeviceTensor {
+  const rt::Buffer *buffer = nullptr;
   rt::DeviceBuffer memory;
-  std::vector<int64_t> shape, strides;
+  std::vector<int64_t> strides;
   bool swapped = false;
 };
-} // namespace
 
-static DeviceTensor makeTensor(const std::shared_ptr<rt::Driver> &driver, const rt::Buffer &buffer,
-                               bool sequenceMajor) {
-  DeviceTensor tensor;
-  tensor.shape = buffer.shape;
-  tensor.swapped = sequenceMajor && buffer.shape.size() == 4 && buffer.dtype != rt::DType::I32;
-  tensor.strides.assign(buffer.shape.size(), 1);
-  for (size_t d = buffer.shape.size(); d-- > 1;)
-    tensor.strides[d - 1] = tensor.strides[d] * buffer.shape[d];
-  if (tensor.swapped) {
-    tensor.strides[1] = buffer.shape[3];
-    tensor.strides[2] = buffer.shape[3] * buffer.shape[1];
+/// The tensors of a bundle's plans, one per name.
+class DeviceTensors {
+public:
+  DeviceTensors(std::shared_ptr<rt::Driver> driver, bool sequenceMajor)
+      : driver(std::move(driver)), sequenceMajor(sequenceMajor) {}
+
+  /// Makes what the plan takes and is not there yet: inputs are uploaded, outputs poisoned.
+  void add(const rt::PlanHandle &plan, const std::vector<HostTensor> &inputs);
+  std::vector<rt::TensorArg> arguments(const rt::PlanHandle &plan) const;
+  /// The outputs, in the order in which they were added.
+  std::vector<HostTensor> download() const;
+
+private:
+  const DeviceTensor *find(const std::string &name) const {
+    for (const DeviceTensor &tensor : tensors)
+      if (tensor.buffer->name == name)
+        return &tensor;
+    return nullptr;
   }
-  tensor.memory = unwrap(rt::DeviceBuffer::allocate(driver, size_t(buffer.bytes())));
-  return tensor;
-}
+
+  std::shared_ptr<rt::Driver> driver;
+  bool sequenceMajor;
+  std::vector<DeviceTensor> tensors;
+};
+} // namespace
 
 static const HostTensor &findInput(const std::vector<HostTensor> &inputs, const std::string &name) {
   for (const HostTensor &input : inputs)
     if (input.name == name)
       return input;
   fail(ExitUsage, "the bundle's input '" + name + "' is missing");
+}
+
+void DeviceTensors::add(const rt::PlanHandle &plan, const std::vector<HostTensor> &inputs) {
+  for (size_t index : plan.arguments()) {
+    const rt::Buffer &buffer = plan.plan().buffers[index];
+    if (find(buffer.name))
+      continue;
+    DeviceTensor tensor;
+    tensor.buffer = &buffer;
+    tensor.swapped = sequenceMajor && buffer.shape.size() == 4 && buffer.dtype != rt::DType::I32;
+    tensor.strides.assign(buffer.shape.size(), 1);
+    for (size_t d = buffer.shape.size(); d-- > 1;)
+      tensor.strides[d - 1] = tensor.strides[d] * buffer.shape[d];
+    if (tensor.swapped) {
+      tensor.strides[1] = buffer.shape[3];
+      tensor.strides[2] = buffer.shape[3] * buffer.shape[1];
+    }
+    tensor.memory = unwrap(rt::DeviceBuffer::allocate(driver, size_t(buffer.bytes())));
+    if (buffer.kind == rt::BufferKind::Output) {
+      // NaN in every floating-point type: an element that no kernel writes shows.
+      check(tensor.memory.fill(0xFF, size_t(buffer.bytes())));
+    } else {
+      HostTensor host = findInput(inputs, buffer.name);
+      if (tensor.swapped)
+        host = swapHeads(host);
+      check(tensor.memory.upload(host.data.data(), host.data.size()));
+    }
+    tensors.push_back(std::move(tensor));
+  }
+}
+
+std::vector<rt::TensorArg> DeviceTensors::arguments(const rt::PlanHandle &plan) const {
+  std::vector<rt::TensorArg> args;
+  for (size_t index : plan.arguments()) {
+    const rt::Buffer &buffer = plan.plan().buffers[index];
+    const DeviceTensor *tensor = find(buffer.name);
+    args.push_back(
+        {tensor->memory.data(), buffer.dtype, buffer.shape.data(), tensor->strides.data(), int(buffer.shape.size())});
+  }
+  return args;
+}
+
+std::vector<HostTensor> DeviceTensors::download() const {
+  std::vector<HostTensor> outputs;
+  for (const DeviceTensor &tensor : tensors) {
+    const rt::Buffer &buffer = *tensor.buffer;
+    if (buffer.kind != rt::BufferKind::Output)
+      continue;
+    HostTensor host{buffer.name, buffer.dtype, buffer.shape, std::vector<uint8_t>(size_t(buffer.bytes()))};
+    check(tensor.memory.download(host.data.data(), host.data.size()));
+    if (tensor.swapped) {
+      std::swap(host.shape[1], host.shape[2]);
+      host = swapHeads(host);
+    }
+    outputs.push_back(std::move(host));
+  }
+  return outputs;
 }
 
 std::vector<HostTensor> runOnGpu(const rt::Bundle &bundle, int device, bool sequenceMajor,
@@ -144,51 +211,36 @@ std::vector<HostTensor> runOnGpu(const rt::Bundle &bundle, int device, bool sequ
   for (const std::string &warning : plan.warnings())
     std::cerr << "warning: " << warning << "\n";
 
-  std::vector<DeviceTensor> tensors;
-  std::vector<rt::TensorArg> args;
-  for (size_t index : plan.arguments()) {
-    const rt::Buffer &buffer = bundle.manifest.buffers[index];
-    tensors.push_back(makeTensor(driver, buffer, sequenceMajor));
-    DeviceTensor &tensor = tensors.back();
-    if (buffer.kind == rt::BufferKind::Output) {
-      // NaN in every floating-point type: an element that no kernel writes shows.
-      check(tensor.memory.fill(0xFF, size_t(buffer.bytes())));
-      continue;
-    }
-    HostTensor host = findInput(inputs, buffer.name);
-    if (tensor.swapped)
-      host = swapHeads(host);
-    check(tensor.memory.upload(host.data.data(), host.data.size()));
+  std::vector<const rt::PlanHandle *> plans = {&plan.forward()};
+  if (plan.hasBackward())
+    plans.push_back(unwrap(plan.backward()));
+  DeviceTensors tensors(driver, sequenceMajor);
+  std::vector<std::vector<rt::TensorArg>> args;
+  int64_t workspaceBytes = 0;
+  for (const rt::PlanHandle *part : plans) {
+    tensors.add(*part, inputs);
+    args.push_back(tensors.arguments(*part));
+    workspaceBytes = std::max(workspaceBytes, part->workspaceBytes());
   }
-  for (size_t i = 0; i < tensors.size(); ++i)
-    args.push_back({tensors[i].memory.data(), bundle.manifest.buffers[plan.arguments()[i]].dtype,
-                    tensors[i].shape.data(), tensors[i].strides.data(), int(tensors[i].shape.size())});
-  rt::DeviceBuffer workspace = unwrap(rt::DeviceBuffer::allocate(driver, size_t(plan.workspaceBytes())));
-  check(workspace.fill(0xFF, size_t(plan.workspaceBytes())));
-  check(plan.launch(args.data(), args.size(), workspace.data(), plan.workspaceBytes(), nullptr));
+  rt::DeviceBuffer workspace = unwrap(rt::DeviceBuffer::allocate(driver, size_t(workspaceBytes)));
+  rt::DeviceBuffer saved = unwrap(rt::DeviceBuffer::allocate(driver, size_t(plan.savedBytes())));
+  check(workspace.fill(0xFF, size_t(workspaceBytes)));
+  check(saved.fill(0xFF, size_t(plan.savedBytes())));
+  rt::LaunchMemory memory{workspace.data(), workspaceBytes, saved.data(), plan.savedBytes()};
+  auto launchAll = [&] {
+    for (size_t i = 0; i < plans.size(); ++i)
+      check(plans[i]->launch(args[i].data(), args[i].size(), memory, nullptr));
+  };
+  launchAll();
   check(driver->check(driver->cuCtxSynchronize(), "running the kernels"));
   if (repeat > 0) {
     auto start = std::chrono::steady_clock::now();
     for (int i = 0; i < repeat; ++i)
-      check(plan.launch(args.data(), args.size(), workspace.data(), plan.workspaceBytes(), nullptr));
+      launchAll();
     check(driver->check(driver->cuCtxSynchronize(), "running the kernels"));
     secondsPerRun = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / repeat;
   }
-
-  std::vector<HostTensor> outputs;
-  for (size_t i = 0; i < tensors.size(); ++i) {
-    const rt::Buffer &buffer = bundle.manifest.buffers[plan.arguments()[i]];
-    if (buffer.kind != rt::BufferKind::Output)
-      continue;
-    HostTensor host{buffer.name, buffer.dtype, buffer.shape, std::vector<uint8_t>(size_t(buffer.bytes()))};
-    check(tensors[i].memory.download(host.data.data(), host.data.size()));
-    if (tensors[i].swapped) {
-      std::swap(host.shape[1], host.shape[2]);
-      host = swapHeads(host);
-    }
-    outputs.push_back(std::move(host));
-  }
-  return outputs;
+  return tensors.download();
 }
 
 } // namespace fresnel::tool

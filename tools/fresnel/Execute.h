@@ -33,8 +33,9 @@ int countGpus();
 /// Runs a bundle on GPU `device`, outputs filled with NaN bytes first. With
 /// `sequenceMajor` the GPU's buffers are [B, N, H, D], else [B, H, N, D]; the
 /// tensors here are in logical order. Fails with ExitEnvironment when the GPU or
-/// the driver cannot do it. With `repeat` > 0 the plan is launched that often
-/// once more, back to back, and `secondsPerRun` is set to the mean.
+/// the driver cannot do it. With gradients both plans run, one after the other.
+/// With `repeat` > 0 they are launched that often once more, back to back, and
+/// `secondsPerRun` is set to the mean.
 std::vector<HostTensor> runOnGpu(const rt::Bundle &bundle, int device, bool sequenceMajor,
                                  const std::vector<HostTensor> &inputs, int repeat, double &secondsPerRun);
 

@@ -5,6 +5,7 @@
 #include "Commands.h"
 #include "Common.h"
 #include "Execute.h"
+#include "Memory.h"
 #include "Tensors.h"
 #include "Tuned.h"
 #include "fresnel/Artifact/Bundle.h"
@@ -31,25 +32,22 @@ static std::string choiceText(const std::string &choice) {
   return value.contains("us") ? source + ", " + formatSeconds(value["us"].get<double>() * 1e-6) : source;
 }
 
-static void printBundle(const rt::Manifest &manifest) {
-  const rt::Target &target = manifest.target;
-  std::cout << manifest.name << " for " << target.name << " (PTX ISA " << target.ptxIsa << ", driver of CUDA "
-            << target.minDriverCuda / 1000 << "." << target.minDriverCuda % 1000 / 10 << " or later), made by fresnel "
-            << manifest.fresnelVersion << ", LLVM " << manifest.llvmVersion << "\nparameters " << manifest.parameters
-            << "\n\n";
+static void printPlan(const rt::Plan &plan, const std::vector<rt::Kernel> &kernels) {
   std::vector<std::vector<std::string>> buffers = {{"buffer", "kind", "dtype", "shape", "size", "offset"}};
   static const char *kinds[] = {"input", "output", "temporary", "zeroed"};
-  for (const rt::Buffer &buffer : manifest.buffers)
-    buffers.push_back({buffer.name, kinds[int(buffer.kind)], rt::nameOf(buffer.dtype), shapeText(buffer.shape),
-                       formatBytes(uint64_t(buffer.bytes())),
-                       buffer.isInWorkspace() ? std::to_string(buffer.offset) : "-"});
-  std::cout << formatTable(buffers) << "workspace " << formatBytes(uint64_t(manifest.workspaceBytes)) << "\n\n";
+  for (const rt::Buffer &buffer : plan.buffers)
+    buffers.push_back({buffer.name, buffer.isSaved() ? "saved" : kinds[int(buffer.kind)], rt::nameOf(buffer.dtype),
+                       shapeText(buffer.shape), formatBytes(uint64_t(buffer.bytes())),
+                       buffer.isInWorkspace() ? std::to_string(buffer.offset)
+                       : buffer.isSaved()     ? std::to_string(buffer.savedOffset)
+                                              : "-"});
+  std::cout << formatTable(buffers) << "workspace " << formatBytes(uint64_t(plan.workspaceBytes)) << "\n\n";
   std::vector<std::vector<std::string>> launches = {{"#", "kernel", "op", "grid", "block", "shared", "schedule", "from", "operands"}};
-  for (size_t i = 0; i < manifest.launches.size(); ++i) {
-    const rt::Kernel &kernel = manifest.kernels[size_t(manifest.launches[i].kernel)];
+  for (size_t i = 0; i < plan.launches.size(); ++i) {
+    const rt::Kernel &kernel = kernels[size_t(plan.launches[i].kernel)];
     std::string operands;
-    for (int64_t operand : manifest.launches[i].operands)
-      operands += (operands.empty() ? "" : " ") + manifest.buffers[size_t(operand)].name;
+    for (int64_t operand : plan.launches[i].operands)
+      operands += (operands.empty() ? "" : " ") + plan.buffers[size_t(operand)].name;
     launches.push_back({std::to_string(i), kernel.name, kernel.op, dimsText(kernel.grid), dimsText(kernel.block),
                         std::to_string(kernel.sharedBytes), scheduleText(kernel.schedule), choiceText(kernel.choice),
                         operands});
@@ -57,11 +55,28 @@ static void printBundle(const rt::Manifest &manifest) {
   std::cout << formatTable(launches);
 }
 
+static void printBundle(const rt::Manifest &manifest) {
+  const rt::Target &target = manifest.target;
+  std::cout << manifest.name << " for " << target.name << " (PTX ISA " << target.ptxIsa << ", driver of CUDA "
+            << target.minDriverCuda / 1000 << "." << target.minDriverCuda % 1000 / 10 << " or later), made by fresnel "
+            << manifest.fresnelVersion << ", LLVM " << manifest.llvmVersion << "\nparameters " << manifest.parameters
+            << "\n\n";
+  printPlan(manifest, manifest.kernels);
+  if (!manifest.backward)
+    return;
+  std::cout << "\nbackward plan\n";
+  printPlan(*manifest.backward, manifest.kernels);
+  std::cout << "\n" << trainingMemoryText(manifest);
+}
+
 static int inspectCommand(const std::string &path, bool json) {
   rt::Bundle bundle = openBundle(path);
   if (json) {
     Json manifest = Json::parse(rt::toJson(bundle.manifest));
-    printJson("fresnel.inspect/1", {{"ok", true}, {"bundle", path}, {"manifest", manifest}});
+    Json document = {{"ok", true}, {"bundle", path}, {"manifest", manifest}};
+    if (bundle.manifest.backward)
+      document["training_memory"] = trainingMemoryJson(bundle.manifest);
+    printJson("fresnel.inspect/1", document);
     return ExitOk;
   }
   printBundle(bundle.manifest);

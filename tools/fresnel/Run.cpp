@@ -19,7 +19,7 @@ namespace fresnel::tool {
 namespace {
 struct RunArguments {
   std::string method, input, output, device, dtype, target, layout = "bnhd", schedule;
-  std::vector<std::string> sets, gradOf;
+  std::vector<std::string> sets, gradOf, recompute;
   int64_t seed = -1;
   int repeat = 0;
   bool check = false, json = false, grad = false;
@@ -139,6 +139,7 @@ static RunResult execute(const RunArguments &arguments, int device, Method &meth
     CompileOptions options;
     options.target = arguments.target.empty() ? targetOf(device) : arguments.target;
     options.schedule = arguments.schedule;
+    options.recompute = arguments.recompute;
     TunedOptions tunedOptions = arguments.tuned;
     tunedOptions.off |= !arguments.schedule.empty();
     rt::DeviceClass gpu = deviceClassOf(device);
@@ -323,6 +324,11 @@ void addRunCommand(CLI::App &app, Action &action) {
       ->allow_extra_args(false);
   command->add_flag("--grad", arguments->grad, "also compute the gradients of the inputs; dout is an input then");
   command->add_option("--grad-of", arguments->gradOf, "outputs to differentiate (default: the first one)")
+      ->needs("--grad")
+      ->delimiter(',');
+  command
+      ->add_option("--recompute", arguments->recompute,
+                   "operations that the backward plan repeats rather than having them saved, e.g. gather,pyramid")
       ->needs("--grad")
       ->delimiter(',');
   command->add_option("--input", arguments->input, "safetensors file with q, k, v as [B, N, H, D]");

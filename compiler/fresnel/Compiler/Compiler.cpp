@@ -120,7 +120,7 @@ llvm::Error Compilation::runPasses(Stage stage) {
   pipeline.schedule = options.schedule;
   switch (stage) {
   case Stage::Plan:
-    populatePlanPipeline(pm);
+    populatePlanPipeline(pm, options.recompute);
     break;
   case Stage::Scheduled:
     populateSchedulePipeline(pm, pipeline);

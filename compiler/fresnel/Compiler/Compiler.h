@@ -26,6 +26,9 @@ struct CompileOptions {
   /// Fields of the attention kernels' schedules that differ from the default:
   /// `name=value`, separated by `:`.
   std::string schedule;
+  /// Operations of a differentiated program (without the dialect, e.g. "gather")
+  /// that the backward half repeats rather than having their results saved.
+  std::vector<std::string> recompute;
   /// Last stage to run; the texts of the stages before it stay available through `dumpDir`.
   Stage stopAfter = Stage::Manifest;
   /// If not empty, every stage is written to a numbered file in this folder.

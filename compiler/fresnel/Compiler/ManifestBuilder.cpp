@@ -72,11 +72,16 @@ static rt::Kernel makeKernel(LLVM::LLVMFuncOp function) {
 }
 
 namespace {
-/// Numbers the tensors of the main program as buffers.
+/// Numbers the tensors of a program as buffers of its plan.
 class PlanReader {
 public:
-  PlanReader(ProgramOp main, ModuleOp module, rt::Manifest &manifest)
-      : main(main), module(module), manifest(manifest) {}
+  PlanReader(ProgramOp main, ModuleOp module, rt::Plan &plan) : main(main), module(module), plan(plan) {
+    if (auto saved = main->getAttrOfType<ArrayAttr>(kSavedAttr))
+      for (auto entry : saved.getAsRange<DictionaryAttr>())
+        savedOffsets[entry.getAs<StringAttr>("name").getValue()] = getInteger(entry, "offset");
+    if (auto bytes = main->getAttrOfType<IntegerAttr>(kWorkspaceAttr))
+      plan.workspaceBytes = bytes.getInt();
+  }
 
   llvm::Error read(const llvm::StringMap<int64_t> &kernels) {
     for (auto [index, argument] : llvm::enumerate(main.getBody().getArguments()))
@@ -89,8 +94,10 @@ public:
 
 private:
   void add(Value value, rt::Buffer buffer) {
-    indices[value] = int64_t(manifest.buffers.size());
-    manifest.buffers.push_back(std::move(buffer));
+    if (auto saved = savedOffsets.find(buffer.name); saved != savedOffsets.end() && !buffer.isInWorkspace())
+      buffer.savedOffset = saved->second;
+    indices[value] = int64_t(plan.buffers.size());
+    plan.buffers.push_back(std::move(buffer));
   }
 
   llvm::Error addResult(LaunchOp launch, unsigned index) {
@@ -116,9 +123,9 @@ private:
 
   /// A counter that is zero when the plan starts, behind everything else in the workspace.
   void addCounter(std::string name) {
-    int64_t offset = llvm::alignTo(manifest.workspaceBytes, manifest.workspaceAlign);
-    manifest.buffers.push_back({std::move(name), rt::BufferKind::Zeroed, rt::DType::I32, {1}, offset});
-    manifest.workspaceBytes = offset + manifest.workspaceAlign;
+    int64_t offset = llvm::alignTo(plan.workspaceBytes, plan.workspaceAlign);
+    plan.buffers.push_back({std::move(name), rt::BufferKind::Zeroed, rt::DType::I32, {1}, offset});
+    plan.workspaceBytes = offset + plan.workspaceAlign;
   }
 
   llvm::Error readLaunch(LaunchOp launch, const llvm::StringMap<int64_t> &kernels) {
@@ -138,16 +145,17 @@ private:
     }
     auto function = module.lookupSymbol<LLVM::LLVMFuncOp>(launch.getCallee());
     if (function->hasAttr(kCounterAttr)) {
-      entry.operands.push_back(int64_t(manifest.buffers.size()));
+      entry.operands.push_back(int64_t(plan.buffers.size()));
       addCounter(launch.getCallee().str() + ".counter");
     }
-    manifest.launches.push_back(std::move(entry));
+    plan.launches.push_back(std::move(entry));
     return llvm::Error::success();
   }
 
   ProgramOp main;
   ModuleOp module;
-  rt::Manifest &manifest;
+  rt::Plan &plan;
+  llvm::StringMap<int64_t> savedOffsets;
   llvm::DenseMap<Value, int64_t> indices;
 };
 } // namespace
@@ -174,9 +182,13 @@ llvm::Expected<rt::Manifest> fresnel::buildManifest(ModuleOp module, const Targe
   ProgramOp main = findMainProgram(module);
   if (!main)
     return llvm::createStringError("the module has no main program, or more than one");
-  if (auto bytes = main->getAttrOfType<IntegerAttr>(kWorkspaceAttr))
-    manifest.workspaceBytes = bytes.getInt();
   if (llvm::Error error = PlanReader(main, module, manifest).read(kernels))
     return error;
+  if (ProgramOp backward = findBackwardProgram(module)) {
+    if (auto bytes = main->getAttrOfType<IntegerAttr>(kSavedBytesAttr))
+      manifest.savedBytes = bytes.getInt();
+    if (llvm::Error error = PlanReader(backward, module, manifest.backward.emplace()).read(kernels))
+      return error;
+  }
   return manifest;
 }

@@ -14,12 +14,16 @@ using namespace mlir;
 
 namespace fresnel {
 
-void populatePlanPipeline(OpPassManager &pm) {
+void populatePlanPipeline(OpPassManager &pm, llvm::ArrayRef<std::string> recompute) {
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
   pm.addPass(createFusePyramidsPass());
   pm.addPass(createMergeGathersPass());
   pm.addPass(createInvertSelectionsPass());
+  // Last before the kernels: whatever fuses or shares work sees both halves.
+  SplitGradientPassOptions split;
+  split.recompute.append(recompute.begin(), recompute.end());
+  pm.addPass(createSplitGradientPass(split));
   pm.addPass(createOutlineKernelsPass());
 }
 

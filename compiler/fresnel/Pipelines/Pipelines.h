@@ -24,8 +24,10 @@ struct TargetPipelineOptions : mlir::PassPipelineOptions<TargetPipelineOptions> 
       *this, "schedule", llvm::cl::desc("fields of the attention kernels' schedules: name=value, separated by ':'")};
 };
 
-/// program -> plan: canonical form, one outlined program per kernel, launches in order.
-void populatePlanPipeline(mlir::OpPassManager &pm);
+/// program -> plan: canonical form, one outlined program per kernel, launches in
+/// order. A differentiated program becomes two, forward and backward; operations
+/// that `recompute` names run again in the backward one rather than being saved.
+void populatePlanPipeline(mlir::OpPassManager &pm, llvm::ArrayRef<std::string> recompute = {});
 
 /// plan -> scheduled: a schedule per kernel, workspace offsets for temporaries.
 void populateSchedulePipeline(mlir::OpPassManager &pm, const TargetPipelineOptions &options);

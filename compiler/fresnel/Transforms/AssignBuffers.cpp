@@ -47,12 +47,19 @@ struct AssignBuffersPass final : impl::AssignBuffersPassBase<AssignBuffersPass> 
     ProgramOp main = requireMainProgram(getOperation());
     if (!main)
       return signalPassFailure();
+    place(main);
+    // The halves of a program run at different times: each has a workspace of its own.
+    if (ProgramOp backward = findBackwardProgram(getOperation()))
+      place(backward);
+  }
+
+  void place(ProgramOp program) {
     DenseMap<Operation *, int64_t> order;
-    for (auto [index, op] : llvm::enumerate(main.getBody().front()))
+    for (auto [index, op] : llvm::enumerate(program.getBody().front()))
       order[&op] = index;
     SmallVector<Placement> placed;
     int64_t end = 0;
-    for (auto launch : main.getBody().getOps<LaunchOp>()) {
+    for (auto launch : program.getBody().getOps<LaunchOp>()) {
       SmallVector<int64_t> offsets;
       for (Value result : launch.getResults()) {
         int64_t lastUse = order[launch];
@@ -73,7 +80,7 @@ struct AssignBuffersPass final : impl::AssignBuffersPassBase<AssignBuffersPass> 
       }
       launch.setOffsets(offsets);
     }
-    main->setAttr(kWorkspaceAttr, Builder(main.getContext()).getI64IntegerAttr(end));
+    program->setAttr(kWorkspaceAttr, Builder(program.getContext()).getI64IntegerAttr(end));
   }
 };
 

@@ -16,7 +16,11 @@ namespace {
 /// Writes the reverse of one program at its end.
 class Reverse {
 public:
-  explicit Reverse(ProgramOp program) : program(program), builder(program.getReturn()) {}
+  explicit Reverse(ProgramOp program) : program(program), builder(program.getReturn()) {
+    // What is new behind these is the gradients: fresnel-split-gradient cuts there.
+    program->setAttr(kForwardInputsAttr, builder.getI64IntegerAttr(program.getNumInputs()));
+    program->setAttr(kForwardOutputsAttr, builder.getI64IntegerAttr(program.getReturn().getNumOperands()));
+  }
 
   LogicalResult seed(ArrayRef<std::string> outputs) {
     ReturnOp results = program.getReturn();

@@ -21,9 +21,13 @@ struct OutlineKernelsPass final : impl::OutlineKernelsPassBase<OutlineKernelsPas
       return signalPassFailure();
     SymbolTable symbols(getOperation());
     unsigned index = 0;
-    for (Operation &op : llvm::make_early_inc_range(main.getBody().front().without_terminator()))
-      if (!isa<LaunchOp>(op))
-        outline(&op, main, symbols, index++);
+    for (ProgramOp program : {main, findBackwardProgram(getOperation())}) {
+      if (!program)
+        continue;
+      for (Operation &op : llvm::make_early_inc_range(program.getBody().front().without_terminator()))
+        if (!isa<LaunchOp>(op))
+          outline(&op, program, symbols, index++);
+    }
   }
 
   void outline(Operation *op, ProgramOp main, SymbolTable &symbols, unsigned index) {
@@ -50,8 +54,8 @@ struct OutlineKernelsPass final : impl::OutlineKernelsPassBase<OutlineKernelsPas
     symbols.insert(program);
 
     builder.setInsertionPoint(op);
-    auto launch = LaunchOp::create(builder, op->getLoc(), op->getResultTypes(), program.getSymName(),
-                                   inputs, DenseI64ArrayAttr());
+    auto launch = LaunchOp::create(builder, op->getLoc(), op->getResultTypes(), program.getSymName(), inputs,
+                                   DenseI64ArrayAttr());
     op->replaceAllUsesWith(launch.getResults());
     op->erase();
   }

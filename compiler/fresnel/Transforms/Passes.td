@@ -57,11 +57,36 @@ def MergeGathersPass : Pass<"fresnel-merge-gathers", "::mlir::ModuleOp"> {
   let statistics = [Statistic<"numMerged", "num-merged", "gathers that went into another">];
 }
 
+def SplitGradientPass : Pass<"fresnel-split-gradient", "::mlir::ModuleOp"> {
+  let summary = "cuts a differentiated program into a forward and a backward half";
+  let description = [{
+    Precondition: `fresnel-differentiate` ran; a program that is not differentiated
+    is left alone. The forward half keeps the program's name, inputs and outputs
+    and what they need. The backward half, `NAME_backward` with the attribute
+    `fresnel.backward`, returns the gradients. It takes, in this order, those of
+    the forward inputs and forward outputs that it reads, under their names, the
+    gradients of the outputs, and the saved tensors.
+
+    A value of the forward half that the backward half reads, and that is neither
+    input nor output, becomes a saved tensor: a further result of the forward half
+    called `savedN_OP`. Both halves carry the list in `fresnel.saved`, each with
+    its offset in one buffer (multiples of 256 bytes), the forward half the size of
+    the buffer in `fresnel.saved_bytes`.
+
+    By default everything is kept and nothing is computed twice. Operations that
+    `recompute` names (without the dialect, e.g. `gather`) are repeated in the
+    backward half instead, together with what they need, as far as that is named,
+    too: fewer saved bytes for more time and workspace.
+  }];
+  let options = [ListOption<"recompute", "recompute", "std::string", "operations to repeat rather than to save">];
+  let statistics = [Statistic<"numSaved", "num-saved", "tensors saved">];
+}
+
 def OutlineKernelsPass : Pass<"fresnel-outline-kernels", "::mlir::ModuleOp"> {
   let summary = "moves every operation of the program into a kernel program of its own";
   let description = [{
-    Precondition: the module has one main program. Each compute operation
-    becomes a `fresnel.program` with the attribute `fresnel.kernel`, named after
+    Precondition: the module has one main program, and perhaps its backward half,
+    which is outlined after it. Each compute operation becomes a `fresnel.program` with the attribute `fresnel.kernel`, named after
     the operation and a counter, and a `fresnel.launch` in its place. The order
     of the launches is the order of the operations. A program that is already a
     plan is left alone.
@@ -87,7 +112,7 @@ def AssignBuffersPass : Pass<"fresnel-assign-buffers", "::mlir::ModuleOp"> {
   let description = [{
     Sets `offsets` on every launch: multiples of 256 bytes, shared by tensors
     whose lifetimes do not meet (first fit in launch order), -1 for results of
-    the program. The main program gets `fresnel.workspace_bytes`.
+    the program. The main program and a backward half get `fresnel.workspace_bytes`.
   }];
 }
 

@@ -35,10 +35,21 @@ constexpr llvm::StringLiteral kScheduleAttr = "fresnel.schedule";
 constexpr llvm::StringLiteral kCounterAttr = "fresnel.counter";
 /// Bytes of workspace, on the main program.
 constexpr llvm::StringLiteral kWorkspaceAttr = "fresnel.workspace_bytes";
+/// On a differentiated program: how many of its inputs and outputs it had before.
+constexpr llvm::StringLiteral kForwardInputsAttr = "fresnel.forward_inputs";
+constexpr llvm::StringLiteral kForwardOutputsAttr = "fresnel.forward_outputs";
+/// On the backward half of a program that was split.
+constexpr llvm::StringLiteral kBackwardAttr = "fresnel.backward";
+/// On both halves: the tensors that the forward half leaves for the backward half,
+/// a list of {name, offset}; on the forward half the size of the buffer of them.
+constexpr llvm::StringLiteral kSavedAttr = "fresnel.saved";
+constexpr llvm::StringLiteral kSavedBytesAttr = "fresnel.saved_bytes";
 
-/// The main program of a module: the one that is not an outlined kernel. Null
-/// when there is none or more than one.
+/// The main program of a module: the one that is neither an outlined kernel nor a
+/// backward half. Null when there is none or more than one.
 ProgramOp findMainProgram(mlir::Operation *module);
+/// The backward half that `fresnel-split-gradient` left, null if there is none.
+ProgramOp findBackwardProgram(mlir::Operation *module);
 /// The same for passes: emits an error at the module where it is null.
 ProgramOp requireMainProgram(mlir::Operation *module);
 

@@ -32,13 +32,20 @@ ProgramOp fresnel::findMainProgram(Operation *module) {
   ProgramOp main;
   for (Operation &op : module->getRegion(0).front()) {
     auto program = dyn_cast<ProgramOp>(op);
-    if (!program || program->hasAttr(kKernelAttr))
+    if (!program || program->hasAttr(kKernelAttr) || program->hasAttr(kBackwardAttr))
       continue;
     if (main)
       return {};
     main = program;
   }
   return main;
+}
+
+ProgramOp fresnel::findBackwardProgram(Operation *module) {
+  for (Operation &op : module->getRegion(0).front())
+    if (auto program = dyn_cast<ProgramOp>(op); program && program->hasAttr(kBackwardAttr))
+      return program;
+  return {};
 }
 
 ProgramOp fresnel::requireMainProgram(Operation *module) {
