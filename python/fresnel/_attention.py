@@ -1,0 +1,325 @@
+"""`fresnel.attention`: a differentiable PyTorch operation on bundles.
+
+Two custom operations, `fresnel::attention_forward` and `fresnel::attention_backward`, carry the method and its parameters as
+text: so torch.compile sees opaque calls with known result shapes, and a process that loads a compiled graph finds the
+bundle again. Kernels have static shapes: a new shape is a new bundle, compiled on first use.
+"""
+
+import functools
+import os
+import threading
+
+import torch
+
+from . import _bundle, _compile
+from ._errors import FresnelError, UnsupportedError
+from ._library import BACKWARD, FORWARD, Plan, TensorRef
+
+_DTYPES = {torch.bfloat16: "bf16", torch.float16: "f16"}
+_TORCH = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16, "i32": torch.int32}
+_DERIVED = ("batch", "heads", "kv_heads", "seq_len", "kv_len", "head_dim", "dtype")
+# Newest target that a GPU runs, by compute capability; sm_90a runs on 9.0 alone, hence the entry behind it.
+_TARGETS = ((80, "sm_80"), (86, "sm_86"), (89, "sm_89"), (90, "sm_90a"), (91, "sm_90"), (100, "sm_100"), (120, "sm_120"))
+
+_lock = threading.RLock()
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Programs
+# ----------------------------------------------------------------------------------------------------------------------
+
+class _Program:
+    """A bundle, and how its tensors lie in what the operations pass around."""
+
+    def __init__(self, path):
+        self.path, self.plans = str(path), {}
+        self.manifest = _bundle.read_manifest(path)
+        self.arguments = _bundle.arguments(self.manifest)
+        if "out" not in self.arguments:
+            raise ValueError(f"method: {path} has no output 'out'; fresnel.attention returns the output of that name")
+        inputs = [name for name, buffer in self.arguments.items() if buffer["kind"] == "input"]
+        if sorted(inputs) != ["k", "q", "v"]:
+            raise ValueError(f"method: {path} takes {inputs}, but fresnel.attention passes q, k and v")
+        # Outputs beside out and lse, then the saved tensors, lie in one buffer.
+        self.kept, offset = {}, 0
+        for name, buffer in self.arguments.items():
+            if buffer["kind"] == "output" and name not in ("out", "lse"):
+                self.kept[name] = offset
+                offset += _align(4 if buffer["dtype"] in ("f32", "i32") else 2, buffer["shape"])
+        self.saved_offset = offset
+        if "backward" in self.manifest:
+            results = [name for name, buffer in _bundle.arguments(self.manifest["backward"]).items()
+                       if buffer["kind"] == "output"]
+            if sorted(results) != ["dk", "dq", "dv"]:
+                raise ValueError(f"method: the backward plan of {path} gives {results}, but dq, dk and dv are needed")
+        self.saved_bytes = self.manifest.get("saved", {"bytes": 0})["bytes"]
+        self.has_backward = "backward" in self.manifest
+
+    def plan(self, device):
+        with _lock:
+            if device not in self.plans:
+                if torch.cuda.is_current_stream_capturing():
+                    raise FresnelError("fresnel.attention was called for the first time inside a CUDA graph capture; call "
+                                       "it once before, as CUDA graphs need for every operation")
+                self.plans[device] = Plan(self.path, device)
+            return self.plans[device]
+
+    @property
+    def kept_bytes(self):
+        return self.saved_offset + self.saved_bytes
+
+    def shape(self, name):
+        return self.arguments[name]["shape"] if name in self.arguments else [0]
+
+
+def _align(element, shape):
+    size = element
+    for extent in shape:
+        size *= extent
+    return (size + 255) // 256 * 256
+
+
+def target_of(capability):
+    """The target for a compute capability (major, minor)."""
+    has = capability[0] * 10 + capability[1]
+    best = [name for needs, name in _TARGETS if needs <= has]
+    if not best:
+        raise UnsupportedError(f"compute capability {capability[0]}.{capability[1]} is too old; the kernels need 8.0")
+    return best[-1]
+
+
+@functools.lru_cache(maxsize=None)
+def _target(device):
+    return target_of(torch.cuda.get_device_capability(device))
+
+
+_programs = {}
+
+
+def _program(text, q, k):
+    """The program of a text for tensors like q and k, compiled on first use. Symbolic sizes become numbers here."""
+    shapes = tuple(tuple(int(x.shape[axis]) for axis in (0, 2, 1, 3)) for x in (q, k))
+    method, grad, *parameters = text.split("\n")
+    version = ""
+    if _is_file(method):
+        if not os.path.exists(method):
+            raise ValueError(f"method: there is no file {method}")
+        version = _compile.hash_file(method)
+    key = (text, version, shapes, q.dtype, _target(q.device))
+    with _lock:
+        if key not in _programs:
+            parameters = dict(parameter.split("=", 1) for parameter in parameters)
+            _programs[key] = _make_program(method, grad == "True", parameters, shapes, _DTYPES[q.dtype], key[-1])
+        return _programs[key]
+
+
+def _is_file(method):
+    return method.endswith(".fkb") or _compile.is_file(method)
+
+
+def _make_program(method, grad, parameters, shapes, dtype, target):
+    q, k = shapes
+    if method.endswith(".fkb"):
+        program = _Program(method)
+    elif _is_file(method):
+        program = _Program(_compile.compile_bundle(method, grad=grad, target=target))
+    else:
+        parameters = dict(parameters, batch=q[0], heads=q[1], kv_heads=k[1], seq_len=q[2], head_dim=q[3], dtype=dtype)
+        if k[2] != q[2]:
+            parameters["kv_len"] = k[2]
+        program = _Program(_compile.compile_bundle(method, grad=grad, target=target, **parameters))
+    if grad and not program.has_backward:
+        raise ValueError(f"method: {method} has no backward plan, but an input requires a gradient; compile it with --grad, "
+                         f"or call fresnel.attention under torch.no_grad()")
+    for name, shape in (("q", q), ("k", k), ("v", k)):
+        buffer = program.arguments[name]
+        if tuple(buffer["shape"]) != shape or buffer["dtype"] != dtype:
+            raise ValueError(f"{name} is {dtype} with [batch, head, sequence, head_dim] {list(shape)}, but {method} was made "
+                             f"for {buffer['dtype']} {buffer['shape']}")
+    return program
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Operations
+# ----------------------------------------------------------------------------------------------------------------------
+
+def _reference(tensor, dtype):
+    """A [B, N, H, D] tensor as the plan sees it: [B, H, N, D] by strides. Others as they are."""
+    if tensor.dim() == 4:
+        tensor = tensor.transpose(1, 2)
+    return TensorRef(tensor.data_ptr(), dtype, tuple(tensor.shape), tensor.stride())
+
+
+def _dense(shape):
+    strides = [1] * len(shape)
+    for axis in range(len(shape) - 1, 0, -1):
+        strides[axis - 1] = strides[axis] * shape[axis]
+    return tuple(strides)
+
+
+def _launch(program, direction, tensors, kept, device):
+    """Launches on the current stream, with the tensors of `kept` and a workspace from PyTorch's allocator."""
+    plan = program.plan(device.index)
+    references = {}
+    for argument in plan.arguments(direction):
+        if argument.name in program.kept:
+            place = kept.data_ptr() + program.kept[argument.name]
+            references[argument.name] = TensorRef(place, argument.dtype, argument.shape, _dense(argument.shape))
+        else:
+            references[argument.name] = _reference(tensors[argument.name], argument.dtype)
+    size = plan.workspace_bytes(direction)
+    workspace = torch.empty(size, dtype=torch.uint8, device=device)
+    plan.run(direction, references, workspace=workspace.data_ptr(), workspace_bytes=size,
+             saved=kept.data_ptr() + program.saved_offset, saved_bytes=program.saved_bytes,
+             stream=torch.cuda.current_stream(device).cuda_stream)
+
+
+def _results(program, q):
+    """Where the forward operation writes: out, lse, and what is kept for the backward operation."""
+    lse = q.new_empty(program.shape("lse"), dtype=torch.float32)
+    return q.new_empty(q.shape), lse, q.new_empty(program.kept_bytes, dtype=torch.uint8)
+
+
+@torch.library.custom_op("fresnel::attention_forward", mutates_args=(),
+                         schema="(Tensor q, Tensor k, Tensor v, str program) -> (Tensor, Tensor, Tensor)")
+def _forward(q, k, v, program):
+    compiled = _program(program, q, k)
+    out, lse, kept = _results(compiled, q)
+    with torch.cuda.device(q.device):
+        _launch(compiled, FORWARD, {"q": q, "k": k, "v": v, "out": out, "lse": lse}, kept, q.device)
+    return out, lse, kept
+
+
+@_forward.register_fake
+def _forward_fake(q, k, v, program):
+    return _results(_program(program, q, k), q)
+
+
+@torch.library.custom_op(
+    "fresnel::attention_backward", mutates_args=(),
+    schema="(Tensor dout, Tensor q, Tensor k, Tensor v, Tensor out, Tensor lse, Tensor kept, str program) "
+           "-> (Tensor, Tensor, Tensor)")
+def _backward(dout, q, k, v, out, lse, kept, program):
+    tensors = {"dout": dout, "q": q, "k": k, "v": v, "out": out, "lse": lse}
+    gradients = [x.new_empty(x.shape) for x in (q, k, v)]
+    tensors.update(zip(("dq", "dk", "dv"), gradients))
+    with torch.cuda.device(q.device):
+        _launch(_program(program, q, k), BACKWARD, tensors, kept, q.device)
+    return tuple(gradients)
+
+
+@_backward.register_fake
+def _backward_fake(dout, q, k, v, out, lse, kept, program):
+    return tuple(x.new_empty(x.shape) for x in (q, k, v))
+
+
+def _setup_context(ctx, inputs, output):
+    q, k, v, program = inputs
+    out, lse, kept = output
+    ctx.mark_non_differentiable(lse, kept)
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(q, k, v, out, lse, kept)
+    ctx.program = program
+
+
+def _differentiate(ctx, dout, dlse, dkept):
+    if dout is None:
+        return None, None, None, None
+    return (*torch.ops.fresnel.attention_backward(_loadable(dout), *ctx.saved_tensors, ctx.program), None)
+
+
+_forward.register_autograd(_differentiate, setup_context=_setup_context)
+
+
+def _loadable(dout):
+    """`dout` as kernels can read it. Autograd makes it, so it may be an expanded scalar; that alone is copied."""
+    ok = all(size == 1 or (stride == 1 if axis == 3 else stride > 0 and stride * dout.element_size() % 16 == 0)
+             for axis, (size, stride) in enumerate(zip(dout.shape, dout.stride())))
+    return dout if ok else dout.contiguous()
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# The function
+# ----------------------------------------------------------------------------------------------------------------------
+
+def _check_tensor(name, x):
+    if not isinstance(x, torch.Tensor):
+        raise TypeError(f"{name} must be a torch.Tensor, but got {type(x).__name__}")
+    if x.dim() != 4:
+        raise ValueError(f"{name} has shape {tuple(x.shape)}, but [batch, sequence, heads, head_dim] is expected")
+    if x.device.type != "cuda":
+        raise ValueError(f"{name} is on {x.device}, but the kernels run on CUDA devices; move it there (`fresnel run "
+                         f"--device cpu` runs methods on the CPU)")
+    if x.dtype not in _DTYPES:
+        raise TypeError(f"{name} has dtype {x.dtype}, but bfloat16 or float16 is needed; convert it, or use torch.autocast")
+    if 0 in x.shape:
+        raise ValueError(f"{name} has shape {tuple(x.shape)}, which is empty")
+    if x.shape[3] != 1 and x.stride(3) != 1:
+        raise ValueError(f"{name} has stride {x.stride(3)} in its last dimension, but 1 is needed; no copy is made behind "
+                         f"your back: call {name}.contiguous()")
+    for axis in range(3):
+        if x.shape[axis] != 1 and x.stride(axis) * x.element_size() % 16:
+            raise ValueError(f"{name} has stride {x.stride(axis)} in dimension {axis}, but a multiple of 8 elements "
+                             f"(16 bytes) is needed; call {name}.contiguous()")
+
+
+def _check_tensors(q, k, v):
+    for name, x in (("q", q), ("k", k), ("v", v)):
+        _check_tensor(name, x)
+    for name, x in (("k", k), ("v", v)):
+        if x.device != q.device:
+            raise ValueError(f"{name} is on {x.device}, but q is on {q.device}; they must be on one device")
+        if x.dtype != q.dtype:
+            raise TypeError(f"{name} has dtype {x.dtype}, but q has {q.dtype}; they must have one dtype")
+        for axis, meaning in ((0, "batch size"), (3, "head_dim")):
+            if x.shape[axis] != q.shape[axis]:
+                raise ValueError(f"{name} has {meaning} {x.shape[axis]}, but q has {q.shape[axis]}; they must be equal")
+    if v.shape != k.shape:
+        raise ValueError(f"v has shape {tuple(v.shape)}, but k has {tuple(k.shape)}; they must be equal")
+    if q.shape[2] % k.shape[2]:
+        raise ValueError(f"k has {k.shape[2]} heads, which do not divide q's {q.shape[2]}; grouped heads need a divisor")
+
+
+def _check_parameters(method, parameters):
+    if not isinstance(method, (str, os.PathLike)):
+        raise TypeError(f"method must be a preset's name or the path of an .mlir or .fkb file, but got "
+                        f"{type(method).__name__}")
+    for name, value in parameters.items():
+        if name in _DERIVED:
+            raise ValueError(f"{name} is taken from q, k and v; do not pass it")
+        if not isinstance(value, (bool, int, float, str)):
+            raise TypeError(f"{name} must be a number, a bool or a string, but got {type(value).__name__}")
+
+
+def _describe(method, parameters, grad):
+    """The text that names a program: method, whether it needs gradients, and its parameters, one a line."""
+    lines = [method, str(grad)] + [f"{name}={_compile.text_of(parameters[name])}" for name in sorted(parameters)]
+    return "\n".join(lines)
+
+
+def attention(q, k, v, method="dense", *, return_lse=False, **parameters):
+    """Attention of q over k and v by `method`, differentiable with respect to all three.
+
+    q is [batch, sequence, heads, head_dim]; k and v have heads that divide q's (GQA); "dense" takes another sequence
+    length there. All are bfloat16 or float16 CUDA tensors of any strides with a contiguous head_dim; none is copied. Under
+    torch.autocast they are converted to its type first. `method` is a preset ("dense", "window", "lighthouse"; `fresnel
+    presets` lists them with their `parameters`), or the path of an .mlir program or of a .fkb bundle made for these shapes.
+
+    Returns out, shaped and typed like q; with `return_lse` also the f32 log-sum-exp of each row that attends ([batch,
+    heads, rows]), which carries no gradient. Runs on the current stream; deterministic, both ways.
+
+    The first call with new shapes or parameters compiles a bundle (a second or so) into the cache. Raises TypeError or
+    ValueError for arguments that do not fit, UnsupportedError for what has no kernel. There is no slower path behind it.
+    """
+    _check_parameters(method, parameters)
+    if torch.is_autocast_enabled("cuda"):
+        dtype = torch.get_autocast_dtype("cuda")
+        q, k, v = (x.to(dtype) if isinstance(x, torch.Tensor) and x.is_floating_point() else x for x in (q, k, v))
+    _check_tensors(q, k, v)
+    if not isinstance(method, str):
+        method = os.fspath(method)
+    if _is_file(method) and parameters:
+        raise ValueError(f"method: parameters {sorted(parameters)} apply to presets, but {method} is a file")
+    grad = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad)
+    out, lse, _ = torch.ops.fresnel.attention_forward(q, k, v, _describe(method, parameters, grad))
+    return (out, lse) if return_lse else out

@@ -1,0 +1,179 @@
+"""Compiles methods by running the `fresnel` executable, into a cache of immutable bundles.
+
+A bundle is found by what it was made from: method, parameters, target and the executable's content. Entries are written
+aside and published by link(2), so readers see whole files only and processes need no lock; of two that compile the same
+bundle the second keeps the first one's file.
+"""
+
+import errno
+import functools
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import socket
+import stat
+import subprocess
+import tempfile
+import warnings
+
+from ._bundle import DamagedBundle, read_manifest
+from ._errors import FresnelError, UnsupportedError
+
+_USAGE, _UNSUPPORTED = 2, 3
+
+
+def find_executable():
+    """Path of `fresnel`: FRESNEL_BIN, then PATH, then beside the runtime, then the checkout's build; None if absent."""
+    chosen = os.environ.get("FRESNEL_BIN")
+    if chosen:
+        return chosen if os.access(chosen, os.X_OK) else None
+    found = shutil.which("fresnel")
+    if found:
+        return found
+    package = pathlib.Path(__file__).resolve().parent
+    folders = [package / "bin", package.parent.parent / "build" / "bin"]
+    if os.environ.get("FRESNEL_RUNTIME"):
+        library = pathlib.Path(os.environ["FRESNEL_RUNTIME"]).resolve().parent
+        folders = [library, library.parent / "bin"] + folders
+    for folder in folders:
+        if os.access(folder / "fresnel", os.X_OK):
+            return str(folder / "fresnel")
+    return None
+
+
+@functools.lru_cache(maxsize=8)
+def _hash_file(path, size, time):
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def hash_file(path):
+    """SHA-256 of a file's content, read again only when its size or time changed."""
+    info = os.stat(path)
+    return _hash_file(os.fspath(path), info.st_size, info.st_mtime_ns)
+
+
+def cache_folder():
+    """The folder of the cache, made if it is not there; refused if others could write what we would execute."""
+    chosen = os.environ.get("FRESNEL_CACHE_DIR")
+    base = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+    folder = pathlib.Path(chosen) if chosen else base / "fresnel"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        info = os.lstat(folder)
+    except OSError as error:
+        raise FresnelError(f"the cache folder {folder} cannot be made: {error.strerror}; set FRESNEL_CACHE_DIR to a "
+                           f"folder of your own") from error
+    if stat.S_ISLNK(info.st_mode) or info.st_uid != os.geteuid() or info.st_mode & 0o022:
+        raise FresnelError(f"the cache folder {folder} is refused: it is a link, belongs to another user, or others may "
+                           f"write to it; run `chmod go-w {folder}` or set FRESNEL_CACHE_DIR to a folder of your own")
+    return folder
+
+
+def text_of(value):
+    """A parameter's value as `--set` takes it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def _key(method, parameters, grad, target):
+    content = hash_file(method) if is_file(method) else ""
+    parts = {"method": os.path.basename(method), "content": content, "grad": bool(grad), "target": target,
+             "parameters": {name: text_of(value) for name, value in parameters.items()}}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def is_file(method):
+    """Whether a method is an .mlir file rather than a preset."""
+    return method.endswith(".mlir") or "/" in method
+
+
+def _usable(path):
+    """Whether a cache entry is there and whole; a damaged one is put aside, with a warning."""
+    if not path.exists():
+        return False
+    try:
+        read_manifest(path)
+        return True
+    except (DamagedBundle, OSError, ValueError, KeyError) as error:
+        warnings.warn(f"fresnel: cache entry put aside and compiled again: {error}", RuntimeWarning, stacklevel=2)
+        path.replace(path.with_suffix(f".bad-{os.getpid()}"))
+        return False
+
+
+def _publish(temporary, path):
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        pass  # Another process was first; what it made is the same.
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK):
+            raise
+        os.replace(temporary, path)  # A file system without links.
+        return
+    os.unlink(temporary)
+
+
+def _run_compiler(command, method):
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode == 0:
+        return
+    try:
+        error = json.loads(result.stdout)["error"]
+        message = error["message"] + (f"; {error['hint']}" if error.get("hint") else "")
+    except (ValueError, KeyError):
+        message = (result.stderr or result.stdout).strip() or f"exit code {result.returncode}"
+    message = f"fresnel cannot compile method '{method}': {message}"
+    kind = {_USAGE: ValueError, _UNSUPPORTED: UnsupportedError}.get(result.returncode, FresnelError)
+    raise kind(message)
+
+
+def _find_without_compiler(folder, key):
+    """The newest entry of any compiler, for machines that have the cache only."""
+    entries = sorted(folder.glob(f"*/{key[:2]}/{key}.fkb"), key=lambda path: path.stat().st_mtime, reverse=True)
+    return next((entry for entry in entries if _usable(entry)), None)
+
+
+def compile_bundle(method, *, grad=True, target="sm_90a", **parameters):
+    """Path of the bundle of `method` (a preset, or an .mlir file) with its parameters, compiled if it is not cached.
+
+    With `grad` the bundle has a backward plan. Parameters are the preset's, as for `fresnel compile --set`.
+    """
+    if not isinstance(method, (str, os.PathLike)):
+        raise TypeError(f"method must be a preset's name or a path, but got {type(method).__name__}")
+    method = os.fspath(method)
+    if is_file(method) and not os.path.exists(method):
+        raise ValueError(f"method: there is no file {method}")
+    if is_file(method) and parameters:
+        raise ValueError(f"method: parameters {sorted(parameters)} apply to presets, but {method} is a file; edit it")
+    key, folder, executable = _key(method, parameters, grad, target), cache_folder() / "v1", find_executable()
+    if executable is None:
+        found = _find_without_compiler(folder, key)
+        if found:
+            return found
+        raise FresnelError(f"method '{method}' is not in the cache ({folder}) and the `fresnel` executable that would "
+                           f"compile it was not found: set FRESNEL_BIN to its path or put it into PATH"
+                           + (f" (FRESNEL_BIN is {os.environ['FRESNEL_BIN']})" if os.environ.get("FRESNEL_BIN") else ""))
+    path = folder / hash_file(executable)[:16] / key[:2] / f"{key}.fkb"
+    if _usable(path):
+        return path
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f".{socket.gethostname()}.{os.getpid()}.", suffix=".fkb", dir=path.parent)
+    os.close(handle)
+    try:
+        command = [executable, "compile", method, "--target", target, "-o", temporary, "--no-ptxas", "--json"]
+        command += ["--grad"] if grad else []
+        for name, value in sorted(parameters.items()):
+            command += ["--set", f"{name}={text_of(value)}"]
+        _run_compiler(command, method)
+        _publish(temporary, path)
+    finally:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+    return path

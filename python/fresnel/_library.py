@@ -1,0 +1,227 @@
+"""The runtime's C interface (runtime/fresnel/c/fresnel.h) by ctypes."""
+
+import collections
+import ctypes
+import os
+import pathlib
+import threading
+import weakref
+
+from ._errors import FresnelError, UnsupportedError
+
+FORWARD, BACKWARD = 0, 1
+DTYPES = ("f32", "bf16", "f16", "i32")
+_INVALID_ARGUMENT, _UNSUPPORTED = 1, 2
+_ABI_VERSION, _ABI_MINOR = 1, 1
+
+Argument = collections.namedtuple("Argument", "name dtype shape is_output")
+SavedTensor = collections.namedtuple("SavedTensor", "name dtype shape offset bytes")
+
+
+class TensorRef(collections.namedtuple("TensorRef", "pointer dtype shape strides")):
+    """A tensor on the device: address, dtype name, logical shape and strides in elements ([batch, head, sequence,
+    head_dim] where the rank is 4, whatever the order in memory)."""
+
+
+class _Tensor(ctypes.Structure):
+    _fields_ = [("data", ctypes.c_void_p), ("dtype", ctypes.c_int), ("rank", ctypes.c_int32),
+                ("shape", ctypes.POINTER(ctypes.c_int64)), ("strides", ctypes.POINTER(ctypes.c_int64))]
+
+
+class _Argument(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_char_p), ("dtype", ctypes.c_int), ("rank", ctypes.c_int32),
+                ("shape", ctypes.POINTER(ctypes.c_int64)), ("is_output", ctypes.c_int32)]
+
+
+class _Saved(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_char_p), ("dtype", ctypes.c_int), ("rank", ctypes.c_int32),
+                ("shape", ctypes.POINTER(ctypes.c_int64)), ("offset", ctypes.c_int64), ("bytes", ctypes.c_int64)]
+
+
+class _Memory(ctypes.Structure):
+    _fields_ = [("workspace", ctypes.c_void_p), ("workspace_bytes", ctypes.c_int64), ("saved", ctypes.c_void_p),
+                ("saved_bytes", ctypes.c_int64)]
+
+
+_PLAN, _SIZE, _STATUS = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
+_FUNCTIONS = {
+    "frn_last_error": (ctypes.c_char_p, []),
+    "frn_plan_load": (_STATUS, [ctypes.c_char_p, ctypes.c_int, ctypes.POINTER(_PLAN)]),
+    "frn_plan_destroy": (None, [_PLAN]),
+    "frn_plan_has_backward": (ctypes.c_int32, [_PLAN]),
+    "frn_plan_count_arguments": (_STATUS, [_PLAN, ctypes.c_int, ctypes.POINTER(_SIZE)]),
+    "frn_plan_get_argument": (_STATUS, [_PLAN, ctypes.c_int, _SIZE, ctypes.POINTER(_Argument)]),
+    "frn_plan_get_workspace_bytes": (_STATUS, [_PLAN, ctypes.c_int, ctypes.POINTER(ctypes.c_int64)]),
+    "frn_plan_saved_bytes": (ctypes.c_int64, [_PLAN]),
+    "frn_plan_saved_count": (_SIZE, [_PLAN]),
+    "frn_plan_get_saved": (_STATUS, [_PLAN, _SIZE, ctypes.POINTER(_Saved)]),
+    "frn_plan_run": (_STATUS, [_PLAN, ctypes.c_int, ctypes.POINTER(_Tensor), _SIZE, ctypes.POINTER(_Memory),
+                               ctypes.c_void_p]),
+}
+
+_lock = threading.Lock()
+_library = None
+
+
+def library_candidates():
+    """Where the runtime may be, best first. FRESNEL_RUNTIME is the only candidate if it is set."""
+    chosen = os.environ.get("FRESNEL_RUNTIME")
+    if chosen:
+        return [chosen]
+    package = pathlib.Path(__file__).resolve().parent
+    folders = [package / "lib", package.parent.parent / "build" / "lib"]
+    from ._compile import find_executable
+    executable = find_executable()
+    if executable:
+        folders.append(pathlib.Path(executable).resolve().parent.parent / "lib")
+    found = [folder / name for folder in folders for name in ("libfresnel_rt.so.1", "libfresnel_rt.so")]
+    return [str(path) for path in found if path.exists()] + ["libfresnel_rt.so.1"]
+
+
+def _open(path):
+    """Loads one library and declares its functions; FresnelError if it is too old."""
+    library = ctypes.CDLL(path)
+    try:
+        version, minor = library.frn_abi_version(), library.frn_abi_minor()
+    except AttributeError:
+        version, minor = library.frn_abi_version(), 0
+    if version != _ABI_VERSION or minor < _ABI_MINOR:
+        raise FresnelError(f"the runtime {path} has interface version {version}.{minor}, but {_ABI_VERSION}.{_ABI_MINOR} "
+                           f"or a later minor version is needed; install the runtime that belongs to this package")
+    for name, (result, arguments) in _FUNCTIONS.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    return library
+
+
+def runtime():
+    """The runtime library, loaded once per process."""
+    global _library
+    with _lock:
+        if _library is None:
+            reasons = []
+            for path in library_candidates():
+                try:
+                    _library = _open(path)
+                    break
+                except OSError as error:
+                    reasons.append(str(error))
+            else:
+                raise FresnelError("the runtime library libfresnel_rt.so.1 was not found; set FRESNEL_RUNTIME to its "
+                                   "path, or install it beside the `fresnel` executable: " + "; ".join(reasons))
+        return _library
+
+
+def _check(library, status):
+    if status == 0:
+        return
+    message = library.frn_last_error().decode()
+    if status == _INVALID_ARGUMENT:
+        raise ValueError(message)
+    raise (UnsupportedError if status == _UNSUPPORTED else FresnelError)(message)
+
+
+def _shape(entry):
+    return tuple(entry.shape[i] for i in range(entry.rank))
+
+
+def _int64s(values):
+    return (ctypes.c_int64 * len(values))(*values)
+
+
+class Plan:
+    """A bundle on one GPU: its forward plan, and its backward plan if it was compiled with gradients.
+
+    Immutable, and safe to use from several threads. It is unloaded when nothing refers to it any more; kernels that it
+    launched must have finished by then.
+    """
+
+    def __init__(self, path, device=0):
+        self._runtime = runtime()
+        handle = _PLAN()
+        _check(self._runtime, self._runtime.frn_plan_load(os.fsencode(path), int(device), ctypes.byref(handle)))
+        self._handle = handle
+        self._finalizer = weakref.finalize(self, self._runtime.frn_plan_destroy, handle)
+        self.path, self.device = str(path), int(device)
+        self.has_backward = bool(self._runtime.frn_plan_has_backward(handle))
+        directions = (FORWARD, BACKWARD) if self.has_backward else (FORWARD,)
+        self._arguments = {direction: self._read_arguments(direction) for direction in directions}
+        self._workspace = {direction: self._read_workspace(direction) for direction in directions}
+        self.saved_bytes = self._runtime.frn_plan_saved_bytes(handle)
+
+    def _read_arguments(self, direction):
+        count = _SIZE()
+        _check(self._runtime, self._runtime.frn_plan_count_arguments(self._handle, direction, ctypes.byref(count)))
+        arguments = []
+        for index in range(count.value):
+            entry = _Argument()
+            _check(self._runtime,
+                   self._runtime.frn_plan_get_argument(self._handle, direction, index, ctypes.byref(entry)))
+            arguments.append(Argument(entry.name.decode(), DTYPES[entry.dtype], _shape(entry), bool(entry.is_output)))
+        return tuple(arguments)
+
+    def _read_workspace(self, direction):
+        size = ctypes.c_int64()
+        _check(self._runtime, self._runtime.frn_plan_get_workspace_bytes(self._handle, direction, ctypes.byref(size)))
+        return size.value
+
+    def _need(self, direction):
+        if direction not in (FORWARD, BACKWARD):
+            raise ValueError(f"direction is {direction!r}, but fresnel.FORWARD or fresnel.BACKWARD is expected")
+        if direction == BACKWARD and not self.has_backward:
+            raise UnsupportedError(f"{self.path} has no backward plan; compile the method with --grad")
+
+    def arguments(self, direction=FORWARD):
+        """The tensors that `run` takes, in the plan's order."""
+        self._need(direction)
+        return self._arguments[direction]
+
+    def workspace_bytes(self, direction=FORWARD):
+        """Device memory that a launch needs besides, aligned to 256 bytes."""
+        self._need(direction)
+        return self._workspace[direction]
+
+    def saved(self):
+        """What lies in the buffer of `saved_bytes` between the forward and the backward launch."""
+        tensors = []
+        for index in range(self._runtime.frn_plan_saved_count(self._handle)):
+            entry = _Saved()
+            _check(self._runtime, self._runtime.frn_plan_get_saved(self._handle, index, ctypes.byref(entry)))
+            tensors.append(SavedTensor(entry.name.decode(), DTYPES[entry.dtype], _shape(entry), entry.offset, entry.bytes))
+        return tensors
+
+    def run(self, direction, tensors, *, workspace=None, workspace_bytes=0, saved=None, saved_bytes=0, stream=None):
+        """Launches a plan on `stream` (an address, None for the default stream) and does not wait.
+
+        `tensors` maps the names of `arguments(direction)` to `TensorRef`s; `workspace` and `saved` are addresses. The
+        caller owns all memory and keeps it until the kernels have run.
+        """
+        arguments = self.arguments(direction)
+        missing = [a.name for a in arguments if a.name not in tensors]
+        if missing or len(tensors) != len(arguments):
+            unknown = sorted(set(tensors) - {a.name for a in arguments})
+            raise ValueError(f"tensors lacks {missing or 'nothing'} and has {unknown or 'nothing'} too many; the plan takes "
+                             f"{[a.name for a in arguments]}")
+        entries = (_Tensor * len(arguments))()
+        keep = []
+        for entry, argument in zip(entries, arguments):
+            tensor = tensors[argument.name]
+            if tensor.dtype not in DTYPES or len(tensor.shape) != len(tensor.strides):
+                raise ValueError(f"tensors['{argument.name}'] has dtype {tensor.dtype!r}, shape {tuple(tensor.shape)} and "
+                                 f"strides {tuple(tensor.strides)}; the plan takes {argument.dtype} {argument.shape}")
+            shape, strides = _int64s(tensor.shape), _int64s(tensor.strides)
+            keep += [shape, strides]
+            entry.data, entry.dtype, entry.rank = tensor.pointer, DTYPES.index(tensor.dtype), len(shape)
+            entry.shape, entry.strides = shape, strides
+        memory = _Memory(workspace, workspace_bytes, saved, saved_bytes)
+        _check(self._runtime, self._runtime.frn_plan_run(self._handle, direction, entries, len(arguments),
+                                                         ctypes.byref(memory), stream))
+
+
+def load(path, device=0):
+    """Reads a bundle (.fkb), checks it, and loads it on GPU `device`."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path must be a path, but got {type(path).__name__}")
+    if not os.path.exists(path):
+        raise ValueError(f"path: there is no file {os.fspath(path)}; `fresnel compile METHOD -o FILE.fkb` makes one")
+    return Plan(path, device)
