@@ -108,6 +108,11 @@ Expected<LoadedPlan> LoadedPlan::load(std::shared_ptr<Driver> driver, Bundle bun
   auto code = std::make_shared<LoadedCode>();
   code->driver = std::move(driver);
   code->bundle = std::move(bundle);
+  code->device = device;
+  status = code->driver->check(code->driver->cuDevicePrimaryCtxRetain(&code->context, device),
+                               "retaining the context of GPU " + std::to_string(device));
+  if (!status.ok())
+    return status;
   const Manifest &manifest = code->bundle.manifest;
   for (size_t i = 0; i < manifest.kernels.size(); ++i) {
     status = checkGeometry(manifest.kernels[i], *info);

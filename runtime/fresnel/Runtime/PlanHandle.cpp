@@ -13,6 +13,22 @@ static constexpr size_t kMaxParams = 256;
 LoadedCode::~LoadedCode() {
   for (CuLibrary library : libraries)
     driver->cuLibraryUnload(library);
+  if (context)
+    driver->cuDevicePrimaryCtxRelease(device);
+}
+
+Status LoadedCode::bindContext() const {
+  CuContext current = nullptr;
+  int error = driver->cuCtxGetCurrent(&current);
+  if (error == 0 && current == context)
+    return Status();
+  if (error == 0 && current)
+    return Status(Code::InvalidArgument, "the current context is not the primary context of GPU " +
+                                             std::to_string(device) +
+                                             ", on which the plan was loaded; call cudaSetDevice(" +
+                                             std::to_string(device) + ") before the launch");
+  return driver->check(error ? error : driver->cuCtxSetCurrent(context),
+                       "making the context of GPU " + std::to_string(device) + " current");
 }
 
 PlanHandle::PlanHandle(std::shared_ptr<const LoadedCode> loaded, const Plan &plan, std::string planName)
@@ -158,6 +174,8 @@ Status PlanHandle::launch(const TensorArg *args, size_t count, const LaunchMemor
       return status;
   }
   Status status = checkMemory(memory);
+  if (status.ok())
+    status = code->bindContext();
   if (!status.ok())
     return status;
   for (const Buffer &buffer : description->buffers) {

@@ -40,11 +40,18 @@ struct LoadedCode {
   std::vector<CuLibrary> libraries;
   /// One per kernel of the manifest.
   std::vector<CuKernel> kernels;
+  int device = 0;
+  /// The device's primary context, retained while the code is loaded; null before.
+  CuContext context = nullptr;
 
   LoadedCode() = default;
   LoadedCode(const LoadedCode &) = delete;
   LoadedCode &operator=(const LoadedCode &) = delete;
   ~LoadedCode();
+
+  /// Makes the context current on a thread that has none, as a framework's workers
+  /// do not; refuses one that is another's.
+  Status bindContext() const;
 };
 
 /// The forward or the backward plan of a loaded bundle. A handle keeps the code
@@ -64,7 +71,8 @@ public:
   /// plan that has the name of one of the forward plan is that tensor.
   const std::vector<size_t> &arguments() const { return argumentBuffers; }
 
-  /// Launches all kernels on the caller's stream, in the current context.
+  /// Launches all kernels on the caller's stream. The device's primary context must
+  /// be current; on a thread that has no context it becomes so.
   /// `args` holds one tensor per entry of `arguments()`. Checks tensors and memory
   /// before the first launch, allocates nothing, waits for nothing, and can be
   /// captured into a graph.

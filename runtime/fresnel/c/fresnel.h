@@ -15,9 +15,11 @@
  * that may overlap in time need two workspaces (and two saved buffers). The text of
  * frn_last_error belongs to the thread.
  *
- * Streams: launches go to the caller's stream and return without waiting; the
- * device's primary context must be current. They allocate nothing and may be
- * captured into a CUDA graph. frn_plan_load may not: load before the capture.
+ * Streams: launches go to the caller's stream and return without waiting. The
+ * device's primary context must be current (cudaSetDevice makes it so); a thread
+ * that has no context yet gets it, one with another's is refused. Launches allocate
+ * nothing and may be captured into a CUDA graph. frn_plan_load may not: load before
+ * the capture.
  *
  * Errors: nothing throws. All checks of a launch come before its first kernel, so
  * a refused launch has launched nothing; FRN_CUDA_ERROR is the driver's own word
@@ -118,8 +120,8 @@ FRN_API const char *frn_status_name(frn_status status);
 /* The last error of the calling thread; valid until its next call. */
 FRN_API const char *frn_last_error(void);
 
-/* Reads a bundle, checks it, and loads it on GPU `device`. The device's primary
- * context must be current when the plan is launched. */
+/* Reads a bundle, checks it, and loads it on GPU `device`, whose primary context it
+ * retains until the plan is destroyed. */
 FRN_API frn_status frn_plan_load(const char *path, int device, frn_plan **plan);
 FRN_API void frn_plan_destroy(frn_plan *plan);
 

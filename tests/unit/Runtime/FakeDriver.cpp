@@ -3,7 +3,8 @@
 //===----------------------------------------------------------------------===//
 //
 // FRESNEL_FAKE names what fails: "no-symbol", "old-driver", "no-device",
-// "old-gpu", "bad-ptx", "no-memory", "clear", "launch".
+// "old-gpu", "bad-ptx", "no-memory", "clear", "launch", "no-context" (until one is
+// set), "other-context".
 // FakeDriver_* report what the library was asked to do.
 //
 //===----------------------------------------------------------------------===//
@@ -22,7 +23,8 @@ bool fails(const char *what) {
   return chosen && std::strcmp(chosen, what) == 0;
 }
 int handle;
-int launches, allocations;
+int launches, allocations, releases;
+void *current;
 uint64_t firstParams[4], cleared[2];
 
 int init(unsigned) { return fails("no-device") ? 100 : 0; }
@@ -44,6 +46,12 @@ int deviceAttribute(int *value, int attribute, int) {
 }
 int totalMemory(size_t *bytes, int) { return *bytes = size_t(1) << 30, 0; }
 int retain(void **context, int) { return *context = &handle, 0; }
+int release(int) { return ++releases, 0; }
+int getCurrent(void **context) {
+  *context = current ? current : fails("no-context") ? nullptr : fails("other-context") ? &launches : &handle;
+  return 0;
+}
+int setCurrent(void *context) { return current = context, 0; }
 int ignore() { return 0; }
 int memoryInfo(size_t *available, size_t *total) { return *available = 5u << 20, *total = 16u << 20, 0; }
 int allocate(uint64_t *pointer, size_t) {
@@ -78,6 +86,8 @@ void *address(Function function) {
 } // namespace
 
 EXPORT int FakeDriver_launches() { return launches; }
+EXPORT void *FakeDriver_context() { return current; }
+EXPORT int FakeDriver_releases() { return releases; }
 EXPORT int FakeDriver_allocations() { return allocations; }
 EXPORT uint64_t FakeDriver_cleared(int index) { return cleared[index]; }
 EXPORT uint64_t FakeDriver_param(int index) { return firstParams[index]; }
@@ -99,6 +109,9 @@ EXPORT int cuGetProcAddress_v2(const char *symbol, void **found, int, uint64_t, 
       {"cuDeviceGetAttribute", address(deviceAttribute)},
       {"cuDeviceTotalMem", address(totalMemory)},
       {"cuDevicePrimaryCtxRetain", address(retain)},
+      {"cuDevicePrimaryCtxRelease", address(release)},
+      {"cuCtxGetCurrent", address(getCurrent)},
+      {"cuCtxSetCurrent", address(setCurrent)},
       {"cuMemGetInfo", address(memoryInfo)},
       {"cuMemAlloc", address(allocate)},
       {"cuLibraryLoadData", address(loadData)},

@@ -174,6 +174,30 @@ TEST_F(RuntimeTest, LaunchClearsZeroedBuffers) {
   expectRefused(plan->launch(args.data(), 2, workspace, 1024, nullptr), Code::CudaError, "clearing 'kernel.counter'");
 }
 
+TEST_F(RuntimeTest, ThreadWithoutContextGetsThePrimaryOne) {
+  {
+    auto plan = load(makeBundle());
+    ASSERT_TRUE(bool(plan)) << plan.status().message();
+    setenv("FRESNEL_FAKE", "no-context", 1);
+    EXPECT_EQ(ask<void *>("FakeDriver_context"), nullptr);
+    Status status = plan->launch(args.data(), 2, workspace, 1024, nullptr);
+    EXPECT_TRUE(status.ok()) << status.message();
+    EXPECT_NE(ask<void *>("FakeDriver_context"), nullptr);
+    EXPECT_EQ(ask<int>("FakeDriver_releases"), 0);
+  }
+  EXPECT_EQ(ask<int>("FakeDriver_releases"), 1) << "unloading gives the context back";
+}
+
+TEST_F(RuntimeTest, LaunchInAnotherContextIsRefused) {
+  auto plan = load(makeBundle());
+  ASSERT_TRUE(bool(plan)) << plan.status().message();
+  setenv("FRESNEL_FAKE", "other-context", 1);
+  int before = ask<int>("FakeDriver_launches");
+  expectRefused(plan->launch(args.data(), 2, workspace, 1024, nullptr), Code::InvalidArgument,
+                "not the primary context of GPU 0, on which the plan was loaded; call cudaSetDevice(0)");
+  EXPECT_EQ(ask<int>("FakeDriver_launches"), before);
+}
+
 TEST_F(RuntimeTest, LaunchFailureNamesTheKernel) {
   auto plan = load(makeBundle());
   ASSERT_TRUE(bool(plan));
