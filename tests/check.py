@@ -1,4 +1,4 @@
-"""Runs every test of a build (CTest and lit) and adds the results up.
+"""Runs every test of a build (CTest, lit and the Python package's) and adds the results up.
 
 GoogleTest cases are counted one by one, other CTest entries as one each. Skipped tests are listed with their
 reason. The last line is `N passed, N failed, N skipped`; the exit code is 1 if anything failed or nothing ran.
@@ -108,6 +108,26 @@ def run_lit(build, jobs, tally):
                 tally.failed.append(test["name"])
 
 
+def run_python(build, tally):
+    tests = pathlib.Path(__file__).resolve().parent / "python"
+    environment = dict(os.environ, FRESNEL_BUILD=str(build.resolve()))
+    for file in sorted(tests.glob("test_*.py")):
+        with tempfile.TemporaryDirectory() as scratch:
+            report = pathlib.Path(scratch) / "report.json"
+            code = subprocess.run([sys.executable, tests / "run.py", file, "--json", report], env=environment,
+                                  check=False).returncode
+            cases = json.loads(report.read_text()) if report.exists() else []
+            for name, outcome, reason in cases:
+                if outcome == "passed":
+                    tally.passed += 1
+                elif outcome == "skipped":
+                    tally.skip(name, reason)
+                else:
+                    tally.failed.append(name)
+            if code and not any(outcome == "failed" for _, outcome, _ in cases):
+                tally.failed.append(f"{file.name} did not run")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", default="build", help="build directory")
@@ -119,6 +139,7 @@ def main():
     build = pathlib.Path(arguments.build)
     run_ctest(build, arguments.jobs, tally)
     run_lit(build, arguments.jobs, tally)
+    run_python(build, tally)
     reasons = collections.defaultdict(list)
     for name, reason in tally.skipped:
         reasons[reason].append(name)

@@ -16,10 +16,9 @@ from ._errors import FresnelError, UnsupportedError
 from ._library import BACKWARD, FORWARD, Plan, TensorRef
 
 _DTYPES = {torch.bfloat16: "bf16", torch.float16: "f16"}
-_TORCH = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16, "i32": torch.int32}
 _DERIVED = ("batch", "heads", "kv_heads", "seq_len", "kv_len", "head_dim", "dtype")
-# Newest target that a GPU runs, by compute capability; sm_90a runs on 9.0 alone, hence the entry behind it.
-_TARGETS = ((80, "sm_80"), (86, "sm_86"), (89, "sm_89"), (90, "sm_90a"), (91, "sm_90"), (100, "sm_100"), (120, "sm_120"))
+# The first compute capability that each target runs on, oldest first.
+_TARGETS = ((80, "sm_80"), (86, "sm_86"), (89, "sm_89"), (90, "sm_90a"), (100, "sm_100"), (120, "sm_120"))
 
 _lock = threading.RLock()
 
@@ -35,11 +34,8 @@ class _Program:
         self.path, self.plans = str(path), {}
         self.manifest = _bundle.read_manifest(path)
         self.arguments = _bundle.arguments(self.manifest)
-        if "out" not in self.arguments:
-            raise ValueError(f"method: {path} has no output 'out'; fresnel.attention returns the output of that name")
-        inputs = [name for name, buffer in self.arguments.items() if buffer["kind"] == "input"]
-        if sorted(inputs) != ["k", "q", "v"]:
-            raise ValueError(f"method: {path} takes {inputs}, but fresnel.attention passes q, k and v")
+        self.has_backward = "backward" in self.manifest
+        self._check_names()
         # Outputs beside out and lse, then the saved tensors, lie in one buffer.
         self.kept, offset = {}, 0
         for name, buffer in self.arguments.items():
@@ -47,13 +43,23 @@ class _Program:
                 self.kept[name] = offset
                 offset += _align(4 if buffer["dtype"] in ("f32", "i32") else 2, buffer["shape"])
         self.saved_offset = offset
-        if "backward" in self.manifest:
+        self.saved_bytes = self.manifest.get("saved", {"bytes": 0})["bytes"]
+
+    def _check_names(self):
+        inputs = [name for name, buffer in self.arguments.items() if buffer["kind"] == "input"]
+        if sorted(inputs) != ["k", "q", "v"]:
+            raise ValueError(f"method: {self.path} takes {inputs}, but fresnel.attention passes q, k and v")
+        out, q = self.arguments.get("out"), self.arguments["q"]
+        if out is None or out["kind"] != "output":
+            raise ValueError(f"method: {self.path} has no output 'out'; fresnel.attention returns the output of that name")
+        if (out["shape"], out["dtype"]) != (q["shape"], q["dtype"]):
+            raise ValueError(f"method: {self.path} gives out as {out['dtype']} {out['shape']}, but fresnel.attention needs "
+                             f"the shape and type of q, {q['dtype']} {q['shape']}")
+        if self.has_backward:
             results = [name for name, buffer in _bundle.arguments(self.manifest["backward"]).items()
                        if buffer["kind"] == "output"]
             if sorted(results) != ["dk", "dq", "dv"]:
-                raise ValueError(f"method: the backward plan of {path} gives {results}, but dq, dk and dv are needed")
-        self.saved_bytes = self.manifest.get("saved", {"bytes": 0})["bytes"]
-        self.has_backward = "backward" in self.manifest
+                raise ValueError(f"method: the backward plan of {self.path} gives {results}, but dq, dk and dv are needed")
 
     def plan(self, device):
         with _lock:
@@ -233,9 +239,10 @@ _forward.register_autograd(_differentiate, setup_context=_setup_context)
 
 def _loadable(dout):
     """`dout` as kernels can read it. Autograd makes it, so it may be an expanded scalar; that alone is copied."""
-    ok = all(size == 1 or (stride == 1 if axis == 3 else stride > 0 and stride * dout.element_size() % 16 == 0)
-             for axis, (size, stride) in enumerate(zip(dout.shape, dout.stride())))
-    return dout if ok else dout.contiguous()
+    ok = dout.storage_offset() * dout.element_size() % 16 == 0 and all(
+        size == 1 or (stride == 1 if axis == 3 else stride > 0 and stride * dout.element_size() % 16 == 0)
+        for axis, (size, stride) in enumerate(zip(dout.shape, dout.stride())))
+    return dout if ok else dout.clone(memory_format=torch.contiguous_format)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -257,6 +264,9 @@ def _check_tensor(name, x):
     if x.shape[3] != 1 and x.stride(3) != 1:
         raise ValueError(f"{name} has stride {x.stride(3)} in its last dimension, but 1 is needed; no copy is made behind "
                          f"your back: call {name}.contiguous()")
+    if x.storage_offset() * x.element_size() % 16:
+        raise ValueError(f"{name} starts {x.storage_offset()} elements into its storage, but a multiple of 8 elements "
+                         f"(16 bytes) is needed; call {name}.clone()")
     for axis in range(3):
         if x.shape[axis] != 1 and x.stride(axis) * x.element_size() % 16:
             raise ValueError(f"{name} has stride {x.stride(axis)} in dimension {axis}, but a multiple of 8 elements "
@@ -289,6 +299,8 @@ def _check_parameters(method, parameters):
             raise ValueError(f"{name} is taken from q, k and v; do not pass it")
         if not isinstance(value, (bool, int, float, str)):
             raise TypeError(f"{name} must be a number, a bool or a string, but got {type(value).__name__}")
+        if isinstance(value, str) and "\n" in value:
+            raise ValueError(f"{name} is {value!r}, but values have one line")
 
 
 def _describe(method, parameters, grad):

@@ -1,7 +1,7 @@
 """Compiles methods by running the `fresnel` executable, into a cache of immutable bundles.
 
-A bundle is found by what it was made from: method, parameters, target and the executable's content. Entries are written
-aside and published by link(2), so readers see whole files only and processes need no lock; of two that compile the same
+A bundle is found by what it was made from: method, parameters, target, the executable's content, and the tuning database
+that the executable takes schedules from. Entries are written aside and published by link(2), so readers see whole files only and processes need no lock; of two that compile the same
 bundle the second keeps the first one's file.
 """
 
@@ -82,6 +82,21 @@ def text_of(value):
     return str(value)
 
 
+def _database():
+    """The tuning database that `fresnel compile` reads (docs/environment.md)."""
+    base = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+    return pathlib.Path(os.environ.get("FRESNEL_DB") or base / "fresnel" / "tuning")
+
+
+def _hash_compiler(executable):
+    """Hash of the executable and of the tuning database's files: what makes one method another bundle."""
+    database, digest = _database(), hashlib.sha256(hash_file(executable).encode())
+    files = [database] if database.is_file() else sorted(path for path in database.rglob("*") if path.is_file())
+    for path in files:
+        digest.update(f"{path.name} {hash_file(path)}\n".encode())
+    return digest.hexdigest()[:16]
+
+
 def _key(method, parameters, grad, target):
     content = hash_file(method) if is_file(method) else ""
     parts = {"method": os.path.basename(method), "content": content, "grad": bool(grad), "target": target,
@@ -121,7 +136,10 @@ def _publish(temporary, path):
 
 
 def _run_compiler(command, method):
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise FresnelError(f"{command[0]} cannot be run: {error.strerror}; set FRESNEL_BIN to the `fresnel` executable") from error
     if result.returncode == 0:
         return
     try:
@@ -132,6 +150,18 @@ def _run_compiler(command, method):
     message = f"fresnel cannot compile method '{method}': {message}"
     kind = {_USAGE: ValueError, _UNSUPPORTED: UnsupportedError}.get(result.returncode, FresnelError)
     raise kind(message)
+
+
+def _compile_into(command, method, path):
+    prefix = f".{socket.gethostname()}.{os.getpid()}."
+    handle, temporary = tempfile.mkstemp(prefix=prefix, suffix=".tmp", dir=path.parent)
+    os.close(handle)
+    try:
+        _run_compiler(command + ["-o", temporary], method)
+        _publish(temporary, path)
+    finally:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
 
 
 def _find_without_compiler(folder, key):
@@ -160,20 +190,16 @@ def compile_bundle(method, *, grad=True, target="sm_90a", **parameters):
         raise FresnelError(f"method '{method}' is not in the cache ({folder}) and the `fresnel` executable that would "
                            f"compile it was not found: set FRESNEL_BIN to its path or put it into PATH"
                            + (f" (FRESNEL_BIN is {os.environ['FRESNEL_BIN']})" if os.environ.get("FRESNEL_BIN") else ""))
-    path = folder / hash_file(executable)[:16] / key[:2] / f"{key}.fkb"
+    path = folder / _hash_compiler(executable) / key[:2] / f"{key}.fkb"
     if _usable(path):
         return path
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{socket.gethostname()}.{os.getpid()}.", suffix=".fkb", dir=path.parent)
-    os.close(handle)
+    command = [executable, "compile", method, "--target", target, "--no-ptxas", "--json"] + ["--grad"] * bool(grad)
+    for name, value in sorted(parameters.items()):
+        command += ["--set", f"{name}={text_of(value)}"]
     try:
-        command = [executable, "compile", method, "--target", target, "-o", temporary, "--no-ptxas", "--json"]
-        command += ["--grad"] if grad else []
-        for name, value in sorted(parameters.items()):
-            command += ["--set", f"{name}={text_of(value)}"]
-        _run_compiler(command, method)
-        _publish(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _compile_into(command, method, path)
+    except OSError as error:
+        raise FresnelError(f"the cache entry {path} cannot be written: {error.strerror}; make room, or set FRESNEL_CACHE_DIR "
+                           f"to a folder that can be written") from error
     return path

@@ -1,0 +1,193 @@
+"""`fresnel.attention` without a GPU: its errors, result shapes under tracing, and what reaches the (fake) driver.
+
+CPU tensors stand in for CUDA tensors where a launch is wanted: the fake driver reads no memory.
+"""
+
+import contextlib
+import ctypes
+import types
+import unittest
+from unittest import mock
+
+import fresnel
+from support import FAKE_DRIVER, CacheTest, needs_compiler, needs_fake_driver, use_fake_driver
+
+use_fake_driver()
+try:
+    import torch
+    from fresnel import _attention
+    from torch._subclasses.fake_tensor import FakeTensorMode
+except ModuleNotFoundError:
+    torch = None
+
+needs_torch = unittest.skipUnless(torch, "PyTorch is not installed")
+
+
+class WithoutTorchTest(unittest.TestCase):
+    @unittest.skipIf(torch, "PyTorch is installed")
+    def test_attention_says_that_it_needs_torch(self):
+        with self.assertRaisesRegex(fresnel.FresnelError, "fresnel.attention needs PyTorch, which is not installed"):
+            fresnel.attention  # noqa: B018 - the access is the test
+
+    def test_unknown_names_are_attribute_errors(self):
+        with self.assertRaisesRegex(AttributeError, "has no attribute 'atention'"):
+            fresnel.atention  # noqa: B018 - the access is the test
+
+
+@needs_torch
+class ArgumentTest(CacheTest):
+    """Every wrong argument is refused with its name, its value and what to do."""
+
+    def setUp(self):
+        super().setUp()
+        self.enterContext(FakeTensorMode())
+        self.enterContext(mock.patch.object(_attention, "_target", lambda device: "sm_90a"))
+
+    def make(self, *shape, dtype=None, device="cuda"):
+        return torch.empty(*shape, dtype=dtype or torch.bfloat16, device=device)
+
+    def test_tensors(self):
+        good, make = self.make(1, 100, 4, 64), self.make
+        cases = [
+            (TypeError, "q must be a torch.Tensor, but got list", ([1], good, good)),
+            (ValueError, r"k has shape \(100, 4, 64\), but \[batch, sequence, heads, head_dim\]", (good, make(100, 4, 64), good)),
+            (ValueError, "v is on cpu, but the kernels run on CUDA", (good, good, make(1, 100, 4, 64, device="cpu"))),
+            (TypeError, "q has dtype torch.float32, .*torch.autocast", (make(1, 100, 4, 64, dtype=torch.float32), good, good)),
+            (TypeError, "k has dtype torch.float16, but q has torch.bfloat16",
+             (good, make(1, 100, 4, 64, dtype=torch.float16), good)),
+            (ValueError, r"q has shape \(1, 0, 4, 64\), which is empty", (make(1, 0, 4, 64), good, good)),
+            (ValueError, r"q has stride 100 in its last dimension.*q.contiguous\(\)",
+             (make(1, 4, 64, 100).permute(0, 3, 1, 2), good, good)),
+            (ValueError, r"k has stride 260 in dimension 1, but a multiple of 8",
+             (good, make(1, 100, 260)[..., :256].unflatten(2, (4, 64)), good)),
+            (ValueError, r"q starts 4 elements into its storage.*q.clone\(\)", (make(1, 100, 4, 72)[..., 4:68], good, good)),
+            (ValueError, "k has batch size 2, but q has 1", (good, make(2, 100, 4, 64), good)),
+            (ValueError, "v has head_dim 32, but q has 64", (good, good, make(1, 100, 4, 32))),
+            (ValueError, "v has shape .*99.*but k has", (good, good, make(1, 99, 4, 64))),
+            (ValueError, "k has 3 heads, which do not divide q's 4", (good, make(1, 100, 3, 64), make(1, 100, 3, 64))),
+        ]
+        for kind, message, tensors in cases:
+            with self.subTest(message), self.assertRaisesRegex(kind, message):
+                fresnel.attention(*tensors)
+
+    def test_methods_and_parameters(self):
+        q = self.make(1, 100, 4, 64)
+        cases = [
+            (TypeError, "method must be a preset's name or the path .* but got int", {"method": 3}),
+            (ValueError, "head_dim is taken from q, k and v", {"method": "dense", "head_dim": 64}),
+            (TypeError, "topk must be a number, a bool or a string, but got list", {"method": "lighthouse", "topk": [1]}),
+            (ValueError, "there is no file /nonexistent.fkb", {"method": "/nonexistent.fkb"}),
+            (ValueError, r"parameters \['topk'\] apply to presets", {"method": "/nonexistent.mlir", "topk": 3}),
+        ]
+        for kind, message, arguments in cases:
+            with self.subTest(message), self.assertRaisesRegex(kind, message):
+                fresnel.attention(q, q, q, **arguments)
+
+    @needs_compiler
+    def test_bundle_for_other_shapes_or_without_gradients(self):
+        path = str(fresnel.compile("dense", grad=False, seq_len=100, heads=4, kv_heads=4, head_dim=64))
+        q, longer = self.make(1, 100, 4, 64), self.make(1, 101, 4, 64)
+        self.assertEqual(fresnel.attention(q, q, q, path).shape, q.shape)
+        with self.assertRaisesRegex(ValueError, r"q is bf16 with .*\[1, 4, 101, 64\].*made for bf16 \[1, 4, 100, 64\]"):
+            fresnel.attention(longer, longer, longer, path)
+        with self.assertRaisesRegex(ValueError, "has no backward plan, but an input requires a gradient"):
+            fresnel.attention(q.requires_grad_(), q, q, path)
+        with torch.no_grad():
+            self.assertFalse(fresnel.attention(q, q, q, path).requires_grad)
+
+    @needs_compiler
+    def test_result_shapes_are_known_while_tracing(self):
+        q, kv = self.make(2, 77, 4, 64), self.make(2, 77, 2, 64)
+        for method, rows, parameters in (("dense", 77, {"causal": False}), ("window", 77, {"window": 16}),
+                                         ("lighthouse", None, {"topk": 8})):
+            out, lse = fresnel.attention(q.requires_grad_(), kv, kv, method, return_lse=True, **parameters)
+            self.assertEqual((out.shape, out.dtype, out.device), (q.shape, q.dtype, q.device))
+            self.assertEqual((lse.shape[:2], lse.dtype), ((2, 4), torch.float32))
+            self.assertEqual(lse.shape[2], rows or lse.shape[2])
+            self.assertEqual((out.requires_grad, lse.requires_grad), (True, False))
+
+    def test_targets_by_capability(self):
+        found = {c: _attention.target_of(c) for c in ((8, 0), (8, 7), (8, 9), (9, 0), (10, 0), (10, 3), (12, 1))}
+        self.assertEqual(list(found.values()), ["sm_80", "sm_86", "sm_89", "sm_90a", "sm_100", "sm_100", "sm_120"])
+        with self.assertRaisesRegex(fresnel.UnsupportedError, "capability 7.5 is too old; the kernels need 8.0"):
+            _attention.target_of((7, 5))
+
+
+@needs_torch
+@needs_compiler
+@needs_fake_driver
+class LaunchTest(CacheTest):
+    """The operations themselves, with the device faked."""
+
+    def setUp(self):
+        super().setUp()
+        run, load = fresnel.Plan.run, fresnel._library.Plan
+        align = {"workspace", "saved"}
+
+        def aligned(plan, direction, tensors, **memory):  # The CPU's allocator aligns to 64 bytes only.
+            memory = {name: (value + 255) // 256 * 256 if name in align else value for name, value in memory.items()}
+            self.runs.append((direction, tensors))
+            return run(plan, direction, tensors, **memory)
+
+        self.runs = []
+        stream = types.SimpleNamespace(cuda_stream=0)
+        for target, name, value in (
+                (torch.cuda, "device", lambda device: contextlib.nullcontext()),
+                (torch.cuda, "current_stream", lambda device=None: stream),
+                (torch.cuda, "is_current_stream_capturing", lambda: False),
+                (_attention, "_target", lambda device: "sm_90a"), (_attention, "_programs", {}),
+                (_attention, "_check_tensors", lambda *tensors: None),
+                (_attention, "Plan", lambda path, device: load(path, 0)), (fresnel.Plan, "run", aligned)):
+            self.enterContext(mock.patch.object(target, name, value))
+        self.fake = ctypes.CDLL(str(FAKE_DRIVER))
+
+    def make(self, *shape):
+        return torch.zeros(*shape, dtype=torch.bfloat16, requires_grad=True)
+
+    def test_forward_and_backward_launch_on_the_callers_memory(self):
+        packed = torch.zeros(2, 77, 8, 64, dtype=torch.bfloat16, requires_grad=True)
+        q, k, v = packed[:, :, :4], packed[:, :, 4:6], packed[:, :, 6:]
+        before = self.fake.FakeDriver_launches()
+        fresnel.attention(q, k, v, "lighthouse", topk=8).sum().backward()
+        self.assertGreater(self.fake.FakeDriver_launches(), before)
+        self.assertEqual([direction for direction, _ in self.runs], [fresnel.FORWARD, fresnel.BACKWARD])
+        seen = self.runs[0][1]["k"]
+        self.assertEqual((seen.pointer, seen.shape), (k.data_ptr(), (2, 2, 77, 64)))
+        self.assertEqual(seen.strides, (77 * 8 * 64, 64, 8 * 64, 1), "no copy, strides as they are")
+        self.assertEqual(packed.grad.shape, packed.shape)
+
+    def test_expanded_gradient_is_made_readable(self):
+        q = self.make(1, 64, 2, 64)
+        fresnel.attention(q, q, q).sum().backward()
+        strides = self.runs[1][1]["dout"].strides
+        self.assertEqual(strides, (64 * 2 * 64, 64, 2 * 64, 1))
+
+    def test_without_gradients_only_the_forward_plan_is_made(self):
+        q = self.make(1, 64, 2, 64)
+        with torch.no_grad():
+            fresnel.attention(q, q, q)
+        program, = _attention._programs.values()
+        self.assertFalse(program.has_backward)
+
+    def test_compiled_function_has_no_graph_break(self):
+        q, kv = self.make(1, 64, 4, 64), self.make(1, 64, 2, 64)
+        step = torch.compile(lambda q, k: fresnel.attention(q, k, k, "window", window=16) * 2, fullgraph=True,
+                             backend="aot_eager")
+        step(q, kv).sum().backward()
+        self.assertEqual([direction for direction, _ in self.runs], [fresnel.FORWARD, fresnel.BACKWARD])
+        self.assertEqual(kv.grad.shape, kv.shape)
+
+    def test_operations_are_well_formed(self):
+        q = self.make(1, 64, 2, 64)
+        torch.library.opcheck(torch.ops.fresnel.attention_forward, (q, q, q, "dense\nTrue"),
+                              test_utils=("test_schema", "test_autograd_registration", "test_faketensor"))
+
+    def test_first_call_in_a_capture_is_refused(self):
+        q = self.make(1, 64, 2, 64)
+        with mock.patch.object(torch.cuda, "is_current_stream_capturing", lambda: True), \
+                self.assertRaisesRegex(fresnel.FresnelError, "for the first time inside a CUDA graph capture"):
+            fresnel.attention(q, q, q)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,131 @@
+"""The cache of compiled bundles: hits, damage, permissions, many processes, and the errors of the compiler."""
+
+import os
+import pathlib
+import stat
+import subprocess
+import sys
+import unittest
+import warnings
+
+import fresnel
+from fresnel import _bundle, _compile
+from support import EXECUTABLE, CacheTest, needs_compiler
+
+SMALL = {"seq_len": 100, "heads": 2, "kv_heads": 1, "head_dim": 32}
+
+
+@needs_compiler
+class CompileTest(CacheTest):
+    def test_second_call_finds_the_first_ones_bundle(self):
+        path = fresnel.compile("dense", **SMALL)
+        before = path.stat()
+        self.assertEqual(fresnel.compile("dense", **SMALL), path)
+        self.assertEqual((before.st_ino, before.st_mtime_ns), (path.stat().st_ino, path.stat().st_mtime_ns))
+        self.assertNotEqual(fresnel.compile("dense", grad=False, **SMALL), path)
+        self.assertNotEqual(fresnel.compile("dense", causal=False, **SMALL), path)
+
+    def test_manifest_has_what_was_asked_for(self):
+        manifest = _bundle.read_manifest(fresnel.compile("dense", causal=False, softcap=2.5, **SMALL))
+        self.assertEqual(manifest["parameters"]["causal"], "false")
+        self.assertEqual(float(manifest["parameters"]["softcap"]), 2.5)
+        self.assertEqual(sorted(_bundle.arguments(manifest["backward"])), ["dk", "dout", "dq", "dv", "k", "lse", "out", "q", "v"])
+        self.assertNotIn("backward", _bundle.read_manifest(fresnel.compile("dense", grad=False, **SMALL)))
+
+    def test_damaged_entry_is_compiled_again_with_a_warning(self):
+        path = fresnel.compile("dense", **SMALL)
+        good = path.read_bytes()
+        for damaged in (good[:-5], good[:100] + b"x" + good[101:], good[:-200] + b"#" + good[-199:], b""):
+            path.write_bytes(damaged)
+            with self.assertWarnsRegex(RuntimeWarning, "put aside and compiled again"):
+                self.assertEqual(fresnel.compile("dense", **SMALL), path)
+            self.assertEqual(path.read_bytes(), good)
+
+    def test_edited_file_is_another_bundle(self):
+        text = subprocess.run([EXECUTABLE, "compile", "dense", "--emit", "program", "--set", "seq_len=64", "--set",
+                               "head_dim=32"], capture_output=True, text=True, check=True).stdout
+        method = self.folder / "mine.mlir"
+        method.write_text(text)
+        first = fresnel.compile(method)
+        self.assertEqual(fresnel.compile(method), first)
+        method.write_text(text.replace("x64x32x", "x80x32x").replace("x64xf32", "x80xf32"))
+        second = fresnel.compile(method)
+        self.assertNotEqual(first, second)
+        self.assertEqual(_bundle.read_manifest(second)["buffers"][0]["shape"][2], 80)
+
+    def test_tuning_database_is_part_of_the_key(self):
+        path = fresnel.compile("dense", **SMALL)
+        database = self.folder / "no-database" / "journal"
+        database.mkdir(parents=True)
+        (database / "a.jsonl").write_text("")
+        self.assertNotEqual(fresnel.compile("dense", **SMALL), path)
+
+    def test_processes_compile_the_same_bundle_at_once(self):
+        command = [sys.executable, "-c", f"import fresnel; print(fresnel.compile('dense', **{SMALL}))"]
+        environment = dict(os.environ, PYTHONPATH=str(pathlib.Path(fresnel.__file__).parent.parent))
+        processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) for _ in range(4)]
+        paths = {process.communicate()[0].strip() for process in processes}
+        self.assertEqual([process.returncode for process in processes], [0] * 4)
+        self.assertEqual(len(paths), 1)
+        path = pathlib.Path(paths.pop())
+        _bundle.read_manifest(path)
+        self.assertEqual(os.listdir(path.parent), [path.name], "nothing temporary is left")
+
+    def test_errors_of_the_compiler_name_the_argument(self):
+        with self.assertRaisesRegex(ValueError, "method 'dense': preset 'dense' has no parameter 'tokp'"):
+            fresnel.compile("dense", tokp=3)
+        with self.assertRaisesRegex(ValueError, "no_such_method"):
+            fresnel.compile("no_such_method")
+        with self.assertRaisesRegex(fresnel.UnsupportedError, "has no GPU schedule yet"):
+            fresnel.compile("nsa", grad=False)
+        with self.assertRaisesRegex(ValueError, "there is no file /nonexistent.mlir"):
+            fresnel.compile("/nonexistent.mlir")
+        with self.assertRaisesRegex(TypeError, "method must be a preset's name or a path, but got int"):
+            fresnel.compile(3)
+
+    def test_without_the_compiler_the_cache_still_serves(self):
+        path = fresnel.compile("dense", **SMALL)
+        self.set_environment(FRESNEL_BIN="/nonexistent/fresnel")
+        self.assertEqual(fresnel.compile("dense", **SMALL), path)
+        with self.assertRaisesRegex(fresnel.FresnelError, r"set FRESNEL_BIN .*FRESNEL_BIN is /nonexistent/fresnel"):
+            fresnel.compile("dense", causal=False, **SMALL)
+
+
+class CacheFolderTest(CacheTest):
+    def test_folder_that_others_may_write_is_refused(self):
+        folder = _compile.cache_folder()
+        self.assertEqual(stat.S_IMODE(folder.stat().st_mode), 0o700)
+        folder.chmod(0o770)
+        with self.assertRaisesRegex(fresnel.FresnelError, "chmod go-w"):
+            _compile.cache_folder()
+
+    def test_link_is_refused(self):
+        (self.folder / "elsewhere").mkdir(mode=0o700)
+        (self.folder / "cache").symlink_to(self.folder / "elsewhere")
+        with self.assertRaisesRegex(fresnel.FresnelError, "it is a link"):
+            _compile.cache_folder()
+
+    def test_folder_that_cannot_be_made_names_the_variable(self):
+        (self.folder / "file").write_text("")
+        self.set_environment(FRESNEL_CACHE_DIR=str(self.folder / "file" / "cache"))
+        with self.assertRaisesRegex(fresnel.FresnelError, "set FRESNEL_CACHE_DIR"):
+            _compile.cache_folder()
+
+    def test_first_published_entry_stays(self):
+        entry = self.folder / "entry"
+        for text in ("first", "second"):
+            (self.folder / "temporary").write_text(text)
+            _compile._publish(self.folder / "temporary", entry)
+            self.assertEqual(os.listdir(self.folder), ["entry"])
+        self.assertEqual(entry.read_text(), "first")
+
+    def test_what_is_no_bundle_is_refused(self):
+        path = self.folder / "x.fkb"
+        for content in (b"", b"PK\x03\x04" + b" " * 100, b"FKB\x02" + b" " * 100):
+            path.write_bytes(content)
+            with self.assertRaises(_bundle.DamagedBundle), warnings.catch_warnings():
+                _bundle.read_manifest(path)
+
+
+if __name__ == "__main__":
+    unittest.main()
