@@ -1,0 +1,290 @@
+"""`fresnel.attention` on a GPU: results and gradients against float64, determinism, torch.compile, AMP, CUDA graphs.
+
+Dense and windowed attention are compared with PyTorch in float64, Lighthouse with the CPU oracle (`fresnel run --device
+cpu --grad`) on the same tensors, as its selection is no function that autograd knows.
+"""
+
+import itertools
+import json
+import math
+import struct
+import subprocess
+import threading
+import unittest
+
+import fresnel
+from support import EXECUTABLE, CacheTest, needs_compiler
+
+try:
+    import torch
+except ModuleNotFoundError:
+    torch = None
+
+BF16, F16, F64 = ("torch.bfloat16", "torch.float16", "torch.float64")
+# Relative L2, as `fresnel run --check` has it. The kernels round probabilities and dS to the element type, 8 and 11 bits.
+LIMITS = {BF16: 1e-2, F16: 2e-3}
+
+
+def dtype_of(name):
+    return getattr(torch, name.split(".")[1])
+
+
+def make(shape, dtype, seed, layout="bnhd"):
+    """A random [B, N, H, D] tensor, contiguous or with the memory order [B, H, N, D]."""
+    generator = torch.Generator("cuda").manual_seed(seed)
+    b, n, h, d = shape
+    if layout == "bhnd":
+        return torch.randn(b, h, n, d, generator=generator, device="cuda").to(dtype).transpose(1, 2).requires_grad_()
+    return torch.randn(shape, generator=generator, device="cuda").to(dtype).requires_grad_()
+
+
+def reference(q, k, v, allowed, softcap=0.0):
+    """Attention in float64, written out; `allowed` is the mask [N, N_kv]."""
+    q, k, v = (x.double().transpose(1, 2) for x in (q, k, v))
+    k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for x in (k, v))
+    scores = q @ k.transpose(2, 3) / math.sqrt(q.shape[3])
+    if softcap:
+        scores = softcap * torch.tanh(scores / softcap)
+    scores = scores.masked_fill(~allowed, -math.inf)
+    return (torch.softmax(scores, dim=3) @ v).transpose(1, 2)
+
+
+def mask(rows, columns, window=None, sinks=0):
+    """Causal, aligned at the ends; with `window` only the last tokens and the first `sinks`."""
+    i = torch.arange(rows, device="cuda")[:, None] + columns - rows
+    j = torch.arange(columns, device="cuda")[None]
+    near = (i - j < window) | (j < sinks) if window else torch.ones_like(i - j, dtype=torch.bool)
+    return (j <= i) & near
+
+
+def difference(x, expected):
+    """Relative L2; inf if anything is not finite."""
+    x, expected = x.double(), expected.double()
+    value = ((x - expected).norm() / expected.norm().clamp(min=1e-30)).item()
+    return value if math.isfinite(value) else math.inf
+
+
+def gradients(function, inputs, dout):
+    out = function(*inputs)
+    return (out.detach(), *torch.autograd.grad(out, inputs, dout))
+
+
+def write_safetensors(path, tensors):
+    names = {torch.bfloat16: "BF16", torch.float16: "F16"}
+    header, blobs, offset = {}, [], 0
+    for name, x in tensors.items():
+        blob = x.detach().contiguous().cpu().view(torch.int16).numpy().tobytes()
+        header[name] = {"dtype": names[x.dtype], "shape": list(x.shape), "data_offsets": [offset, offset + len(blob)]}
+        offset += len(blob)
+        blobs.append(blob)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(blobs))
+
+
+def read_safetensors(path):
+    data = bytearray(path.read_bytes())
+    (length,) = struct.unpack_from("<Q", data)
+    types = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "I32": torch.int32}
+    tensors = {}
+    for name, entry in json.loads(data[8:8 + length]).items():
+        if name != "__metadata__":
+            begin, end = entry["data_offsets"]
+            raw = data[8 + length + begin:8 + length + end]
+            tensors[name] = torch.frombuffer(raw, dtype=types[entry["dtype"]]).reshape(entry["shape"])
+    return tensors
+
+
+@unittest.skipUnless(torch, "PyTorch is not installed")
+@unittest.skipUnless(torch and torch.cuda.is_available(), "no CUDA device was found")
+@needs_compiler
+class CudaTest(CacheTest):
+    def expect_near(self, found, expected, dtype):
+        for name, x, y in zip(("out", "dq", "dk", "dv"), found, expected):
+            self.assertEqual(x.dtype, dtype_of(dtype))
+            self.assertLessEqual(difference(x, y), LIMITS[dtype], name)
+
+    def compare(self, shape, kv_heads, dtype, layout, allowed, kv_len=None, **arguments):
+        b, n, h, d = shape
+        inputs = [make((b, length, heads, d), dtype_of(dtype), seed, layout)
+                  for seed, (length, heads) in enumerate(((n, h), (kv_len or n, kv_heads), (kv_len or n, kv_heads)))]
+        dout = make(shape, dtype_of(dtype), 3).detach()
+        found = gradients(lambda q, k, v: fresnel.attention(q, k, v, **arguments), inputs, dout)
+        again = gradients(lambda q, k, v: fresnel.attention(q, k, v, **arguments), inputs, dout)
+        for x, y in zip(found, again):
+            self.assertTrue(torch.equal(x, y), "two runs differ")
+        softcap = arguments.get("softcap", 0.0)
+        expected = gradients(lambda q, k, v: reference(q, k, v, allowed, softcap), inputs, dout.double())
+        self.expect_near(found, expected, dtype)
+
+    def test_dense(self):
+        cases = itertools.product((BF16, F16), ("bnhd", "bhnd"), (True, False))
+        for (dtype, layout, causal), (n, dim, heads, kv) in zip(cases, itertools.cycle(
+                ((67, 64, 4, 4), (509, 128, 8, 2), (256, 96, 4, 1), (130, 256, 2, 1), (333, 192, 2, 2)))):
+            with self.subTest(dtype=dtype, layout=layout, causal=causal, n=n, dim=dim):
+                allowed = mask(n, n) if causal else torch.ones(n, n, dtype=torch.bool, device="cuda")
+                self.compare((2, n, heads, dim), kv, dtype, layout, allowed, method="dense", causal=causal)
+
+    def test_dense_with_other_key_length_and_softcap(self):
+        self.compare((1, 100, 4, 64), 2, BF16, "bnhd", mask(100, 171), kv_len=171, method="dense")
+        self.compare((1, 131, 4, 64), 2, BF16, "bnhd", mask(131, 131), method="dense", softcap=20.0)
+
+    def test_window(self):
+        for (dtype, layout), (n, dim, window, sinks) in zip(itertools.product((BF16, F16), ("bnhd", "bhnd")), itertools.cycle(
+                ((509, 128, 100, 4), (331, 64, 64, 0), (1021, 128, 257, 64)))):
+            with self.subTest(dtype=dtype, layout=layout, n=n, dim=dim):
+                self.compare((1, n, 4, dim), 2, dtype, layout, mask(n, n, window, sinks), method="window", window=window,
+                             sinks=sinks)
+
+    def oracle(self, inputs, dout, parameters):
+        source, target = self.folder / "in.safetensors", self.folder / "out.safetensors"
+        write_safetensors(source, dict(zip(("q", "k", "v", "dout"), (*inputs, dout))))
+        (b, n, h, d), kv = inputs[0].shape, inputs[1].shape[2]
+        sets = dict(parameters, batch=b, seq_len=n, heads=h, kv_heads=kv, head_dim=d)
+        dtype = "bf16" if dout.dtype == torch.bfloat16 else "f16"
+        command = [EXECUTABLE, "run", "lighthouse", "--grad", "--device", "cpu", "--dtype", dtype, "--input", source,
+                   "--output", target, "--json"]
+        subprocess.run(command + [f"--set={name}={value}" for name, value in sets.items()], check=True,
+                       stdout=subprocess.DEVNULL)
+        results = read_safetensors(target)
+        return [results[name].cuda() for name in ("out", "dq", "dk", "dv")]
+
+    def test_lighthouse(self):
+        for dtype, n, dim, heads, kv, levels, factor, topk in (
+                (BF16, 509, 64, 4, 4, 3, 4, 37), (BF16, 1021, 128, 4, 1, 3, 4, 64), (F16, 768, 128, 4, 2, 2, 8, 48),
+                (F16, 257, 64, 2, 2, 3, 2, 200)):
+            with self.subTest(dtype=dtype, n=n, dim=dim, topk=topk):
+                inputs = [make((2, n, count, dim), dtype_of(dtype), seed) for seed, count in enumerate((heads, kv, kv))]
+                dout = make((2, n, heads, dim), dtype_of(dtype), 3).detach()
+                parameters = {"levels": levels, "factor": factor, "topk": topk}
+
+                def run(q, k, v, parameters=parameters):
+                    return fresnel.attention(q, k, v, "lighthouse", **parameters)
+
+                found, again = gradients(run, inputs, dout), gradients(run, inputs, dout)
+                self.assertTrue(all(torch.equal(x, y) for x, y in zip(found, again)), "two runs differ")
+                self.expect_near(found, self.oracle(inputs, dout, parameters), dtype)
+
+    def test_lighthouse_with_one_level_is_dense(self):
+        inputs = [make((1, 300, 4, 64), torch.bfloat16, seed) for seed in range(3)]
+        dout = make((1, 300, 4, 64), torch.bfloat16, 3).detach()
+        found = gradients(lambda *x: fresnel.attention(*x, "lighthouse", levels=1), inputs, dout)
+        expected = gradients(lambda q, k, v: reference(q, k, v, mask(300, 300)), inputs, dout.double())
+        self.expect_near(found, expected, BF16)
+
+    def test_log_sum_exp(self):
+        q, k, v = (make((1, 200, 2, 64), torch.bfloat16, seed) for seed in range(3))
+        _, lse = fresnel.attention(q, k, v, return_lse=True)
+        scores = (q.double().transpose(1, 2) @ k.double().permute(0, 2, 3, 1) / 8).masked_fill(~mask(200, 200), -math.inf)
+        self.assertLess((lse - scores.logsumexp(3)).abs().max().item(), 1e-3)
+
+    def test_slices_of_one_projection_share_its_gradient(self):
+        qkv = make((2, 200, 8, 64), torch.bfloat16, 0)
+        dout = make((2, 200, 4, 64), torch.bfloat16, 3).detach()
+
+        def apply(attend):
+            out = attend(qkv[:, :, :4], qkv[:, :, 4:6], qkv[:, :, 6:])
+            return out.detach(), *torch.autograd.grad(out, [qkv], dout.to(out.dtype))
+
+        found = apply(fresnel.attention)
+        expected = apply(lambda q, k, v: reference(q, k, v, mask(200, 200)))
+        self.expect_near(found, expected, BF16)
+
+    def test_expanded_keys(self):
+        q, k = make((2, 128, 4, 64), torch.bfloat16, 0), make((1, 128, 4, 64), torch.bfloat16, 1)
+        dout = make((2, 128, 4, 64), torch.bfloat16, 3).detach()
+
+        def apply(attend):
+            shared = k.expand(2, -1, -1, -1)
+            out = attend(q, shared, shared)
+            return out.detach(), *torch.autograd.grad(out, [q, k], dout.to(out.dtype))
+
+        self.expect_near(apply(fresnel.attention), apply(lambda q, k, v: reference(q, k, v, mask(128, 128))), BF16)
+
+    def test_torch_compile(self):
+        inputs = [make((1, 512, 4, 64), torch.bfloat16, seed) for seed in range(3)]
+        dout = make((1, 512, 4, 64), torch.bfloat16, 3).detach()
+
+        def run(q, k, v):
+            return fresnel.attention(q * 2, k, v, "lighthouse", topk=64) + q
+
+        eager = gradients(run, inputs, dout)
+        found = gradients(torch.compile(run, fullgraph=True), inputs, dout)
+        for x, y in zip(found, eager):
+            self.assertLess(difference(x, y), 5e-3)
+
+    def test_operations_pass_the_checks_of_torch(self):
+        q, k, v = (make((1, 128, 2, 64), torch.bfloat16, seed) for seed in range(3))
+        torch.library.opcheck(torch.ops.fresnel.attention_forward, (q, k, v, "dense\nTrue"))
+
+    def test_autocast(self):
+        inputs = [make((1, 128, 2, 64), torch.float32, seed) for seed in range(3)]
+        with self.assertRaisesRegex(TypeError, "torch.autocast"):
+            fresnel.attention(*inputs)
+        with torch.autocast("cuda", dtype=torch.bfloat16):
+            out = fresnel.attention(*inputs)
+        self.assertEqual(out.dtype, torch.bfloat16)
+        found = torch.autograd.grad(out.float().square().sum(), inputs)
+        expected = reference(*inputs, mask(128, 128))
+        for x, y in zip(found, torch.autograd.grad(expected.square().sum(), inputs)):
+            self.assertEqual(x.dtype, torch.float32)
+            self.assertLess(difference(x, y), 2e-2)
+
+    def test_cuda_graph_of_forward_and_backward(self):
+        inputs = [make((1, 512, 4, 128), torch.bfloat16, seed) for seed in range(3)]
+        dout = make((1, 512, 4, 128), torch.bfloat16, 3).detach()
+
+        def run():
+            return gradients(lambda *x: fresnel.attention(*x, "lighthouse", topk=64), inputs, dout)
+
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            run()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            captured = run()
+        with torch.no_grad():
+            for x in inputs:
+                x.copy_(torch.randn_like(x))
+        for x in captured:
+            x.fill_(math.nan)
+        graph.replay()
+        for x, y in zip(captured, run()):
+            self.assertTrue(torch.equal(x, y))
+
+    def test_threads_and_streams(self):
+        inputs = [make((1, 300, 4, 64), torch.bfloat16, seed) for seed in range(3)]
+        dout = make((1, 300, 4, 64), torch.bfloat16, 3).detach()
+        expected, results = gradients(fresnel.attention, inputs, dout), {}
+
+        def work(index):
+            stream = torch.cuda.Stream()
+            with torch.cuda.stream(stream):
+                results[index] = gradients(fresnel.attention, [x.detach().requires_grad_() for x in inputs], dout)
+            stream.synchronize()
+
+        torch.cuda.synchronize()
+        threads = [threading.Thread(target=work, args=(index,)) for index in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(len(results), 4)
+        for found in results.values():
+            self.assertTrue(all(torch.equal(x, y) for x, y in zip(found, expected)))
+
+    @unittest.skipUnless(torch and torch.cuda.device_count() > 1, "needs two GPUs")
+    def test_two_devices(self):
+        found = []
+        for device in (0, 1):
+            q = make((1, 300, 4, 64), torch.bfloat16, 0).detach().to(f"cuda:{device}").requires_grad_()
+            out = fresnel.attention(q, q, q)  # The current device stays 0.
+            self.assertEqual(out.device.index, device)
+            found.append((out.cpu(), torch.autograd.grad(out, q, torch.ones_like(out))[0].cpu()))
+        self.assertTrue(all(torch.equal(x, y) for x, y in zip(*found)))
+
+
+if __name__ == "__main__":
+    unittest.main()
