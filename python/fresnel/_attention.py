@@ -249,14 +249,18 @@ def _loadable(dout):
 # The function
 # ----------------------------------------------------------------------------------------------------------------------
 
+def _check_device(name, x):
+    if x.device.type != "cuda":
+        raise ValueError(f"{name} is on {x.device}, but the kernels run on CUDA devices; move it there (`fresnel run "
+                         f"--device cpu` runs methods on the CPU)")
+
+
 def _check_tensor(name, x):
     if not isinstance(x, torch.Tensor):
         raise TypeError(f"{name} must be a torch.Tensor, but got {type(x).__name__}")
     if x.dim() != 4:
         raise ValueError(f"{name} has shape {tuple(x.shape)}, but [batch, sequence, heads, head_dim] is expected")
-    if x.device.type != "cuda":
-        raise ValueError(f"{name} is on {x.device}, but the kernels run on CUDA devices; move it there (`fresnel run "
-                         f"--device cpu` runs methods on the CPU)")
+    _check_device(name, x)
     if x.dtype not in _DTYPES:
         raise TypeError(f"{name} has dtype {x.dtype}, but bfloat16 or float16 is needed; convert it, or use torch.autocast")
     if 0 in x.shape:
@@ -264,7 +268,8 @@ def _check_tensor(name, x):
     if x.shape[3] != 1 and x.stride(3) != 1:
         raise ValueError(f"{name} has stride {x.stride(3)} in its last dimension, but 1 is needed; no copy is made behind "
                          f"your back: call {name}.contiguous()")
-    if x.storage_offset() * x.element_size() % 16:
+    # torch.compile cannot trace storage_offset(); the runtime looks at the address in any case.
+    if not torch.compiler.is_compiling() and x.storage_offset() * x.element_size() % 16:
         raise ValueError(f"{name} starts {x.storage_offset()} elements into its storage, but a multiple of 8 elements "
                          f"(16 bytes) is needed; call {name}.clone()")
     for axis in range(3):

@@ -1,7 +1,7 @@
 """Runs the unittest cases of one file and writes their outcomes as JSON, for check.py.
 
 A file a process: the runtime reads its driver once, so tests on the fake driver and tests on a GPU do not mix.
-Usage: run.py FILE [-k PATTERN] [--json REPORT]. Environment: FRESNEL_BUILD, the build folder. Exit code 1 if a case failed.
+Usage: run.py FILE [-k PATTERN ...] [--json REPORT]. Environment: FRESNEL_BUILD, the build folder. Exit code 1 if a case failed.
 """
 
 import argparse
@@ -46,7 +46,7 @@ class Result(unittest.TextTestResult):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file", type=pathlib.Path)
-    parser.add_argument("-k", dest="pattern", default="*", help="run the cases whose names match this, as in unittest")
+    parser.add_argument("-k", dest="patterns", action="append", help="run the cases whose names match this, as in unittest")
     parser.add_argument("--json", type=pathlib.Path)
     arguments = parser.parse_args()
     sys.path[:0] = [str(HERE), str(HERE.parent.parent / "python")]
@@ -54,7 +54,7 @@ def main():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     loader = unittest.TestLoader()
-    loader.testNamePatterns = [arguments.pattern if "*" in arguments.pattern else f"*{arguments.pattern}*"]
+    loader.testNamePatterns = arguments.patterns and [p if "*" in p else f"*{p}*" for p in arguments.patterns]
     suite = loader.loadTestsFromModule(module)
     result = unittest.TextTestRunner(resultclass=Result, verbosity=2).run(suite)
     if arguments.json:

@@ -136,7 +136,7 @@ class LaunchTest(CacheTest):
                 (torch.cuda, "current_stream", lambda device=None: stream),
                 (torch.cuda, "is_current_stream_capturing", lambda: False),
                 (_attention, "_target", lambda device: "sm_90a"), (_attention, "_programs", {}),
-                (_attention, "_check_tensors", lambda *tensors: None),
+                (_attention, "_check_device", lambda name, tensor: None),
                 (_attention, "Plan", lambda path, device: load(path, 0)), (fresnel.Plan, "run", aligned)):
             self.enterContext(mock.patch.object(target, name, value))
         self.fake = ctypes.CDLL(str(FAKE_DRIVER))

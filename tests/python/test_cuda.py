@@ -1,7 +1,7 @@
 """`fresnel.attention` on a GPU: results and gradients against float64, determinism, torch.compile, AMP, CUDA graphs.
 
-Dense and windowed attention are compared with PyTorch in float64, Lighthouse with the CPU oracle (`fresnel run --device
-cpu --grad`) on the same tensors, as its selection is no function that autograd knows.
+The reference is PyTorch in float64, for Lighthouse with the kernels' selection taken as given. The selection itself is
+compared with the CPU oracle's (`fresnel run --device cpu`) on the same tensors.
 """
 
 import itertools
@@ -47,6 +47,37 @@ def reference(q, k, v, allowed, softcap=0.0):
         scores = softcap * torch.tanh(scores / softcap)
     scores = scores.masked_fill(~allowed, -math.inf)
     return (torch.softmax(scores, dim=3) @ v).transpose(1, 2)
+
+
+def pyramid(x, levels, factor):
+    """Levels of window means of [B, H, N, D], one behind the other; the last window of a level may be shorter."""
+    n, parts = x.shape[2], []
+    for window in (factor ** level for level in range(levels)):
+        padded = torch.nn.functional.pad(x, (0, 0, 0, -n % window)).unflatten(2, (-1, window)).sum(3)
+        counts = (n - torch.arange(padded.shape[2], device=x.device) * window).clamp(max=window)
+        parts.append(padded / counts[:, None])
+    return torch.cat(parts, dim=2)
+
+
+def lighthouse_reference(q, k, v, selected, levels, factor):
+    """Lighthouse in float64 over `selected` [B, H, S], entries of the pyramid in causal order; slots at the end may be -1."""
+    n, depth = q.shape[1], q.shape[3]
+    used = (selected >= 0)[..., None]
+    index = selected.long().clamp(min=0)[..., None].expand(-1, -1, -1, depth)
+    rows = [pyramid(x.double().transpose(1, 2), levels, factor) for x in (q, k, v)]
+    rows = [x.repeat_interleave(selected.shape[1] // x.shape[1], dim=1).gather(2, index) * used for x in rows]
+    rows = reference(*(x.transpose(1, 2) for x in rows), mask(selected.shape[2], selected.shape[2])).transpose(1, 2)
+    entries = sum(-(-n // factor ** level) for level in range(levels))
+    slots = torch.full((*selected.shape[:2], entries + 1), -1, device=q.device)  # The last one takes the unused.
+    slots.scatter_(2, torch.where(selected < 0, entries, selected).long(), torch.arange(selected.shape[2], device=q.device).expand_as(selected))
+    out, offset = 0, 0
+    for window in (factor ** level for level in range(levels)):  # A window's row reaches the tokens from its last one on.
+        token = torch.arange(n, device=q.device) - window + 1
+        slot = slots[:, :, offset + token.clamp(min=0) // window].masked_fill(token < 0, -1)
+        found = rows.gather(2, slot.clamp(min=0)[..., None].expand(-1, -1, -1, depth))
+        out = out + found * (slot >= 0)[..., None]
+        offset += -(-n // window)
+    return out.transpose(1, 2)
 
 
 def mask(rows, columns, window=None, sinks=0):
@@ -136,18 +167,26 @@ class CudaTest(CacheTest):
                 self.compare((1, n, 4, dim), 2, dtype, layout, mask(n, n, window, sinks), method="window", window=window,
                              sinks=sinks)
 
-    def oracle(self, inputs, dout, parameters):
+    def oracle(self, inputs, parameters):
         source, target = self.folder / "in.safetensors", self.folder / "out.safetensors"
-        write_safetensors(source, dict(zip(("q", "k", "v", "dout"), (*inputs, dout))))
+        write_safetensors(source, dict(zip(("q", "k", "v"), inputs)))
         (b, n, h, d), kv = inputs[0].shape, inputs[1].shape[2]
         sets = dict(parameters, batch=b, seq_len=n, heads=h, kv_heads=kv, head_dim=d)
-        dtype = "bf16" if dout.dtype == torch.bfloat16 else "f16"
-        command = [EXECUTABLE, "run", "lighthouse", "--grad", "--device", "cpu", "--dtype", dtype, "--input", source,
-                   "--output", target, "--json"]
+        dtype = "bf16" if inputs[0].dtype == torch.bfloat16 else "f16"
+        command = [EXECUTABLE, "run", "lighthouse", "--device", "cpu", "--dtype", dtype, "--input", source, "--output", target,
+                   "--json"]
         subprocess.run(command + [f"--set={name}={value}" for name, value in sets.items()], check=True,
                        stdout=subprocess.DEVNULL)
-        results = read_safetensors(target)
-        return [results[name].cuda() for name in ("out", "dq", "dk", "dv")]
+        return read_safetensors(target)["selected"].cuda()
+
+    def selection(self, inputs, parameters):
+        """What the kernels select: it lies in the buffer that the forward operation keeps."""
+        from fresnel import _attention
+        text = _attention._describe("lighthouse", parameters, True)
+        kept = torch.ops.fresnel.attention_forward(*(x.detach() for x in inputs), text)[2]
+        program = _attention._program(text, *inputs[:2])
+        shape, offset = program.arguments["selected"]["shape"], program.kept["selected"]
+        return kept[offset:offset + 4 * math.prod(shape)].view(torch.int32).view(shape)
 
     def test_lighthouse(self):
         for dtype, n, dim, heads, kv, levels, factor, topk in (
@@ -163,7 +202,11 @@ class CudaTest(CacheTest):
 
                 found, again = gradients(run, inputs, dout), gradients(run, inputs, dout)
                 self.assertTrue(all(torch.equal(x, y) for x, y in zip(found, again)), "two runs differ")
-                self.expect_near(found, self.oracle(inputs, dout, parameters), dtype)
+                selected, wanted = self.selection(inputs, parameters), self.oracle(inputs, parameters)
+                expected = gradients(lambda q, k, v: lighthouse_reference(q, k, v, selected, levels, factor), inputs,
+                                     dout.double())
+                self.expect_near(found, expected, dtype)
+                self.assertEqual((selected != wanted).sum().item(), 0, "entries that the oracle does not select")
 
     def test_lighthouse_with_one_level_is_dense(self):
         inputs = [make((1, 300, 4, 64), torch.bfloat16, seed) for seed in range(3)]
@@ -215,6 +258,7 @@ class CudaTest(CacheTest):
 
     def test_operations_pass_the_checks_of_torch(self):
         q, k, v = (make((1, 128, 2, 64), torch.bfloat16, seed) for seed in range(3))
+        fresnel.attention(q, k, v)  # Registers the operations.
         torch.library.opcheck(torch.ops.fresnel.attention_forward, (q, k, v, "dense\nTrue"))
 
     def test_autocast(self):

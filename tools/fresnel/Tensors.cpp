@@ -42,72 +42,16 @@ std::string shapeText(const std::vector<int64_t> &shape) {
   return "[" + text + "]";
 }
 
-template <typename To, typename From>
-static To bitCast(From value) {
-  static_assert(sizeof(To) == sizeof(From), "bitCast keeps the size");
-  To result;
-  std::memcpy(&result, &value, sizeof(result));
-  return result;
-}
-
-static float fromBf16(uint16_t bits) { return bitCast<float>(uint32_t(bits) << 16); }
-
-static uint16_t toBf16(float value) {
-  uint32_t bits = bitCast<uint32_t>(value);
-  if (std::isnan(value))
-    return uint16_t(bits >> 16) | 0x40;
-  return uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-}
-
-static float fromF16(uint16_t bits) {
-  uint32_t sign = uint32_t(bits & 0x8000) << 16;
-  int exponent = (bits >> 10) & 31;
-  uint32_t mantissa = bits & 0x3ff;
-  if (exponent == 31)
-    return bitCast<float>(sign | 0x7f800000 | (mantissa << 13));
-  float magnitude =
-      exponent == 0 ? std::ldexp(float(mantissa), -24) : std::ldexp(float(mantissa | 0x400), exponent - 25);
-  return sign ? -magnitude : magnitude;
-}
-
-static uint16_t toF16(float value) {
-  uint32_t bits = bitCast<uint32_t>(value);
-  uint16_t sign = (bits >> 16) & 0x8000;
-  float magnitude = std::fabs(value);
-  if (std::isnan(value))
-    return sign | 0x7e00;
-  if (magnitude >= 65520.0f)
-    return sign | 0x7c00;
-  // nearbyint rounds to even; the scale is one unit in the last place.
-  int exponent = 0;
-  std::frexp(magnitude, &exponent);
-  int ulp = std::max(exponent - 11, -24);
-  auto mantissa = uint32_t(std::nearbyint(std::ldexp(magnitude, -ulp)));
-  // Subnormals have ulp -24; adding (not or-ing) lets a carry reach the exponent.
-  return sign | uint16_t(uint32_t(ulp + 24) * 1024 + mantissa);
-}
-
 std::vector<float> toFloats(const HostTensor &tensor) {
   std::vector<float> values(tensor.elements());
-  if (tensor.dtype == DType::F32) {
-    std::memcpy(values.data(), tensor.data.data(), tensor.data.size());
-    return values;
-  }
-  auto *source = reinterpret_cast<const uint16_t *>(tensor.data.data());
-  auto decode = tensor.dtype == DType::BF16 ? fromBf16 : fromF16;
-  std::transform(source, source + values.size(), values.begin(), decode);
+  rt::toFloat(tensor.data.data(), tensor.dtype, int64_t(values.size()), values.data());
   return values;
 }
 
 HostTensor fromFloats(std::string name, DType dtype, std::vector<int64_t> shape, const std::vector<float> &values) {
   HostTensor tensor{std::move(name), dtype, std::move(shape), {}};
   tensor.data.resize(values.size() * elementBytes(dtype));
-  if (dtype == DType::F32) {
-    std::memcpy(tensor.data.data(), values.data(), tensor.data.size());
-    return tensor;
-  }
-  auto *target = reinterpret_cast<uint16_t *>(tensor.data.data());
-  std::transform(values.begin(), values.end(), target, dtype == DType::BF16 ? toBf16 : toF16);
+  rt::fromFloat(values.data(), dtype, int64_t(values.size()), tensor.data.data());
   return tensor;
 }
 
