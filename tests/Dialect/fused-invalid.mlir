@@ -86,3 +86,43 @@ fresnel.program @gather_grad_by_slots_c4(%x: tensor<1x2x9x32xbf16>, %s: tensor<1
   %y = fresnel.gather_grad_by_slots %x, %s {heads = 3, seq_len = 100, levels = 3, factor = 4} : tensor<1x2x9x32xbf16>, tensor<1x2x132xi32>
   fresnel.return {names = []}
 }
+
+// -----
+
+fresnel.program @select_scored_required(%q: tensor<1x2x64x32xbf16>, %k: tensor<1x2x8x32xbf16>) {
+  // expected-error @+1 {{needs the attribute `topk`, a 64-bit integer}}
+  %i = fresnel.select_scored %q, %k {key_block = 8} : tensor<1x2x64x32xbf16>, tensor<1x2x8x32xbf16>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @select_scored_c1(%q: tensor<1x2x64x32xbf16>, %k: tensor<1x2x8x16xbf16>) {
+  // expected-error @+1 {{q and k must agree in batch, head dim and element type}}
+  %i = fresnel.select_scored %q, %k {topk = 2, key_block = 8} : tensor<1x2x64x32xbf16>, tensor<1x2x8x16xbf16>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @select_scored_c2(%q: tensor<1x3x64x32xbf16>, %k: tensor<1x2x8x32xbf16>) {
+  // expected-error @+1 {{the 3 query heads must be a multiple of the 2 key heads}}
+  %i = fresnel.select_scored %q, %k {topk = 2, key_block = 8} : tensor<1x3x64x32xbf16>, tensor<1x2x8x32xbf16>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @select_scored_c3(%q: tensor<1x2x64x32xbf16>, %k: tensor<1x2x8x32xbf16>) {
+  // expected-error @+1 {{`query_stride` must be positive, but got 0}}
+  %i = fresnel.select_scored %q, %k {topk = 2, key_block = 8, query_stride = 0} : tensor<1x2x64x32xbf16>, tensor<1x2x8x32xbf16>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @select_scored_c4(%q: tensor<1x2x64x32xbf16>, %k: tensor<1x2x8x32xbf16>) {
+  // expected-error @+1 {{`local` 2 and `sinks` 1 must not be negative and fit into `topk` 2}}
+  %i = fresnel.select_scored %q, %k {topk = 2, key_block = 8, local = 2, sinks = 1} : tensor<1x2x64x32xbf16>, tensor<1x2x8x32xbf16>
+  fresnel.return {names = []}
+}

@@ -173,6 +173,14 @@ func.func @store_tile_c1(%a: tensor<64x64xf32, #tile.acc>, %o: !tile.global<1x1x
 
 // -----
 
+func.func @store_shared_c1(%a: tensor<64x32xf32, #tile.acc>, %o: !tile.shared<64x32xf32, linear>) {
+  // expected-error @+1 {{cannot store 'tensor<64x32xf32, #tile.acc>' transposed to '!tile.shared<64x32xf32, linear>'}}
+  tile.store_shared %a, %o transposed : tensor<64x32xf32, #tile.acc>, !tile.shared<64x32xf32, linear>
+  return
+}
+
+// -----
+
 func.func @store_rows_c1(%a: tensor<64xf32, #tile.rows>, %o: !tile.global<1x1x64xbf16>, %i: i32) {
   // expected-error @+1 {{cannot store}}
   tile.store_rows %a, %o[%i, %i, %i] : tensor<64xf32, #tile.rows>, !tile.global<1x1x64xbf16>

@@ -66,6 +66,11 @@ tile.kernel @portable(%q: !tile.global<1x8x8192x128xbf16, strided>, %o: !tile.gl
   %p = math.exp2 %d : !scores
   // CHECK: tile.reduce add partial
   %partial = tile.reduce add partial %p : !scores -> !rows
+  %buffer = tile.alloc : !tile.shared<64x64xf32, padded>
+  // CHECK: tile.store_shared %{{[^ ]*}}, %{{[^ ]*}} :
+  tile.store_shared %p, %buffer : !scores, !tile.shared<64x64xf32, padded>
+  // CHECK: tile.store_shared %{{[^ ]*}}, %{{[^ ]*}} transposed
+  tile.store_shared %p, %buffer transposed : !scores, !tile.shared<64x64xf32, padded>
   // CHECK: tile.any
   %positive = arith.cmpf ogt, %partial, %partial : !rows
   %any = tile.any %positive : tensor<64xi1, #tile.rows>

@@ -1,10 +1,34 @@
 // What no schedule supports is refused at the user's operation.
 // RUN: fresnel-opt %s --split-input-file --fresnel-outline-kernels --fresnel-assign-schedules --verify-diagnostics
 
-fresnel.program @pooled(%q: tensor<1x2x64x32xbf16>) {
-  // expected-error @+1 {{'fresnel.pool' op has no GPU schedule yet; the interpreter runs it (--device cpu)}}
-  %p = fresnel.pool mean %q {window = 8} : tensor<1x2x64x32xbf16>
-  fresnel.return %p {names = ["p"]} : tensor<1x2x8x32xbf16>
+fresnel.program @max_gradient(%d: tensor<1x2x8x32xbf16>, %q: tensor<1x2x64x32xbf16>) {
+  // expected-error @+1 {{'fresnel.pool_grad' op the gradient of a maximum over windows has no GPU schedule yet; the interpreter runs it (--device cpu)}}
+  %p = fresnel.pool_grad max %d of(%q : tensor<1x2x64x32xbf16>) {window = 8, seq_len = 64} : tensor<1x2x8x32xbf16>
+  fresnel.return %p {names = ["p"]} : tensor<1x2x64x32xbf16>
+}
+
+// -----
+
+fresnel.program @short_rows(%q: tensor<1x2x64x36xbf16>) {
+  // expected-error @+1 {{rows of 36 bf16 are not a multiple of 16 bytes; pad the head dim}}
+  %p = fresnel.pool mean %q {window = 8} : tensor<1x2x64x36xbf16>
+  fresnel.return %p {names = ["p"]} : tensor<1x2x8x36xbf16>
+}
+
+// -----
+
+fresnel.program @blocks_of_a_row(%s: tensor<1x1x2x262145xf32>) {
+  // expected-error @+1 {{selection takes at most 262144 blocks, but got 262145; make `key_block` larger}}
+  %i = fresnel.select_blocks %s {topk = 3, key_block = 1} : tensor<1x1x2x262145xf32>
+  fresnel.return %i {names = ["i"]} : tensor<1x1x2x3xi32>
+}
+
+// -----
+
+fresnel.program @tokens(%q: tensor<1x1x64x32xbf16>) {
+  // expected-error @+1 {{queries reach token 12800000000, but kernels number tokens with 31 bits; check the strides}}
+  %s = fresnel.block_score %q, %q {causal = true, query_stride = 100000000} : tensor<1x1x64x32xbf16>, tensor<1x1x64x32xbf16>
+  fresnel.return %s {names = ["s"]} : tensor<1x1x64x64xf32>
 }
 
 // -----

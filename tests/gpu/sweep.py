@@ -1,8 +1,8 @@
 """Checks the GPU kernels against the oracle on fresh random shapes.
 
 Every case is one `fresnel run --device cuda --check`: outputs are poisoned, results compared in relative L2, the
-selection exactly. Half of the cases compute the gradients, too. Without --wrap a case runs once more, and the two outputs must
-agree in every bit. Usage: sweep.py --fresnel PATH [--cases N] [--seed S] [--jobs J] [--max-seconds T] [--grad-only]
+selection exactly. A third of the cases are small programs of the block-selection operations (block_cases.py). Half of the cases compute the gradients, too. Without --wrap a case runs once more, and the two outputs must
+agree in every bit. Usage: sweep.py --fresnel PATH [--cases N] [--seed S] [--jobs J] [--max-seconds T] [--grad-only] [--blocks-only]
 [--wrap "compute-sanitizer --tool memcheck"]. Exit code 1 if a case failed or none ran.
 """
 
@@ -16,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import block_cases
 
 HEAD_DIMS = (32, 64, 96, 128, 192, 256)
 PRIMES = (67, 127, 509, 1021, 2039, 4093, 8191, 16381, 32749)
@@ -97,6 +99,56 @@ def run_case(arguments, case, seed):
     return ok, f"{'ok  ' if ok else 'FAIL'} {method}{' grad' if grad else ''} {layout} {schedule} seed={seed} {text} | {errors}{detail}"
 
 
+def check_selection(command, scored, folder):
+    """Runs the program, and on the CPU the one that gives the scores, too: where do the selections differ?"""
+    paths = [folder / "got.safetensors", folder / "want.safetensors"]
+    text = folder / "scored.mlir"
+    text.write_text(scored)
+    oracle = [command[0], "run", str(text), *command[3:command.index("--device")], "--device", "cpu"]
+    for path, run in zip(paths, (command, oracle)):
+        result = subprocess.run([*run, "--output", str(path)], capture_output=True, text=True, check=False)
+        if result.returncode:
+            return False, result.stderr.strip()[-600:]
+    got, want = map(block_cases.read_safetensors, paths)
+    # Rank-4 values are stored as [B, N, H, D].
+    scores = want["scores"].transpose(0, 2, 1, 3)
+    wrong = block_cases.find_wrong_rows(got["selected"], want["selected"], scores)
+    text = f"rows that differ:{int((got['selected'] != want['selected']).any(-1).sum())} wrong:{wrong}"
+    if "scores" not in got:
+        return not wrong, text
+    import numpy
+    mine = got["scores"].transpose(0, 2, 1, 3)
+    finite = numpy.isfinite(scores)
+    error = numpy.linalg.norm((mine - scores)[finite]) / max(numpy.linalg.norm(scores[finite]), 1e-30)
+    same = bool((numpy.isfinite(mine) == finite).all())
+    return not wrong and same and error < 1e-5, f"{text} scores:{error:.1e}"
+
+
+def run_block_case(arguments, case, seed):
+    name, text, grad, scored = case
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        (folder / "case.mlir").write_text(text)
+        command = [arguments.fresnel, "run", str(folder / "case.mlir"), "--random", str(seed), "--device", "cuda",
+                   "--layout", random.Random(seed).choice(("bnhd", "bhnd")), "--target", arguments.target,
+                   *(["--grad"] if grad else [])]
+        if scored and not arguments.wrap:
+            ok, detail = check_selection(command, scored, folder)
+        else:
+            check = ["--check", "--json"] if not scored else []
+            result = subprocess.run([*shlex.split(arguments.wrap), *command, *check], capture_output=True, text=True, check=False)
+            start = result.stdout.find("{")
+            checks = json.loads(result.stdout[start:result.stdout.rfind("}") + 1]).get("checks", []) if start >= 0 else []
+            detail = " ".join(f"{c['output']}:{c['relative_l2']:.1e}/{c['mismatches']}" for c in checks)
+            # What is f32 on both sides agrees to the rounding of f32 sums.
+            close = all(c["relative_l2"] < 1e-5 for c in checks if c["output"] == "scores")
+            ok = result.returncode == 0 and close and (bool(checks) or bool(scored))
+            detail += "" if ok else (result.stdout + result.stderr).strip()[-600:]
+        difference = "" if arguments.wrap else differs_when_repeated(command)
+    ok = ok and not difference
+    return ok, f"{'ok  ' if ok else 'FAIL'} {name}{' grad' if grad else ''} seed={seed} | {detail} {difference}" + ("" if ok else f"\n{text}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--fresnel", default="build/bin/fresnel")
@@ -106,13 +158,18 @@ def main():
     parser.add_argument("--seed", type=int, default=None, help="default: a fresh one, printed")
     parser.add_argument("--jobs", type=int, default=4)
     parser.add_argument("--grad-only", action="store_true", help="gradients in every case")
+    parser.add_argument("--blocks-only", action="store_true", help="only the operations of block selection")
     parser.add_argument("--max-seconds", type=float, default=1e9)
     parser.add_argument("--wrap", default="", help="command that runs each case, e.g. compute-sanitizer")
     arguments = parser.parse_args()
     seed = arguments.seed if arguments.seed is not None else int(time.time())
     rng = random.Random(seed)
     print(f"seed {seed}")
-    cases = [(make_case(rng, arguments.longest, arguments.grad_only), rng.randrange(1 << 30)) for _ in range(arguments.cases)]
+    cases = []
+    for _ in range(arguments.cases):
+        blocks = arguments.blocks_only or not arguments.grad_only and rng.random() < 1 / 3
+        case = block_cases.make_block_case(rng, arguments.longest) if blocks else make_case(rng, arguments.longest, arguments.grad_only)
+        cases.append((run_block_case if blocks else run_case, case, rng.randrange(1 << 30)))
     start, passed, failed = time.time(), 0, 0
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
         pending = iter(cases)
@@ -122,7 +179,7 @@ def main():
                 item = next(pending, None)
                 if item is None:
                     break
-                running.add(pool.submit(run_case, arguments, *item))
+                running.add(pool.submit(item[0], arguments, *item[1:]))
             if not running:
                 break
             done, running = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)

@@ -171,13 +171,21 @@ static RunResult execute(const RunArguments &arguments, int device, Method &meth
 // Results
 //===----------------------------------------------------------------------===//
 
-static void writeOutputs(const std::string &path, const RunResult &result, rt::DType dtype) {
+static mlir::Type typeOfOutput(ReturnOp terminator, llvm::StringRef name) {
+  for (auto [index, value] : llvm::enumerate(terminator.getOperands()))
+    if (terminator.getName(index) == name)
+      return llvm::cast<mlir::RankedTensorType>(value.getType()).getElementType();
+  llvm_unreachable("outputs are the program's");
+}
+
+static void writeOutputs(const std::string &path, const RunResult &result, ProgramOp program) {
   rt::Safetensors file;
+  ReturnOp terminator = program.getReturn();
   for (const HostTensor &output : result.outputs) {
     HostTensor stored = output.shape.size() == 4 && output.dtype != rt::DType::I32 ? swapHeads(output) : output;
-    // The CPU computes in f32; the attention output has the inputs' type.
-    if (stored.shape.size() == 4 && stored.dtype == rt::DType::F32)
-      stored = convert(stored, dtype);
+    // The CPU computes in f32; what is stored has the program's type.
+    if (stored.dtype == rt::DType::F32)
+      stored = convert(stored, dtypeOf(typeOfOutput(terminator, output.name)));
     file.tensors[output.name] = {stored.dtype, stored.shape, std::string(stored.data.begin(), stored.data.end())};
   }
   rt::Status status = rt::writeSafetensors(path, file);
@@ -241,11 +249,12 @@ static void printChecks(const Json &checks) {
   std::cout << formatTable(rows);
 }
 
-static int report(const RunArguments &arguments, const Method &method, const RunResult &result, rt::DType dtype) {
+static int report(const RunArguments &arguments, const Method &method, ProgramOp program, const RunResult &result,
+                  rt::DType dtype) {
   bool ok = true;
   Json checks = compareOutputs(result, dtype, ok);
   if (!arguments.output.empty())
-    writeOutputs(arguments.output, result, dtype);
+    writeOutputs(arguments.output, result, program);
   if (arguments.json) {
     Json outputs = Json::array();
     for (const HostTensor &output : result.outputs)
@@ -313,7 +322,7 @@ static int runCommand(const RunArguments &arguments) {
   std::vector<HostTensor> inputs =
       given.empty() ? makeRandomInputs(program, uint64_t(arguments.seed)) : matchInputs(program, given);
   RunResult result = execute(arguments, device, method, fromBundle ? &bundle : nullptr, inputs);
-  return report(arguments, method, result, inputs.empty() ? rt::DType::F32 : inputs.front().dtype);
+  return report(arguments, method, program, result, inputs.empty() ? rt::DType::F32 : inputs.front().dtype);
 }
 
 void addRunCommand(CLI::App &app, Action &action) {

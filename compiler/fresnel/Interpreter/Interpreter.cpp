@@ -3,6 +3,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "fresnel/Interpreter/Interpreter.h"
+#include "fresnel/Artifact/DType.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/STLExtras.h"
@@ -37,8 +38,11 @@ public:
         options.progress(index++, total, op.getName().getStringRef());
       if (llvm::Error error = evaluate(&op))
         return error;
+      for (Value result : op.getResults())
+        roundToType(result);
       for (Value operand : op.getOperands())
-        if (llvm::all_of(operand.getUsers(), [&](Operation *user) { return user == &op || user->isBeforeInBlock(&op); }))
+        if (llvm::all_of(operand.getUsers(),
+                         [&](Operation *user) { return user == &op || user->isBeforeInBlock(&op); }))
           values.erase(operand);
     }
     return llvm::Error::success();
@@ -61,6 +65,17 @@ private:
     for (Value value : range)
       tensors.push_back(get(value));
     return tensors;
+  }
+
+  /// The reference computes in f32; a value of a 16-bit type holds what that type
+  /// can hold. Selections would else be made from scores that no GPU sees.
+  void roundToType(Value result) {
+    Type element = cast<RankedTensorType>(result.getType()).getElementType();
+    if (!element.isBF16() && !element.isF16())
+      return;
+    std::vector<float> &data = std::get<ref::Tensor>(values[result]).data;
+    for (float &value : data)
+      value = element.isBF16() ? rt::fromBf16(rt::toBf16(value)) : rt::fromF16(rt::toF16(value));
   }
 
   void setPair(Operation *op, ref::AttendResult result) {
@@ -103,7 +118,9 @@ private:
           return ref::pyramid(get(op.getX()), {toPool(op.getKind()), int64_t(op.getLevels()), int64_t(op.getFactor())});
         })
         .Case([&](NormOp op) -> Result { return ref::norm(get(op.getX())); })
-        .Case([&](UnpoolOp op) -> Result { return ref::unpool(get(op.getX()), {int64_t(op.getWindow()), int64_t(op.getSeqLen())}); })
+        .Case([&](UnpoolOp op) -> Result {
+          return ref::unpool(get(op.getX()), {int64_t(op.getWindow()), int64_t(op.getSeqLen())});
+        })
         .Case([&](BlockScoreOp op) -> Result { return evaluateBlockScore(op); })
         .Case([&](RegroupOp op) -> Result {
           return ref::regroup(get(op.getScores()), {int64_t(op.getWindow()), int64_t(op.getStride()),
@@ -119,9 +136,9 @@ private:
           return selected;
         })
         .Case([&](SelectBlocksOp op) -> Result {
-          return ref::selectBlocks(get(op.getScores()), {int64_t(op.getTopk()), int64_t(op.getLocal()),
-                                                         int64_t(op.getSinks()), op.getCausal(),
-                                                         int64_t(op.getQueryBlock()), int64_t(op.getKeyBlock())});
+          return ref::selectBlocks(get(op.getScores()),
+                                   {int64_t(op.getTopk()), int64_t(op.getLocal()), int64_t(op.getSinks()),
+                                    op.getCausal(), int64_t(op.getQueryBlock()), int64_t(op.getKeyBlock())});
         })
         .Case([&](GatherOp op) -> Result { return ref::gather(get(op.getX()), getIndices(op.getIndices())); })
         .Case([&](ScatterOp op) -> Result {
@@ -129,8 +146,7 @@ private:
                               {int64_t(op.getSeqLen()), int64_t(op.getLevels()), int64_t(op.getFactor())});
         })
         .Case([&](GateOp op) -> Result {
-          return ref::gate(getAll(op.getBranches()), get(op.getGates()),
-                           {toActivation(op.getActivation())});
+          return ref::gate(getAll(op.getBranches()), get(op.getGates()), {toActivation(op.getActivation())});
         })
         .Default([](Operation *) -> Result { return std::nullopt; });
   }
@@ -203,8 +219,7 @@ private:
                  true;
         })
         .Case([&](ScatterGradOp op) {
-          return set(0, ref::scatterGrad(get(op.getDy()), getIndices(op.getIndices()), op.getLevels(),
-                                         op.getFactor())),
+          return set(0, ref::scatterGrad(get(op.getDy()), getIndices(op.getIndices()), op.getLevels(), op.getFactor())),
                  true;
         })
         .Case([&](GateGradOp op) {
@@ -244,9 +259,18 @@ private:
           return set(0, ref::scatterBySlots(get(op.getX()), getIndices(op.getSlots()), getOptions(op))), true;
         })
         .Case([&](GatherGradBySlotsOp op) {
-          return set(0, ref::gatherGradBySlots(get(op.getDy()), getIndices(op.getSlots()), op.getHeads(),
-                                               getOptions(op))),
+          return set(0,
+                     ref::gatherGradBySlots(get(op.getDy()), getIndices(op.getSlots()), op.getHeads(), getOptions(op))),
                  true;
+        })
+        .Case([&](SelectScoredOp op) {
+          ref::BlockScoreOptions score{op.getScaleOrDefault(), op.getCausal(), int64_t(op.getKeyWindow()),
+                                       int64_t(op.getKeyStride()), int64_t(op.getQueryStride())};
+          values[op.getResult()] =
+              ref::selectBlocks(ref::blockScore(get(op.getQ()), get(op.getK()), score),
+                                {int64_t(op.getTopk()), int64_t(op.getLocal()), int64_t(op.getSinks()), op.getCausal(),
+                                 int64_t(op.getQueryStride()), int64_t(op.getKeyBlock())});
+          return true;
         })
         .Default([](Operation *) { return false; });
   }
@@ -271,7 +295,9 @@ private:
   llvm::DenseMap<Value, Storage> values;
 };
 
-std::string formatShape(llvm::ArrayRef<int64_t> shape) { return "[" + llvm::join(llvm::map_range(shape, [](int64_t size) { return std::to_string(size); }), ", ") + "]"; }
+std::string formatShape(llvm::ArrayRef<int64_t> shape) {
+  return "[" + llvm::join(llvm::map_range(shape, [](int64_t size) { return std::to_string(size); }), ", ") + "]";
+}
 
 } // namespace
 

@@ -20,6 +20,7 @@ void populatePlanPipeline(OpPassManager &pm, llvm::ArrayRef<std::string> recompu
   pm.addPass(createFusePyramidsPass());
   pm.addPass(createMergeGathersPass());
   pm.addPass(createInvertSelectionsPass());
+  pm.addPass(createFuseSelectionsPass());
   // Last before the kernels: whatever fuses or shares work sees both halves.
   SplitGradientPassOptions split;
   split.recompute.append(recompute.begin(), recompute.end());

@@ -62,16 +62,56 @@ static std::string explainPyramidGrad(PyramidGradOp op) {
   return explainRows(op.getDy());
 }
 
+static std::string explainPoolGrad(PoolGradOp op) {
+  if (op.getKind() != PoolKind::Mean)
+    return "the gradient of a maximum over windows has no GPU schedule yet";
+  return explainRows(op.getDy());
+}
+
+/// Kernels number tokens with 31 bits.
+static std::string explainTokens(StringRef what, double tokens) {
+  if (tokens > INT32_MAX)
+    return llvm::formatv("{0} reach token {1:f0}, but kernels number tokens with 31 bits; check the strides", what,
+                         tokens);
+  return "";
+}
+
+template <typename Op>
+static std::string explainScores(Op op) {
+  auto q = cast<RankedTensorType>(op.getQ().getType()), k = cast<RankedTensorType>(op.getK().getType());
+  std::string reason = explainRows(op.getQ());
+  if (reason.empty() && op.getCausal()) {
+    reason = explainTokens("queries", (double(q.getDimSize(2)) + 64) * double(op.getQueryStride()));
+    if (reason.empty())
+      reason =
+          explainTokens("keys", (double(k.getDimSize(2)) + 64) * double(op.getKeyStride()) + double(op.getKeyWindow()));
+  }
+  return reason;
+}
+
+static std::string explainSelectBlocks(SelectBlocksOp op) {
+  auto scores = cast<RankedTensorType>(op.getScores().getType());
+  // A thread block holds two bits a block.
+  constexpr int64_t maxBlocks = 1 << 18;
+  if (int64_t blocks = scores.getDimSize(3); blocks > maxBlocks)
+    return llvm::formatv("selection takes at most {0} blocks, but got {1}; make `key_block` larger", maxBlocks, blocks);
+  return op.getCausal() ? explainTokens("rows", double(scores.getDimSize(2)) * double(op.getQueryBlock())) : "";
+}
+
 std::string fresnel::explainUnsupported(Operation *op) {
-  std::string reason = TypeSwitch<Operation *, std::string>(op)
-                           .Case<AttendOp, AttendGradQOp, AttendGradKvOp>([](auto op) { return explainAttend(op); })
-                           .Case<PyramidOp, NormOp, GatherOp, ScatterOp, AttendDeltaOp, GatherGradOp, ScatterGradOp, PoolLevelsOp,
-                                 GatherLevelsOp, ScatterBySlotsOp, GatherGradBySlotsOp>(
-                               [](auto op) { return explainRows(op->getOperand(0)); })
-                           .Case([](AddOp op) { return explainAdd(op); })
-                           .Case([](PyramidGradOp op) { return explainPyramidGrad(op); })
-                           .Case([](SelectCascadeOp) { return std::string(); })
-                           .Default([](Operation *) { return std::string("has no GPU schedule yet"); });
+  std::string reason =
+      TypeSwitch<Operation *, std::string>(op)
+          .Case<AttendOp, AttendGradQOp, AttendGradKvOp>([](auto op) { return explainAttend(op); })
+          .Case<PyramidOp, NormOp, GatherOp, ScatterOp, AttendDeltaOp, GatherGradOp, ScatterGradOp, PoolLevelsOp,
+                GatherLevelsOp, ScatterBySlotsOp, GatherGradBySlotsOp, PoolOp, UnpoolOp, UnpoolGradOp, GateOp,
+                GateGradOp, MergeOp, MergeGradOp>([](auto op) { return explainRows(op->getOperand(0)); })
+          .Case([](AddOp op) { return explainAdd(op); })
+          .Case([](PyramidGradOp op) { return explainPyramidGrad(op); })
+          .Case([](PoolGradOp op) { return explainPoolGrad(op); })
+          .Case<BlockScoreOp, SelectScoredOp>([](auto op) { return explainScores(op); })
+          .Case([](SelectBlocksOp op) { return explainSelectBlocks(op); })
+          .Case<SelectCascadeOp, RegroupOp>([](auto) { return std::string(); })
+          .Default([](Operation *) { return std::string("has no GPU schedule yet"); });
   return reason.empty() ? explainGrid(op) : reason;
 }
 

@@ -57,6 +57,18 @@ def MergeGathersPass : Pass<"fresnel-merge-gathers", "::mlir::ModuleOp"> {
   let statistics = [Statistic<"numMerged", "num-merged", "gathers that went into another">];
 }
 
+def FuseSelectionsPass : Pass<"fresnel-fuse-selections", "::mlir::ModuleOp"> {
+  let summary = "selects blocks without storing their scores";
+  let description = [{
+    A `fresnel.block_score` that one `fresnel.select_blocks` alone reads becomes
+    `fresnel.select_scored` with it: no softmax, `query_block` equal to `query_stride`,
+    `causal` equal, 16-bit queries whose head dim is a multiple of 16 up to 256, at most
+    16 blocks a row, and at least 65536 rows over all heads and batches. With fewer rows
+    two kernels, which share a row among more threads, are faster.
+  }];
+  let statistics = [Statistic<"numSelections", "num-selections", "selections fused with their scores">];
+}
+
 def SplitGradientPass : Pass<"fresnel-split-gradient", "::mlir::ModuleOp"> {
   let summary = "cuts a differentiated program into a forward and a backward half";
   let description = [{

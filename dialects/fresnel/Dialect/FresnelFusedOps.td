@@ -107,4 +107,35 @@ def Fresnel_GatherGradBySlotsOp : Fresnel_ComputeOp<"gather_grad_by_slots"> {
   let assemblyFormat = "$dy `,` $slots attr-dict `:` type($dy) `,` type($slots)";
 }
 
+def Fresnel_SelectScoredOp : Fresnel_ComputeOp<"select_scored"> {
+  let summary = "the best key blocks of each query row, whose scores are never stored";
+  let description = [{
+    `fresnel.select_blocks` of `fresnel.block_score` of q and k, without a softmax and
+    per query head. `query_stride` is the former's `query_block`, too; `causal` holds
+    for both.
+
+    Constraints:
+    - C1: q and k agree in batch, head dim and element type.
+    - C2: the query heads are a multiple of the key heads.
+    - C3: `topk`, `key_block`, `key_window`, `key_stride` and `query_stride` are positive.
+    - C4: `local` and `sinks` are not negative and together at most `topk`.
+
+    Example:
+    ```mlir
+    %i = fresnel.select_scored %q, %k {topk = 4, local = 1, causal = true, key_window = 64, key_stride = 64, key_block = 64}
+        : tensor<1x4x1000x32xbf16>, tensor<1x2x16x32xbf16>
+    ```
+  }];
+  let arguments = (ins Fresnel_Rows:$q, Fresnel_Rows:$k, OptionalAttr<F64Attr>:$scale,
+                       DefaultValuedOptionalAttr<BoolAttr, "false">:$causal, DefaultValuedOptionalAttr<I64Attr, "1">:$key_window,
+                       DefaultValuedOptionalAttr<I64Attr, "1">:$key_stride, DefaultValuedOptionalAttr<I64Attr, "1">:$query_stride,
+                       I64Attr:$topk, DefaultValuedOptionalAttr<I64Attr, "0">:$local,
+                       DefaultValuedOptionalAttr<I64Attr, "0">:$sinks, I64Attr:$key_block);
+  let results = (outs Fresnel_Indices4:$result);
+  let assemblyFormat = "$q `,` $k attr-dict `:` type($q) `,` type($k)";
+  let extraClassDeclaration = [{
+    double getScaleOrDefault();
+  }];
+}
+
 #endif // FRESNEL_FUSED_OPS

@@ -99,3 +99,33 @@ LogicalResult GatherGradBySlotsOp::inferReturnTypes(MLIRContext *, std::optional
                                           dy.getElementType()));
   return success();
 }
+
+LogicalResult SelectScoredOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location, Adaptor adaptor,
+                                               SmallVectorImpl<Type> &results) {
+  Inference<SelectScoredOp> infer{location};
+  if (failed(infer.require(adaptor.getAttributes(), {"topk", "key_block"})))
+    return failure();
+  RankedTensorType q = getTensor(adaptor.getQ()), k = getTensor(adaptor.getK());
+  if (q.getDimSize(0) != k.getDimSize(0) || q.getDimSize(3) != k.getDimSize(3) ||
+      q.getElementType() != k.getElementType()) // select_scored_c1
+    return infer.fail("q and k must agree in batch, head dim and element type, but got ", q, " and ", k);
+  if (q.getDimSize(1) % k.getDimSize(1)) // select_scored_c2
+    return infer.fail("the ", q.getDimSize(1), " query heads must be a multiple of the ", k.getDimSize(1),
+                      " key heads");
+  int64_t topk = adaptor.getTopk(), local = adaptor.getLocal(), sinks = adaptor.getSinks();
+  for (auto [name, value] : {std::pair("topk", topk),
+                             {"key_block", int64_t(adaptor.getKeyBlock())},
+                             {"key_window", int64_t(adaptor.getKeyWindow())},
+                             {"key_stride", int64_t(adaptor.getKeyStride())},
+                             {"query_stride", int64_t(adaptor.getQueryStride())}}) // select_scored_c3
+    if (value <= 0)
+      return infer.fail("`", name, "` must be positive, but got ", value);
+  if (local < 0 || sinks < 0 || local + sinks > topk) // select_scored_c4
+    return infer.fail("`local` ", local, " and `sinks` ", sinks, " must not be negative and fit into `topk` ", topk);
+  results.push_back(
+      RankedTensorType::get({q.getDimSize(0), q.getDimSize(1), q.getDimSize(2), std::min(topk, k.getDimSize(2))},
+                            IntegerType::get(context, 32)));
+  return success();
+}
+
+double SelectScoredOp::getScaleOrDefault() { return resolveScale(getScale(), getQ()); }

@@ -182,6 +182,22 @@ def Tile_StoreTileOp : Tile_Op<"store_tile", [MemoryEffects<[MemWrite]>]> {
   let hasVerifier = 1;
 }
 
+def Tile_StoreSharedOp : Tile_Op<"store_shared", [MemoryEffects<[MemWrite]>]> {
+  let summary = "stores an accumulator to a shared-memory tile";
+  let description = [{
+    Element (r, c) goes to row r and column c of the tile, or `transposed` to row c
+    and column r. Each warp writes the rows that it holds.
+
+    Constraints:
+    - C1: the tile has rank 2, is not swizzled, holds the fragment's element type and at least its (transposed) shape.
+
+    Example: `tile.store_shared %s, %tile : tensor<64x64xf32, #tile.acc>, !tile.shared<64x64xf32, padded>`
+  }];
+  let arguments = (ins Tile_Acc:$value, Tile_SharedType:$target, UnitAttr:$transposed);
+  let assemblyFormat = "$value `,` $target (`transposed` $transposed^)? attr-dict `:` type($value) `,` type($target)";
+  let hasVerifier = 1;
+}
+
 def Tile_StoreRowsOp : Tile_Op<"store_rows", [MemoryEffects<[MemWrite]>]> {
   let summary = "stores one f32 per row to a [batch, head, sequence] tensor";
   let description = [{

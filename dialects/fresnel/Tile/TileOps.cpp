@@ -88,8 +88,8 @@ LogicalResult MmaOp::verify() {
   auto acc = getAcc().getType();
   auto rhs = cast<SharedType>(getRhs().getType());
   int64_t n = acc.getShape()[1], k = lhs.getShape()[1];
-  bool fits = rhs.getRows() == (getTransposed() ? n : k) &&
-              int64_t(getColumn()) + (getTransposed() ? k : n) <= rhs.getCols();
+  bool fits =
+      rhs.getRows() == (getTransposed() ? n : k) && int64_t(getColumn()) + (getTransposed() ? k : n) <= rhs.getCols();
   if (rhs.getRank() != 2 || lhs.getShape()[0] != acc.getShape()[0] || !fits) // mma_c1
     return emitOpError() << "shapes do not fit: " << lhs << " times " << rhs << (getTransposed() ? " transposed" : "")
                          << " into " << acc;
@@ -106,6 +106,16 @@ LogicalResult StoreTileOp::verify() {
   auto target = cast<GlobalType>(getTarget().getType());
   if (target.getRank() != 4 || target.getShape()[3] < getValue().getType().getShape()[1]) // store_tile_c1
     return emitOpError() << "cannot store " << getValue().getType() << " to rows of " << target;
+  return success();
+}
+
+LogicalResult StoreSharedOp::verify() {
+  auto target = cast<SharedType>(getTarget().getType());
+  auto value = getValue().getType();
+  int64_t rows = value.getShape()[getTransposed() ? 1 : 0], cols = value.getShape()[getTransposed() ? 0 : 1];
+  if (target.getRank() != 2 || target.getLayout() == Layout::Swizzled || target.getRows() < rows ||
+      target.getCols() < cols || target.getElementType() != value.getElementType()) // store_shared_c1
+    return emitOpError() << "cannot store " << value << (getTransposed() ? " transposed" : "") << " to " << target;
   return success();
 }
 

@@ -59,6 +59,8 @@ Status PlanHandle::checkArgument(const Buffer &buffer, const TensorArg &arg) con
     return refuse("has no shape or no strides");
   const std::vector<int64_t> &dense = denseStrides[size_t(&buffer - description->buffers.data())];
   int64_t bytes = sizeOf(buffer.dtype);
+  // Kernels read rows 16 bytes at a time where they are a multiple of that; gates and scores need not be.
+  bool hasChunks = arg.rank == 4 && buffer.shape[3] * bytes % 16 == 0;
   if (reinterpret_cast<uintptr_t>(arg.data) % 16)
     return refuse("is not aligned to 16 bytes");
   for (int d = 0; d < arg.rank; ++d) {
@@ -73,7 +75,7 @@ Status PlanHandle::checkArgument(const Buffer &buffer, const TensorArg &arg) con
                     " in its last dimension, but 1 is needed; make it contiguous there");
     if (arg.rank != 4 && arg.strides[d] != dense[size_t(d)])
       return refuse("must be contiguous, but has stride " + std::to_string(arg.strides[d]) + " in dimension " + dim);
-    if (d < arg.rank - 1 && arg.rank == 4 && arg.strides[d] * bytes % 16)
+    if (d < arg.rank - 1 && hasChunks && arg.strides[d] * bytes % 16)
       return refuse("has stride " + std::to_string(arg.strides[d]) + " in dimension " + dim + ", but a multiple of " +
                     std::to_string(16 / bytes) + " elements (16 bytes) is needed");
   }

@@ -42,7 +42,8 @@ void compareLighthouse(int64_t heads, int64_t kvHeads, int64_t length, std::map<
 
 TEST(Fusion, LighthouseForward) {
   compareLighthouse(4, 2, 61, {{"topk", "4"}, {"levels", "3"}, {"factor", "2"}}, false);
-  compareLighthouse(1, 1, 300, {{"topk", "130"}, {"levels", "4"}, {"factor", "3"}, {"open_first_window", "true"}}, false);
+  compareLighthouse(1, 1, 300, {{"topk", "130"}, {"levels", "4"}, {"factor", "3"}, {"open_first_window", "true"}},
+                    false);
 }
 
 TEST(Fusion, LighthouseBackward) {
@@ -53,8 +54,10 @@ TEST(Fusion, LighthouseBackward) {
 
 // Two gathers of one pyramid: the gradient of the pyramid sums both before it is spread.
 TEST(Fusion, OnePyramidGatheredTwice) {
-  std::vector<NamedValue> inputs = {{"x", randomTensor({1, 2, 24, 16}, 1)}, {"s", randomTensor({1, 2, 30}, 2)},
-                                    {"t", randomTensor({1, 2, 30}, 3)}, {"dout", randomTensor({1, 2, 14, 16}, 4)}};
+  std::vector<NamedValue> inputs = {{"x", randomTensor({1, 2, 24, 16}, 1)},
+                                    {"s", randomTensor({1, 2, 30}, 2)},
+                                    {"t", randomTensor({1, 2, 30}, 3)},
+                                    {"dout", randomTensor({1, 2, 14, 16}, 4)}};
   compare(R"(
 !x = tensor<1x2x24x16xf32>
 !p = tensor<1x2x30x16xf32>
@@ -71,4 +74,33 @@ fresnel.program @p(%x: !x, %s: !s, %t: !s) {
   fresnel.return %y, %i, %j {names = ["out", "i", "j"]} : !y, !i, !i
 })",
           inputs, /*grad=*/true);
+}
+
+// Scores of 16-bit queries that only the selection reads; equal keys, hence ties.
+TEST(Fusion, SelectionByScores) {
+  std::vector<NamedValue> inputs = {{"q", randomTensor({1, 2, 32768, 16}, 1)}, {"k", randomTensor({1, 1, 5, 16}, 2)}};
+  compare(R"(
+!q = tensor<1x2x32768x16xbf16>
+!k = tensor<1x1x10x16xbf16>
+fresnel.program @p(%q: !q, %k: tensor<1x1x5x16xbf16>) {
+  %k2 = fresnel.unpool %k {window = 2, seq_len = 10} : tensor<1x1x5x16xbf16>
+  %s = fresnel.block_score %q, %k2 {causal = true, key_window = 3300, key_stride = 3300} : !q, !k
+  %i = fresnel.select_blocks %s {topk = 3, local = 1, causal = true, key_block = 3300} : tensor<1x2x32768x10xf32>
+  fresnel.return %i {names = ["i"]} : tensor<1x2x32768x3xi32>
+})",
+          inputs, /*grad=*/false);
+}
+
+// Results of a 16-bit type hold what that type can hold: selections see what a GPU sees.
+TEST(Interpreter, RoundsToTheType) {
+  ref::Tensor x({1, 1, 2, 8});
+  x.data[0] = 1;
+  x.data[8] = 1.0078125f; // the next bf16
+  std::vector<NamedValue> results = runText(R"(
+fresnel.program @p(%x: tensor<1x1x2x8xbf16>) {
+  %y = fresnel.pool mean %x {window = 2} : tensor<1x1x2x8xbf16>
+  fresnel.return %y {names = ["y"]} : tensor<1x1x1x8xbf16>
+})",
+                                            {{"x", x}});
+  EXPECT_EQ(tensor(results, "y").data[0], 1.0f) << "ties to even";
 }

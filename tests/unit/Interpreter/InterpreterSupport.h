@@ -40,6 +40,7 @@ inline std::vector<NamedValue> runText(const std::string &text, llvm::ArrayRef<N
     passes.addPass(createFusePyramidsPass());
     passes.addPass(createMergeGathersPass());
     passes.addPass(createInvertSelectionsPass());
+    passes.addPass(createFuseSelectionsPass());
   }
   EXPECT_TRUE(succeeded(passes.run(*module)));
   llvm::Expected<std::vector<NamedValue>> results = interpret(findMainProgram(*module), inputs);

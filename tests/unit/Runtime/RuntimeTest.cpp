@@ -94,6 +94,17 @@ TEST_F(RuntimeTest, MissingLibrary) {
   expectRefused(Driver::load().status(), Code::NoDriver, "/nonexistent/libcuda.so");
 }
 
+// Gates and scores: rows that no kernel reads in 16-byte chunks may start anywhere.
+TEST_F(RuntimeTest, ShortRowsNeedNoAlignedStrides) {
+  Bundle bundle = makeBundle();
+  bundle.manifest.buffers[0].shape = shape = {1, 2, 64, 3};
+  strides = {384, 3, 6, 1};
+  auto plan = load(std::move(bundle));
+  ASSERT_TRUE(bool(plan)) << plan.status().message();
+  Status status = plan->launch(args.data(), args.size(), workspace, 1024, nullptr);
+  EXPECT_TRUE(status.ok()) << status.message();
+}
+
 TEST_F(RuntimeTest, MissingSymbol) {
   setenv("FRESNEL_FAKE", "no-symbol", 1);
   expectRefused(Driver::load().status(), Code::DriverTooOld, "cuLibraryLoadData");

@@ -207,12 +207,15 @@ struct LoadColsLowering final : TilePattern<LoadColsOp> {
   }
 };
 
+static Value makePair(Emitter &emitter, Value low, Value high) {
+  Value pair = LLVM::PoisonOp::create(emitter, VectorType::get(2, low.getType()));
+  pair = LLVM::InsertElementOp::create(emitter, pair, low, emitter.i32(0));
+  return LLVM::InsertElementOp::create(emitter, pair, high, emitter.i32(1));
+}
+
 /// Two f32 rounded to one 32-bit register of a 16-bit type, `low` first.
 static Value roundPair(Emitter &emitter, Type element, Value low, Value high) {
-  Value pair = LLVM::PoisonOp::create(emitter, VectorType::get(2, emitter.getF32Type()));
-  pair = LLVM::InsertElementOp::create(emitter, pair, low, emitter.i32(0));
-  pair = LLVM::InsertElementOp::create(emitter, pair, high, emitter.i32(1));
-  return LLVM::FPTruncOp::create(emitter, VectorType::get(2, element), pair);
+  return LLVM::FPTruncOp::create(emitter, VectorType::get(2, element), makePair(emitter, low, high));
 }
 
 struct ToLhsLowering final : TilePattern<ToLhsOp> {
@@ -271,6 +274,33 @@ struct StoreTileLowering final : TilePattern<StoreTileOp> {
   }
 };
 
+struct StoreSharedLowering final : TilePattern<StoreSharedOp> {
+  using TilePattern::TilePattern;
+  LogicalResult matchAndRewrite(StoreSharedOp op, OpAdaptor adaptor,
+                                ConversionPatternRewriter &rewriter) const override {
+    Emitter emitter(op.getLoc(), rewriter);
+    auto target = cast<SharedType>(op.getTarget().getType());
+    auto fragment = op.getValue().getType();
+    SmallVector<Value> values = emitter.unpack(adaptor.getValue());
+    Value row = emitter.fragmentRow(fragment.getShape()[0]), col = emitter.fragmentColumn();
+    Value first = op.getTransposed() ? emitter.sharedOffset(target, col, row) : emitter.sharedOffset(target, row, col);
+    Value base = emitter.offset(adaptor.getTarget(), first);
+    int64_t bytes = target.getElementBytes(), stride = target.getRowBytes();
+    // Two neighbouring columns are one access where rows keep pairs aligned.
+    bool pairs = !op.getTransposed() && stride % (2 * bytes) == 0;
+    forEachElement(fragment, [&](int64_t element, int64_t r, int64_t c) {
+      int64_t offset = op.getTransposed() ? c * stride + 8 * r * bytes : 8 * r * stride + c * bytes;
+      Value address = emitter.offset(base, offset);
+      if (!pairs)
+        LLVM::StoreOp::create(emitter, values[element], address, bytes);
+      else if (c % 2 == 0)
+        LLVM::StoreOp::create(emitter, makePair(emitter, values[element], values[element + 1]), address, 2 * bytes);
+    });
+    rewriter.eraseOp(op);
+    return success();
+  }
+};
+
 struct StoreRowsLowering final : TilePattern<StoreRowsOp> {
   using TilePattern::TilePattern;
   LogicalResult matchAndRewrite(StoreRowsOp op, OpAdaptor adaptor, ConversionPatternRewriter &rewriter) const override {
@@ -299,5 +329,6 @@ struct StoreRowsLowering final : TilePattern<StoreRowsOp> {
 
 void fresnel::tile::populateFragmentPatterns(const TileTypeConverter &converter, RewritePatternSet &patterns) {
   patterns.add<SplatLowering, RowIndexLowering, ColIndexLowering, ReduceLowering, QuadReduceLowering, AnyLowering,
-               BroadcastLowering, LoadRowsLowering, LoadColsLowering, ToLhsLowering, StoreTileLowering, StoreRowsLowering>(converter);
+               BroadcastLowering, LoadRowsLowering, LoadColsLowering, ToLhsLowering, StoreTileLowering,
+               StoreSharedLowering, StoreRowsLowering>(converter);
 }

@@ -1,0 +1,134 @@
+//===- SelectBlocksToTile.cpp - The best key blocks of each query row -----===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// Up to 32 blocks: a warp per row streams the scores past a sorted list, one
+// entry per lane. More: a thread block per row marks them by radix selection and
+// compacts the marks, as the cascade does.
+//
+//===----------------------------------------------------------------------===//
+
+#include "fresnel/Conversion/RadixSelect.h"
+#include "fresnel/Conversion/RowKernel.h"
+#include "fresnel/Conversion/ToTile.h"
+#include "fresnel/Conversion/WarpSelect.h"
+
+using namespace mlir;
+using namespace fresnel;
+
+namespace {
+
+/// Keys are held in shared memory up to this number of blocks.
+constexpr int64_t kMaxHeldKeys = 16384;
+/// Chunks of 32 scores whose loads are in flight together.
+constexpr int64_t kChunks = 4;
+
+class SelectBlocksKernel {
+public:
+  SelectBlocksKernel(SelectBlocksOp op, const KernelRequest &request, KernelBuilder &b)
+      : op(op), request(request), b(b), x(cast<RankedTensorType>(op.getScores().getType())),
+        y(cast<RankedTensorType>(op.getResult().getType())), blocks(x.getDimSize(3)), take(y.getDimSize(3)) {}
+
+  void write() { take <= WarpSelect::kMaxTake ? writeByWarps() : writeByBlock(); }
+
+private:
+  void begin(int64_t rowsPerBlock) {
+    kernel =
+        b.beginKernel(request.getName(), request.getArgumentTypes(), kRowThreads,
+                      {int64_t(llvm::divideCeil(x.getDimSize(2), rowsPerBlock)), x.getDimSize(1), x.getDimSize(0)});
+    source = b.argument(kernel, 0);
+    target = b.argument(kernel, 1);
+    batch = b.id(tile::Id::BlockZ);
+    head = b.id(tile::Id::BlockY);
+    thread = b.id(tile::Id::Thread);
+  }
+
+  Val readKey(BlockRules &rules, Val row, Val block) {
+    Val score = b.load(source, {batch, head, row, b.min(block, b.i32(blocks - 1))});
+    return rules.getKey(block, score);
+  }
+
+  void writeByWarps() {
+    begin(kRowThreads / 32);
+    Val row = b.id(tile::Id::BlockX) * double(kRowThreads / 32) + b.id(tile::Id::Warp), lane = b.id(tile::Id::Lane);
+    // The condition is uniform in a warp, so that its lanes shuffle together.
+    b.ifThen(row < b.i32(x.getDimSize(2)), [&] {
+      BlockRules rules(b, op, row, blocks);
+      WarpSelect select(b, take);
+      WarpSelect::List none = select.begin();
+      SmallVector<Val> taken = b.forRange(b.i32(0), rules.end, b.i32(32 * kChunks), {none.keys, none.indices},
+                                          [&](Val first, ArrayRef<Val> state) {
+                                            SmallVector<Val> keys;
+                                            for (int64_t i = 0; i < kChunks; ++i)
+                                              keys.push_back(readKey(rules, row, first + lane + double(32 * i)));
+                                            WarpSelect::List list{state[0], state[1]};
+                                            for (int64_t i = 0; i < kChunks; ++i)
+                                              list = select.add(list, keys[i], first + double(32 * i));
+                                            return SmallVector<Val>{list.keys, list.indices};
+                                          });
+      select.finish({taken[0], taken[1]},
+                    [&](Val place, Val index) { b.store(index, target, {batch, head, row, place}); });
+    });
+  }
+
+  void writeByBlock() {
+    begin(/*rowsPerBlock=*/1);
+    Val row = b.id(tile::Id::BlockX);
+    BlockRules rules(b, op, row, blocks);
+    int64_t words = blocks / 32 + 1;
+    Val bitmap = b.alloc({words}, b.getI32Type()), equals = b.alloc({words}, b.getI32Type());
+    Val eligible = b.alloc({1}, b.getI32Type());
+    Val keys = blocks <= kMaxHeldKeys ? b.alloc({blocks}, b.getI32Type()) : Val();
+    auto load = [&](Val j) { return keys ? b.load(keys, {j}) : readKey(rules, row, j); };
+    b.ifThen(thread == 0.0, [&] { b.store(b.i32(0), eligible, {b.i32(0)}); });
+    b.forRange(thread, b.i32(words), b.i32(kRowThreads), [&](Val word) { b.store(b.i32(0), bitmap, {word}); });
+    b.barrier();
+    Val own = b.forRange(thread, rules.end, b.i32(kRowThreads), {b.i32(0)}, [&](Val j, ArrayRef<Val> state) {
+      Val key = readKey(rules, row, j);
+      if (keys)
+        b.store(key, keys, {j});
+      return SmallVector<Val>{state[0] + b.cast(key != double(INT32_MIN), b.getI32Type())};
+    })[0];
+    b.ifThen(own > 0.0, [&] { b.atomic(tile::Combine::Add, own, eligible, {b.i32(0)}); });
+    b.barrier();
+    Val count = b.min(b.load(eligible, {b.i32(0)}), b.i32(take));
+    RadixSelect(b, thread, kRowThreads, equals).mark(bitmap, rules.end, count, load);
+    compact(row, bitmap, words);
+    b.forRange(count + thread, b.i32(take), b.i32(kRowThreads),
+               [&](Val place) { b.store(b.i32(-1), target, {batch, head, row, place}); });
+  }
+
+  /// Writes the marked blocks in order: every warp counts the marks before its words.
+  void compact(Val row, Val bitmap, int64_t words) {
+    Val lane = b.id(tile::Id::Lane), warp = b.id(tile::Id::Warp);
+    b.forRange(b.i32(0), b.i32(words), b.i32(32), {b.i32(0)}, [&](Val base, ArrayRef<Val> state) {
+      Val word = base + lane, exists = word < double(words);
+      Val bits = b.select(exists, b.load(bitmap, {b.min(word, b.i32(words - 1))}), b.i32(0));
+      WarpScan scan(b, b.popcount(bits));
+      Val before = state[0] + scan.before;
+      // The warps take turns: word i is written by warp i % warps, a bit per lane.
+      b.forRange(warp, b.min(b.i32(words) - base, b.i32(32)), b.i32(kRowThreads / 32), [&](Val i) {
+        Val marks = b.shuffle(tile::Shuffle::Index, bits, i), start = b.shuffle(tile::Shuffle::Index, before, i);
+        Val place = start + b.popcount(marks & ((b.i32(1) << lane) - 1.0));
+        b.ifThen(((marks >> lane) & 1.0) != 0.0,
+                 [&] { b.store((base + i) * 32.0 + lane, target, {batch, head, row, place}); });
+      });
+      return SmallVector<Val>{state[0] + scan.total};
+    });
+  }
+
+  SelectBlocksOp op;
+  const KernelRequest &request;
+  KernelBuilder &b;
+  RankedTensorType x, y;
+  int64_t blocks, take;
+  tile::KernelOp kernel;
+  Val source, target, batch, head, thread;
+};
+
+} // namespace
+
+LogicalResult fresnel::lowerSelectBlocks(SelectBlocksOp op, const KernelRequest &request, KernelBuilder &b) {
+  SelectBlocksKernel(op, request, b).write();
+  return success();
+}

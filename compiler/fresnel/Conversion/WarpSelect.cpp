@@ -1,0 +1,67 @@
+//===- WarpSelect.cpp - The k largest of a stream of keys -----------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "fresnel/Conversion/WarpSelect.h"
+#include "fresnel/Conversion/RadixSelect.h"
+#include <cmath>
+
+using namespace mlir;
+using namespace fresnel;
+
+WarpSelect::List WarpSelect::begin() { return {b.i32(INT32_MIN), b.i32(-1)}; }
+
+WarpSelect::List WarpSelect::add(List list, Val key, Val first) {
+  Val lane = b.id(tile::Id::Lane), last = b.i32(take - 1);
+  // Lanes whose key is better than the worst that is kept. One after the other
+  // goes into its place; few do, once the list has filled.
+  Val better = b.ballot(key > shuffle(list.keys, last));
+  SmallVector<Val> result = b.whileLoop(
+      {better, list.keys, list.indices}, [&](ArrayRef<Val> state) { return state[0] != 0.0; },
+      [&](ArrayRef<Val> state) {
+        auto [mask, keys, indices] = std::tuple(state[0], state[1], state[2]);
+        Val source = b.popcount((mask & (b.i32(0) - mask)) - 1.0);
+        Val candidate = shuffle(key, source);
+        // Behind its equals, which have lower indices.
+        Val place = b.popcount(b.ballot(keys >= candidate));
+        auto insert = [&](Val values, Val value) {
+          Val moved = b.shuffle(tile::Shuffle::Up, values, b.i32(1));
+          return b.select(lane < place, values, b.select(lane == place, value, moved));
+        };
+        Val nextKeys = insert(keys, candidate), nextIndices = insert(indices, first + source);
+        // The lanes behind that are still better.
+        Val behind = b.i32(0) - (b.i32(2) << source);
+        Val next = b.ballot(key > shuffle(nextKeys, last)) & behind;
+        return SmallVector<Val>{next, nextKeys, nextIndices};
+      });
+  return {result[1], result[2]};
+}
+
+void WarpSelect::finish(List list, function_ref<void(Val, Val)> store) {
+  Val lane = b.id(tile::Id::Lane), before = b.i32(0);
+  for (int64_t i = 0; i < take; ++i) {
+    Val other = shuffle(list.indices, b.i32(i));
+    before = before + b.cast((other >= 0.0) & (other < list.indices), b.getI32Type());
+  }
+  // What was not filled is at the end of the list.
+  Val place = b.select(list.indices >= 0.0, before, lane);
+  b.ifThen(lane < double(take), [&] { store(place, list.indices); });
+}
+
+BlockRules::BlockRules(KernelBuilder &builder, SelectBlocksOp op, Val row, int64_t blocks)
+    : end(builder.i32(blocks)), b(builder), op(op) {
+  if (op.getCausal()) {
+    Val lastToken = (row + 1.0) * double(op.getQueryBlock()) - 1.0;
+    end = b.min(lastToken / double(op.getKeyBlock()) + 1.0, end);
+  }
+}
+
+Val BlockRules::getKey(Val block, Val score) {
+  Val nothing = b.i32(INT32_MIN);
+  Val key = b.select(score == -INFINITY, nothing, RadixSelect::orderedKey(b, score));
+  if (op.getLocal() > 0 || op.getSinks() > 0) {
+    Val forced = (block < double(op.getSinks())) | (block >= end - double(op.getLocal()));
+    key = b.select(forced, b.i32(INT32_MAX), key);
+  }
+  return b.select(block < end, key, nothing);
+}

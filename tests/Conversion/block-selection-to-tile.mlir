@@ -1,0 +1,104 @@
+// RUN: fresnel-opt %s --split-input-file --fresnel-lower-to-tile=target=sm_80 | FileCheck %s
+
+// A window of 64 rows is read by eight groups of 16 threads, eight rows each; their sums meet in shared memory.
+// CHECK-LABEL: tile.kernel @pool_0
+// CHECK-SAME: block = array<i32: 256, 1, 1>
+// CHECK-SAME: grid = array<i32: 64, 1, 1>
+// CHECK: scf.for
+// CHECK-COUNT-8: tile.load %{{.*}} -> vector<8xbf16>
+// CHECK: tile.store %{{.*}} : vector<8xf32>, !tile.shared<17x128xf32, linear>
+// CHECK: tile.barrier
+// CHECK-COUNT-7: tile.load %{{.*}} !tile.shared<17x128xf32, linear> -> vector<8xf32>
+// CHECK: tile.store %{{.*}} : vector<8xbf16>
+// Scores leave through shared memory; few rows share out their keys.
+// CHECK-LABEL: tile.kernel @block_score_1
+// CHECK-SAME: block = array<i32: 128, 1, 1>
+// CHECK-SAME: grid = array<i32: 64, 2, 1>
+// CHECK: tile.mma %{{.*}} transposed
+// CHECK: tile.store_shared
+// CHECK: tile.load %{{.*}} !tile.shared<64x64xf32, padded> -> vector<4xf32>
+// A warp per row keeps a list of one entry per lane.
+// CHECK-LABEL: tile.kernel @select_blocks_2
+// CHECK-SAME: grid = array<i32: 512, 2, 1>
+// CHECK: scf.while
+// CHECK: tile.ballot
+// CHECK-NOT: tile.barrier
+// CHECK: tile.return
+// Rows without 16-byte chunks keep the caller's strides, too.
+// CHECK-LABEL: tile.kernel @gate_3
+// CHECK-SAME: !tile.global<1x2x4096x2xbf16, strided>
+// CHECK: tile.load %{{.*}} !tile.global<1x2x4096x2xbf16, strided> -> bf16
+!x = tensor<1x2x4096x128xbf16>
+!k = tensor<1x2x64x128xbf16>
+fresnel.program @forward(%x: !x, %g: tensor<1x2x4096x2xbf16>) {
+  %k = fresnel.pool mean %x {window = 64} : !x
+  %s = fresnel.block_score %x, %k {causal = true, key_window = 64, key_stride = 64} : !x, !k
+  %i = fresnel.select_blocks %s {topk = 16, local = 1, causal = true, key_block = 64} : tensor<1x2x4096x64xf32>
+  %y = fresnel.gate %x, %x by %g {activation = #fresnel<activation sigmoid>} : !x, !x by tensor<1x2x4096x2xbf16>
+  fresnel.return %i, %y {names = ["i", "y"]} : tensor<1x2x4096x16xi32>, !x
+}
+
+// -----
+
+// More than 32 blocks: a thread block per row, by radix selection.
+// CHECK-LABEL: tile.kernel @select_blocks_0
+// CHECK-SAME: grid = array<i32: 10, 2, 1>
+// CHECK: tile.atomic add
+// CHECK: tile.barrier
+// f32 has no matrix unit: a warp per row.
+// CHECK-LABEL: tile.kernel @block_score_1
+// CHECK-SAME: grid = array<i32: 2, 2, 1>
+// CHECK-NOT: tile.mma
+// CHECK: tile.return
+// CHECK-LABEL: tile.kernel @regroup_2
+// CHECK-COUNT-5: tile.load
+fresnel.program @plain(%s: tensor<1x2x10x200xf32>, %q: tensor<1x2x10x64xf32>) {
+  %i = fresnel.select_blocks %s {topk = 33, key_block = 1} : tensor<1x2x10x200xf32>
+  %t = fresnel.block_score %q, %q : tensor<1x2x10x64xf32>, tensor<1x2x10x64xf32>
+  %r = fresnel.regroup %s {window = 32, stride = 16, block = 64, seq_len = 3216} : tensor<1x2x10x200xf32>
+  fresnel.return %i, %t, %r {names = ["i", "t", "r"]} : tensor<1x2x10x33xi32>, tensor<1x2x10x10xf32>, tensor<1x2x10x51xf32>
+}
+
+// -----
+
+// Scores and selection in one kernel: nothing but the lists is written.
+// CHECK-LABEL: tile.kernel @select_scored_0
+// CHECK-SAME: grid = array<i32: 512, 2, 1>
+// CHECK: tile.mma %{{.*}} transposed
+// CHECK: tile.store_shared %{{.*}} <64x66xf32, linear>
+// CHECK: tile.shuffle xor
+// CHECK-COUNT-3: tile.store %{{.*}} : i32, !tile.global<1x2x32768x3xi32
+// CHECK-NOT: tile.store
+!q = tensor<1x2x32768x128xbf16>
+!kb = tensor<1x2x64x128xbf16>
+fresnel.program @fused(%q: !q, %k: !kb) {
+  %s = fresnel.block_score %q, %k {causal = true, key_window = 512, key_stride = 512} : !q, !kb
+  %i = fresnel.select_blocks %s {topk = 3, local = 1, causal = true, key_block = 512} : tensor<1x2x32768x64xf32>
+  fresnel.return %i {names = ["i"]} : tensor<1x2x32768x3xi32>
+}
+
+// -----
+
+// Gradients are gathers: no atomics.
+// CHECK-LABEL: tile.kernel @pool_grad_0
+// CHECK-NOT: tile.atomic
+// CHECK-LABEL: tile.kernel @unpool_grad_1
+// CHECK-LABEL: tile.kernel @gate_grad_2
+// CHECK: tile.shuffle xor
+// CHECK-LABEL: tile.kernel @merge_3
+// CHECK-LABEL: tile.kernel @merge_grad_4
+// CHECK: tile.shuffle xor
+// CHECK-LABEL: tile.kernel @unpool_5
+!d = tensor<1x2x16x32xbf16>
+!y = tensor<1x2x1000x32xbf16>
+!l = tensor<1x2x1000xf32>
+!g = tensor<1x2x1000x2xbf16>
+fresnel.program @backward(%d: !d, %y: !y, %l: !l, %g: !g) {
+  %a = fresnel.pool_grad mean %d {window = 64, seq_len = 1000} : !d
+  %b = fresnel.unpool_grad %y {window = 64} : !y
+  %c, %e, %f = fresnel.gate_grad %a, %y by %g dout %y : !y, !y by !g, !y
+  %o, %m = fresnel.merge %c, %e lse %l, %l : !y, !y lse !l, !l
+  %p, %n = fresnel.merge_grad %c, %l merged %o, %m dout %y : !y, !l
+  %u = fresnel.unpool %b {window = 64, seq_len = 1000} : !d
+  fresnel.return %f, %p, %n, %u {names = ["f", "p", "n", "u"]} : !g, !y, !l, !y
+}
