@@ -119,7 +119,7 @@ def check_selection(command, scored, folder):
     import numpy
     mine = got["scores"].transpose(0, 2, 1, 3)
     finite = numpy.isfinite(scores)
-    error = numpy.linalg.norm((mine - scores)[finite]) / max(numpy.linalg.norm(scores[finite]), 1e-30)
+    error = numpy.linalg.norm(mine[finite] - scores[finite]) / max(numpy.linalg.norm(scores[finite]), 1e-30)
     same = bool((numpy.isfinite(mine) == finite).all())
     return not wrong and same and error < 1e-5, f"{text} scores:{error:.1e}"
 
