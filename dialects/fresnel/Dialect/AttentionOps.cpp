@@ -49,6 +49,8 @@ static LogicalResult checkBlocks(Inference<AttendOp> infer, AttendOp::Adaptor ad
 LogicalResult AttendOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location, Adaptor adaptor,
                                          SmallVectorImpl<Type> &results) {
   Inference<AttendOp> infer{location};
+  if (failed(infer.requireRows({adaptor.getQ(), adaptor.getK(), adaptor.getV(), adaptor.getBlocks()})))
+    return failure();
   RankedTensorType q = getTensor(adaptor.getQ()), k = getTensor(adaptor.getK()), v = getTensor(adaptor.getV());
   if (q.getDimSize(0) != k.getDimSize(0) || q.getDimSize(3) != k.getDimSize(3) ||
       k.getShape().drop_back() != v.getShape().drop_back() || q.getElementType() != k.getElementType() ||
@@ -74,6 +76,8 @@ double AttendOp::getScaleOrDefault() { return resolveScale(getScale(), getQ()); 
 LogicalResult MergeOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
                                         SmallVectorImpl<Type> &results) {
   Inference<MergeOp> infer{location};
+  if (failed(infer.requireRows(adaptor.getOuts())) || failed(infer.requireScores(adaptor.getLses())))
+    return failure();
   ValueRange outs = adaptor.getOuts(), lses = adaptor.getLses();
   if (outs.empty() || outs.size() != lses.size()) // merge_c1
     return infer.fail("needs as many outputs as LSEs, and at least one, but got ", outs.size(), " and ", lses.size());
@@ -96,6 +100,8 @@ LogicalResult MergeOp::fold(FoldAdaptor, SmallVectorImpl<OpFoldResult> &results)
 LogicalResult GateOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
                                        SmallVectorImpl<Type> &results) {
   Inference<GateOp> infer{location};
+  if (failed(infer.requireRows(adaptor.getBranches())) || failed(infer.requireRows(adaptor.getGates())))
+    return failure();
   ValueRange branches = adaptor.getBranches();
   if (branches.empty() || !llvm::all_equal(branches.getTypes())) // gate_c1
     return infer.fail("needs at least one branch, all of one type");

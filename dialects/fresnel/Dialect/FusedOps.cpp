@@ -11,6 +11,8 @@ using namespace fresnel;
 LogicalResult PoolLevelsOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location, Adaptor adaptor,
                                              SmallVectorImpl<Type> &results) {
   Inference<PoolLevelsOp> infer{location};
+  if (failed(infer.requireRows(adaptor.getX())))
+    return failure();
   if (failed(infer.require(adaptor.getAttributes(), {"levels", "factor"})))
     return failure();
   RankedTensorType x = getTensor(adaptor.getX());
@@ -30,6 +32,8 @@ LogicalResult PoolLevelsOp::inferReturnTypes(MLIRContext *context, std::optional
 LogicalResult GatherLevelsOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
                                                SmallVectorImpl<Type> &results) {
   Inference<GatherLevelsOp> infer{location};
+  if (failed(infer.requireRows(adaptor.getBases())) || failed(infer.requireRows(adaptor.getTails())) || failed(infer.requireScores(adaptor.getIndices())))
+    return failure();
   ValueRange bases = adaptor.getBases(), tails = adaptor.getTails();
   auto agree = [](ValueRange range) {
     return llvm::all_of(range, [&](Value value) {
@@ -75,6 +79,8 @@ static LogicalResult checkSlots(Inference<Op> infer, typename Op::Adaptor adapto
 LogicalResult ScatterBySlotsOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
                                                  SmallVectorImpl<Type> &results) {
   Inference<ScatterBySlotsOp> infer{location};
+  if (failed(infer.requireRows(adaptor.getX())) || failed(infer.requireScores(adaptor.getSlots())))
+    return failure();
   if (failed(infer.require(adaptor.getAttributes(), {"seq_len", "levels", "factor"})))
     return failure();
   RankedTensorType x = getTensor(adaptor.getX());
@@ -87,6 +93,8 @@ LogicalResult ScatterBySlotsOp::inferReturnTypes(MLIRContext *, std::optional<Lo
 LogicalResult GatherGradBySlotsOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
                                                     SmallVectorImpl<Type> &results) {
   Inference<GatherGradBySlotsOp> infer{location};
+  if (failed(infer.requireRows(adaptor.getDy())) || failed(infer.requireScores(adaptor.getSlots())))
+    return failure();
   if (failed(infer.require(adaptor.getAttributes(), {"heads", "seq_len", "levels", "factor"})))
     return failure();
   RankedTensorType dy = getTensor(adaptor.getDy());

@@ -11,6 +11,8 @@ using namespace fresnel;
 LogicalResult AddOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
                                       SmallVectorImpl<Type> &results) {
   Inference<AddOp> infer{location};
+  if (failed(infer.requireRowsOrScores(adaptor.getTerms())))
+    return failure();
   ValueRange terms = adaptor.getTerms();
   if (terms.empty() || !llvm::all_equal(terms.getTypes())) // add_c1
     return infer.fail("needs at least one term, all of one type");
@@ -30,6 +32,8 @@ static bool isLseOf(Value lse, RankedTensorType rows) { return getTensor(lse).ge
 LogicalResult AttendDeltaOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location, Adaptor adaptor,
                                               SmallVectorImpl<Type> &results) {
   Inference<AttendDeltaOp> infer{location};
+  if (failed(infer.requireRows({adaptor.getOut(), adaptor.getDout()})) || failed(infer.requireScores(adaptor.getDlse())))
+    return failure();
   RankedTensorType out = getTensor(adaptor.getOut());
   if (adaptor.getDout().getType() != out || (adaptor.getDlse() && !isLseOf(adaptor.getDlse(), out))) // attend_delta_c1
     return infer.fail("`dout` must have the type of `out`, ", out, ", and `dlse` its shape without the head dim");
@@ -97,6 +101,8 @@ static LogicalResult inferPoolGrad(Inference<Op> infer, typename Op::Adaptor ada
 LogicalResult PoolGradOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
                                            SmallVectorImpl<Type> &results) {
   Inference<PoolGradOp> infer{location};
+  if (failed(infer.requireRowsOrScores({adaptor.getDy(), adaptor.getX()})))
+    return failure();
   if (failed(infer.require(adaptor.getAttributes(), {"seq_len", "window"})))
     return failure();
   int64_t length = adaptor.getSeqLen(), window = adaptor.getWindow(), stride = adaptor.getStride();
@@ -112,6 +118,8 @@ LogicalResult PoolGradOp::inferReturnTypes(MLIRContext *, std::optional<Location
 LogicalResult PyramidGradOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
                                               SmallVectorImpl<Type> &results) {
   Inference<PyramidGradOp> infer{location};
+  if (failed(infer.requireRowsOrScores({adaptor.getDy(), adaptor.getX()})))
+    return failure();
   if (failed(infer.require(adaptor.getAttributes(), {"seq_len", "levels", "factor"})))
     return failure();
   int64_t length = adaptor.getSeqLen(), levels = adaptor.getLevels(), factor = adaptor.getFactor();
@@ -123,6 +131,8 @@ LogicalResult PyramidGradOp::inferReturnTypes(MLIRContext *, std::optional<Locat
 LogicalResult UnpoolGradOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
                                              SmallVectorImpl<Type> &results) {
   Inference<UnpoolGradOp> infer{location};
+  if (failed(infer.requireRows(adaptor.getDy())))
+    return failure();
   if (failed(infer.require(adaptor.getAttributes(), {"window"})))
     return failure();
   int64_t window = adaptor.getWindow();
@@ -140,6 +150,8 @@ LogicalResult UnpoolGradOp::inferReturnTypes(MLIRContext *, std::optional<Locati
 LogicalResult GatherGradOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
                                              SmallVectorImpl<Type> &results) {
   Inference<GatherGradOp> infer{location};
+  if (failed(infer.requireRows(adaptor.getDy())) || failed(infer.requireScores(adaptor.getIndices())))
+    return failure();
   if (failed(infer.require(adaptor.getAttributes(), {"heads", "rows"})))
     return failure();
   RankedTensorType dy = getTensor(adaptor.getDy()), indices = getTensor(adaptor.getIndices());
@@ -157,6 +169,8 @@ LogicalResult GatherGradOp::inferReturnTypes(MLIRContext *, std::optional<Locati
 LogicalResult ScatterGradOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
                                               SmallVectorImpl<Type> &results) {
   Inference<ScatterGradOp> infer{location};
+  if (failed(infer.requireRows(adaptor.getDy())) || failed(infer.requireScores(adaptor.getIndices())))
+    return failure();
   if (failed(infer.require(adaptor.getAttributes(), {"levels", "factor"})))
     return failure();
   RankedTensorType dy = getTensor(adaptor.getDy()), indices = getTensor(adaptor.getIndices());
@@ -187,6 +201,8 @@ LogicalResult GateGradOp::inferReturnTypes(MLIRContext *context, std::optional<L
 LogicalResult MergeGradOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
                                             SmallVectorImpl<Type> &results) {
   Inference<MergeGradOp> infer{location};
+  if (failed(infer.requireRows(adaptor.getPart())) || failed(infer.requireScores({adaptor.getPartLse(), adaptor.getDlse()})))
+    return failure();
   RankedTensorType part = getTensor(adaptor.getPart());
   if (!isLseOf(adaptor.getPartLse(), part) || (adaptor.getDlse() && !isLseOf(adaptor.getDlse(), part))) // merge_grad_c1
     return infer.fail("the LSEs must have the shape of ", part, " without the head dim, but got ",

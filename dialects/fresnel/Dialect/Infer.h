@@ -10,6 +10,9 @@
 
 namespace fresnel {
 
+/// No dimension is larger; sums of such sizes do not overflow.
+constexpr int64_t kMaxSize = int64_t(1) << 40;
+
 /// Collects one error of an operation whose types are being inferred; without a
 /// location (speculative inference) nothing is printed.
 template <typename Op>
@@ -29,6 +32,26 @@ struct Inference {
       if (!value || !value.getType().isSignlessInteger(64))
         return fail("needs the attribute `", name, "`, a 64-bit integer");
     }
+    return mlir::success();
+  }
+
+  /// Nor has anything checked the operands: tensors [B, H, N, D], [B, H, N], or
+  /// either of them. Optional operands that are absent pass.
+  mlir::LogicalResult requireRows(mlir::ValueRange values) const { return requireRank(values, 4, 4); }
+  mlir::LogicalResult requireScores(mlir::ValueRange values) const { return requireRank(values, 3, 3); }
+  mlir::LogicalResult requireRowsOrScores(mlir::ValueRange values) const { return requireRank(values, 3, 4); }
+
+private:
+  mlir::LogicalResult requireRank(mlir::ValueRange values, int64_t lowest, int64_t highest) const {
+    auto fits = [&](mlir::Type type) {
+      auto tensor = llvm::dyn_cast<mlir::RankedTensorType>(type);
+      return tensor && tensor.getRank() >= lowest && tensor.getRank() <= highest &&
+             llvm::all_of(tensor.getShape(), [](int64_t size) { return size >= 1 && size <= kMaxSize; });
+    };
+    for (mlir::Value value : values)
+      if (value && !fits(value.getType()))
+        return fail("takes tensors of rank ", lowest, lowest < highest ? " or 4" : "",
+                    " there with static sizes from 1 to 2^40, but got ", value.getType());
     return mlir::success();
   }
 };
@@ -51,8 +74,8 @@ mlir::LogicalResult checkPyramid(Inference<Op> infer, int64_t length, int64_t le
     return infer.fail("`levels` must be in [1, 16], but got ", levels);
   if (factor < 2)
     return infer.fail("`factor` must be at least 2, but got ", factor);
-  if (length <= 0)
-    return infer.fail("`seq_len` must be positive, but got ", length);
+  if (length <= 0 || length > kMaxSize)
+    return infer.fail("`seq_len` must be positive and at most 2^40, but got ", length);
   if (std::pow(double(factor), double(levels - 1)) > INT32_MAX)
     return infer.fail("the coarsest window of `factor` ", factor, " and `levels` ", levels,
                       " must hold at most 2147483647 tokens");

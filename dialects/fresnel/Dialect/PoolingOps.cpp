@@ -11,6 +11,8 @@ using namespace fresnel;
 LogicalResult PoolOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
                                        SmallVectorImpl<Type> &results) {
   Inference<PoolOp> infer{location};
+  if (failed(infer.requireRowsOrScores(adaptor.getX())))
+    return failure();
   if (failed(infer.require(adaptor.getAttributes(), {"window"})))
     return failure();
   RankedTensorType x = getTensor(adaptor.getX());
@@ -35,6 +37,8 @@ OpFoldResult PoolOp::fold(FoldAdaptor) {
 LogicalResult PyramidOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
                                           SmallVectorImpl<Type> &results) {
   Inference<PyramidOp> infer{location};
+  if (failed(infer.requireRowsOrScores(adaptor.getX())))
+    return failure();
   if (failed(infer.require(adaptor.getAttributes(), {"levels", "factor"})))
     return failure();
   int64_t levels = adaptor.getLevels(), factor = adaptor.getFactor();
@@ -50,8 +54,10 @@ OpFoldResult PyramidOp::fold(FoldAdaptor) {
   return getLevels() == 1 ? OpFoldResult(getX()) : OpFoldResult();
 }
 
-LogicalResult NormOp::inferReturnTypes(MLIRContext *context, std::optional<Location>, Adaptor adaptor,
+LogicalResult NormOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location, Adaptor adaptor,
                                        SmallVectorImpl<Type> &results) {
+  if (failed(Inference<NormOp>{location}.requireRows(adaptor.getX())))
+    return failure();
   RankedTensorType x = getTensor(adaptor.getX());
   results.push_back(RankedTensorType::get(x.getShape().drop_back(), Float32Type::get(context)));
   return success();
@@ -60,6 +66,8 @@ LogicalResult NormOp::inferReturnTypes(MLIRContext *context, std::optional<Locat
 LogicalResult UnpoolOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
                                          SmallVectorImpl<Type> &results) {
   Inference<UnpoolOp> infer{location};
+  if (failed(infer.requireRows(adaptor.getX())))
+    return failure();
   if (failed(infer.require(adaptor.getAttributes(), {"window", "seq_len"})))
     return failure();
   int64_t window = adaptor.getWindow(), length = adaptor.getSeqLen();

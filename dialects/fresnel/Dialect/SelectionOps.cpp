@@ -11,6 +11,8 @@ using namespace fresnel;
 LogicalResult BlockScoreOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location, Adaptor adaptor,
                                              SmallVectorImpl<Type> &results) {
   Inference<BlockScoreOp> infer{location};
+  if (failed(infer.requireRows({adaptor.getQ(), adaptor.getK()})))
+    return failure();
   RankedTensorType q = getTensor(adaptor.getQ()), k = getTensor(adaptor.getK());
   if (q.getDimSize(0) != k.getDimSize(0) || q.getDimSize(3) != k.getDimSize(3) ||
       q.getElementType() != k.getElementType()) // block_score_c1
@@ -35,6 +37,8 @@ double BlockScoreOp::getScaleOrDefault() { return resolveScale(getScale(), getQ(
 LogicalResult RegroupOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
                                           SmallVectorImpl<Type> &results) {
   Inference<RegroupOp> infer{location};
+  if (failed(infer.requireRows(adaptor.getScores())))
+    return failure();
   if (failed(infer.require(adaptor.getAttributes(), {"window", "stride", "block", "seq_len"})))
     return failure();
   int64_t window = adaptor.getWindow(), stride = adaptor.getStride(), block = adaptor.getBlock();
@@ -54,6 +58,8 @@ LogicalResult RegroupOp::inferReturnTypes(MLIRContext *, std::optional<Location>
 LogicalResult SelectCascadeOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location,
                                                 Adaptor adaptor, SmallVectorImpl<Type> &results) {
   Inference<SelectCascadeOp> infer{location};
+  if (failed(infer.requireScores({adaptor.getQueryScores(), adaptor.getKeyScores()})))
+    return failure();
   if (failed(infer.require(adaptor.getAttributes(), {"seq_len", "levels", "factor", "topk"})))
     return failure();
   int64_t seqLen = adaptor.getSeqLen(), levels = adaptor.getLevels(), factor = adaptor.getFactor();
@@ -82,6 +88,8 @@ LogicalResult SelectCascadeOp::inferReturnTypes(MLIRContext *context, std::optio
 LogicalResult SelectBlocksOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location, Adaptor adaptor,
                                                SmallVectorImpl<Type> &results) {
   Inference<SelectBlocksOp> infer{location};
+  if (failed(infer.requireRows(adaptor.getScores())))
+    return failure();
   if (failed(infer.require(adaptor.getAttributes(), {"topk", "key_block"})))
     return failure();
   int64_t topk = adaptor.getTopk(), local = adaptor.getLocal(), sinks = adaptor.getSinks();
@@ -103,6 +111,8 @@ LogicalResult SelectBlocksOp::inferReturnTypes(MLIRContext *context, std::option
 LogicalResult GatherOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
                                          SmallVectorImpl<Type> &results) {
   Inference<GatherOp> infer{location};
+  if (failed(infer.requireRows(adaptor.getX())) || failed(infer.requireScores(adaptor.getIndices())))
+    return failure();
   RankedTensorType x = getTensor(adaptor.getX()), indices = getTensor(adaptor.getIndices());
   if (x.getDimSize(0) != indices.getDimSize(0) || indices.getDimSize(1) % x.getDimSize(1)) // gather_c1
     return infer.fail("batches must agree and the heads of `indices` be a multiple of those of x, but got ", indices,
@@ -115,6 +125,8 @@ LogicalResult GatherOp::inferReturnTypes(MLIRContext *, std::optional<Location> 
 LogicalResult ScatterOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
                                           SmallVectorImpl<Type> &results) {
   Inference<ScatterOp> infer{location};
+  if (failed(infer.requireRows(adaptor.getX())) || failed(infer.requireScores(adaptor.getIndices())))
+    return failure();
   if (failed(infer.require(adaptor.getAttributes(), {"seq_len", "levels", "factor"})))
     return failure();
   RankedTensorType x = getTensor(adaptor.getX()), indices = getTensor(adaptor.getIndices());
