@@ -89,7 +89,8 @@ Expected<Bundle> parseBundle(const std::string &name, std::string_view content) 
   return bundle;
 }
 
-Status writeBundle(const std::string &path, Manifest manifest, const std::vector<std::string> &ptx) {
+Expected<std::string> serializeBundle(const std::string &name, Manifest manifest,
+                                      const std::vector<std::string> &ptx) {
   if (ptx.size() != manifest.kernels.size())
     return Status(Code::InvalidArgument, "a bundle of " + std::to_string(manifest.kernels.size()) +
                                              " kernels needs as many PTX texts, but got " + std::to_string(ptx.size()));
@@ -112,11 +113,11 @@ Status writeBundle(const std::string &path, Manifest manifest, const std::vector
 
   // What is written can be read: a bad manifest is the caller's error, now.
   if (json.size() > kMaxManifest)
-    return Status(Code::InvalidArgument, "bundle '" + path + "' is not written: its manifest has " +
+    return Status(Code::InvalidArgument, "bundle '" + name + "' is not written: its manifest has " +
                                              std::to_string(json.size()) + " bytes, at most " +
                                              std::to_string(kMaxManifest) + " can be read");
   if (Expected<Manifest> readable = parseManifest(json); !readable)
-    return Status(Code::InvalidArgument, readable.status().message()).annotate("bundle '" + path + "' is not written");
+    return Status(Code::InvalidArgument, readable.status().message()).annotate("bundle '" + name + "' is not written");
 
   std::string blobs;
   for (const std::string &text : ptx) {
@@ -128,7 +129,26 @@ Status writeBundle(const std::string &path, Manifest manifest, const std::vector
   header += writeInteger(json.size(), 4);
   header += writeInteger(kHeader + json.size() + blobs.size(), 8);
   header.append(reinterpret_cast<const char *>(digest.data()), digest.size());
-  return writeFileAtomically(path, {header, json, blobs});
+  return header + json + blobs;
+}
+
+Status writeBundle(const std::string &path, Manifest manifest, const std::vector<std::string> &ptx) {
+  Expected<std::string> content = serializeBundle(path, std::move(manifest), ptx);
+  return content ? writeFileAtomically(path, {*content}) : content.status();
+}
+
+std::string digestOf(const Bundle &bundle) {
+  Manifest manifest = bundle.manifest;
+  manifest.name = manifest.program = manifest.fresnelVersion = manifest.llvmVersion = "";
+  manifest.parameters = "{}";
+  for (size_t i = 0; i < manifest.kernels.size(); ++i) {
+    Kernel &kernel = manifest.kernels[i];
+    kernel.choice = "{}";
+    kernel.ptxOffset = 0;
+    kernel.ptxSize = int64_t(bundle.ptx[i].size());
+    kernel.ptxSha256 = toHex(sha256(bundle.ptx[i]));
+  }
+  return toHex(sha256(toJson(manifest)));
 }
 
 } // namespace fresnel::rt

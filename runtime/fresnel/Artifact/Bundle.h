@@ -28,8 +28,16 @@ Expected<Bundle> readBundle(const std::string &path);
 /// The same from memory; `name` appears in errors.
 Expected<Bundle> parseBundle(const std::string &name, std::string_view content);
 
-/// Fills in the places and hashes of the PTX texts and writes all or nothing.
+/// The content of a bundle file, with the places and hashes of the PTX texts filled
+/// in; `name` appears in errors. What it returns can be parsed.
+Expected<std::string> serializeBundle(const std::string &name, Manifest manifest, const std::vector<std::string> &ptx);
+/// Writes a bundle file, all or nothing.
 Status writeBundle(const std::string &path, Manifest manifest, const std::vector<std::string> &ptx);
+
+/// SHA-256 in hexadecimal over all that decides what a launch does: target, code,
+/// geometry, buffers and launches, of both plans. Names, versions of the compiler,
+/// and how schedules were chosen are no part of it.
+std::string digestOf(const Bundle &bundle);
 
 } // namespace fresnel::rt
 

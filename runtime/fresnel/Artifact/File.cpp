@@ -1,4 +1,4 @@
-//===- File.cpp - Whole-file reads and all-or-nothing writes
+//===- File.cpp - Whole-file reads, all-or-nothing writes, folders
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 
@@ -68,11 +68,8 @@ static bool writeAll(int file, std::string_view data) {
   return true;
 }
 
-Status writeFileAtomically(const std::string &path, const std::vector<std::string_view> &parts) {
-  // Renaming over a device or a pipe would replace it.
-  struct stat info;
-  if (stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode))
-    return Status(Code::IoError, "cannot write '" + path + "': it is not a regular file");
+/// Writes the parts to a new file beside `path`, synced, and returns its name.
+static Expected<std::string> writeAside(const std::string &path, const std::vector<std::string_view> &parts) {
   // A random name: one with the process id in it may be left over from a
   // process that was killed, and containers use the same few ids again.
   std::string temporary = path + ".tmp.XXXXXX";
@@ -85,11 +82,57 @@ Status writeFileAtomically(const std::string &path, const std::vector<std::strin
   written = written && fsync(file) == 0;
   Status status = written ? Status() : systemError("write", path);
   close(file);
-  if (status.ok() && std::rename(temporary.c_str(), path.c_str()) != 0)
-    status = systemError("write", path);
-  if (!status.ok())
-    unlink(temporary.c_str());
+  if (status.ok())
+    return temporary;
+  unlink(temporary.c_str());
   return status;
+}
+
+Status writeFileAtomically(const std::string &path, const std::vector<std::string_view> &parts) {
+  // Renaming over a device or a pipe would replace it.
+  struct stat info;
+  if (stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode))
+    return Status(Code::IoError, "cannot write '" + path + "': it is not a regular file");
+  Expected<std::string> temporary = writeAside(path, parts);
+  if (!temporary)
+    return temporary.status();
+  if (std::rename(temporary->c_str(), path.c_str()) == 0)
+    return Status();
+  Status status = systemError("write", path);
+  unlink(temporary->c_str());
+  return status;
+}
+
+Status publishFile(const std::string &path, const std::vector<std::string_view> &parts) {
+  Expected<std::string> temporary = writeAside(path, parts);
+  if (!temporary)
+    return temporary.status();
+  bool linked = link(temporary->c_str(), path.c_str()) == 0 || errno == EEXIST;
+  int error = errno;
+  // A network file system may lose the answer to a link that it made, which the
+  // count of links tells.
+  struct stat info;
+  linked = linked || (stat(temporary->c_str(), &info) == 0 && info.st_nlink == 2);
+  // Some file systems have no links.
+  bool renamed = !linked && (error == EPERM || error == ENOTSUP) && std::rename(temporary->c_str(), path.c_str()) == 0;
+  if (!renamed)
+    unlink(temporary->c_str());
+  errno = error;
+  return linked || renamed ? Status() : systemError("write", path);
+}
+
+Status makeFolders(const std::string &path) {
+  for (size_t at = path.find('/', 1);; at = path.find('/', at + 1)) {
+    std::string part = path.substr(0, at);
+    if (mkdir(part.c_str(), 0700) != 0 && errno != EEXIST && errno != EISDIR)
+      return systemError("create the folder", part);
+    if (at == std::string::npos)
+      break;
+  }
+  struct stat info;
+  if (stat(path.c_str(), &info) != 0 || !S_ISDIR(info.st_mode))
+    return Status(Code::IoError, "'" + path + "' is not a folder");
+  return Status();
 }
 
 } // namespace fresnel::rt

@@ -1,4 +1,4 @@
-//===- File.h - Whole-file reads and all-or-nothing writes
+//===- File.h - Whole-file reads, all-or-nothing writes, folders
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #ifndef FRESNEL_ARTIFACT_FILE_H
@@ -21,6 +21,13 @@ bool isNestedDeeperThan(std::string_view json, int limit);
 /// it and renames it: afterwards `path` holds either all of it or what it held.
 /// A path that exists and is not a regular file (a folder, a device) is refused.
 Status writeFileAtomically(const std::string &path, const std::vector<std::string_view> &parts);
+
+/// The same for a file that never changes again: one that exists already stays as it
+/// is, so that what a reader has open is never replaced, on network file systems too.
+Status publishFile(const std::string &path, const std::vector<std::string_view> &parts);
+
+/// Creates `path` and the folders above it, for the user only where they did not exist.
+Status makeFolders(const std::string &path);
 
 } // namespace fresnel::rt
 

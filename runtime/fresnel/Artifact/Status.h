@@ -23,6 +23,7 @@ enum class Code {
   CudaError = 10,
   IoError = 11,
   OutOfMemory = 13,
+  JitDisabled = 14,
   Internal = 99
 };
 

@@ -3,7 +3,9 @@
 //===----------------------------------------------------------------------===//
 
 #include "fresnel/Runtime/Plan.h"
+#include "fresnel/Tuning/Workload.h"
 #include <cctype>
+#include <cstdlib>
 
 namespace fresnel::rt {
 
@@ -97,6 +99,23 @@ static Status loadKernel(LoadedCode &code, size_t index, int device, std::vector
   return Status();
 }
 
+/// With FRESNEL_TRACE, writes down what was loaded. Never in the way of the load.
+static void trace(const Manifest &manifest, const DeviceInfo &device, std::vector<std::string> &notes) {
+  const char *path = std::getenv("FRESNEL_TRACE");
+  if (!path || !*path)
+    return;
+  Workload workload;
+  workload.method = manifest.name;
+  workload.parameters = manifest.parameters;
+  workload.dtype = manifest.buffers.empty() ? "f32" : nameOf(manifest.buffers[0].dtype);
+  workload.target = manifest.target.name;
+  workload.grad = manifest.backward.has_value();
+  workload.device = {device.name, device.computeMajor * 10 + device.computeMinor, device.multiprocessors};
+  workload.program = manifest.program;
+  if (Status status = recordWorkload(path, workload); !status.ok())
+    notes.push_back("FRESNEL_TRACE: " + status.message());
+}
+
 Expected<LoadedPlan> LoadedPlan::load(std::shared_ptr<Driver> driver, Bundle bundle, int device) {
   Expected<DeviceInfo> info = driver->describe(device);
   if (!info)
@@ -121,6 +140,7 @@ Expected<LoadedPlan> LoadedPlan::load(std::shared_ptr<Driver> driver, Bundle bun
     if (!status.ok())
       return status;
   }
+  trace(manifest, *info, plan.notes);
   plan.code = code;
   plan.forwardPlan.emplace(plan.code, manifest, "forward");
   if (manifest.backward)

@@ -20,6 +20,8 @@ public:
   static Expected<LoadedPlan> load(std::shared_ptr<Driver> driver, Bundle bundle, int device);
 
   const Manifest &manifest() const { return code->bundle.manifest; }
+  /// Of the bundle (digestOf): processes of equal digests launch the same kernels.
+  std::string digest() const { return digestOf(code->bundle); }
   /// What the JIT said that matters: serialised wgmma, local memory.
   const std::vector<std::string> &warnings() const { return notes; }
 

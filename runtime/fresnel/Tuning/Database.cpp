@@ -5,7 +5,6 @@
 #include "fresnel/Tuning/Database.h"
 #include "fresnel/Artifact/File.h"
 #include "fresnel/Artifact/Sha256.h"
-#include "fresnel/Tuning/Journal.h"
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
@@ -95,11 +94,21 @@ Status Database::readFile(const std::string &path) {
   if (!content)
     return content.status();
   sources.push_back(path);
-  if (content->find(kPackSchema) < content->find('\n'))
-    readPack(path, *content);
-  else
-    readJournal(path, *content);
+  readContent(path, *content);
   return Status();
+}
+
+Database Database::parse(const std::string &name, std::string_view content) {
+  Database database;
+  database.readContent(name, content);
+  return database;
+}
+
+void Database::readContent(const std::string &path, std::string_view content) {
+  if (content.find(kPackSchema) < content.find('\n'))
+    readPack(path, content);
+  else
+    readJournal(path, content);
 }
 
 void Database::readJournal(const std::string &path, std::string_view content) {
@@ -162,23 +171,6 @@ std::string makePack(const std::map<std::string, Record> &records) {
   return addHeader(joinLines(records), records.size());
 }
 
-/// Gives `temporary` its name. An existing file of that name has the same
-/// content and stays. A network file system may lose the answer to a link that
-/// it made, which the count of links tells.
-static Status publish(const std::string &temporary, const std::string &path) {
-  bool linked = link(temporary.c_str(), path.c_str()) == 0 || errno == EEXIST;
-  int error = errno;
-  struct stat info;
-  linked = linked || (stat(temporary.c_str(), &info) == 0 && info.st_nlink == 2);
-  // Some file systems have no links; a pack of the same name is the same pack.
-  if (!linked && (error == EPERM || error == ENOTSUP))
-    return std::rename(temporary.c_str(), path.c_str()) == 0
-               ? Status()
-               : Status(Code::IoError, "cannot write '" + path + "': " + std::strerror(errno));
-  unlink(temporary.c_str());
-  return linked ? Status() : Status(Code::IoError, "cannot write '" + path + "': " + std::strerror(error));
-}
-
 Expected<std::string> publishPack(const std::string &folder, const std::map<std::string, Record> &records) {
   Status status = makeFolders(folder + "/packs");
   if (!status.ok())
@@ -188,10 +180,8 @@ Expected<std::string> publishPack(const std::string &folder, const std::map<std:
   std::string path = folder + "/packs/" + hash + kPackSuffix;
   if (access(path.c_str(), F_OK) == 0)
     return path;
-  std::string temporary = folder + "/packs/." + hash + "." + makeRunId();
-  status = writeFileAtomically(temporary, {addHeader(body, records.size())});
-  if (status.ok())
-    status = publish(temporary, path);
+  // A pack of the same name is the same pack.
+  status = publishFile(path, {addHeader(body, records.size())});
   if (!status.ok())
     return status;
   return path;

@@ -31,6 +31,9 @@ public:
   /// warning; an error is a folder or file that cannot be read.
   static Expected<Database> open(const std::string &path);
 
+  /// The records of a pack or journal in memory; `name` appears in warnings.
+  static Database parse(const std::string &name, std::string_view content);
+
   /// False if the record was there already.
   bool insert(const Record &record);
   /// Adds the other's records; returns how many were new.
@@ -45,6 +48,7 @@ public:
 
 private:
   Status readFile(const std::string &path);
+  void readContent(const std::string &path, std::string_view content);
   Status readFolder(const std::string &folder, const std::string &suffix);
   void readJournal(const std::string &path, std::string_view content);
   void readPack(const std::string &path, std::string_view content);

@@ -3,13 +3,13 @@
 //===----------------------------------------------------------------------===//
 
 #include "fresnel/Tuning/Journal.h"
+#include "fresnel/Artifact/File.h"
 #include "fresnel/Artifact/Sha256.h"
 #include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <fcntl.h>
 #include <sys/random.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <utility>
 
@@ -38,20 +38,6 @@ static std::string hostName() {
     if (!isalnum(static_cast<unsigned char>(c)) && c != '-')
       c = '-';
   return host;
-}
-
-Status makeFolders(const std::string &path) {
-  for (size_t at = path.find('/', 1);; at = path.find('/', at + 1)) {
-    std::string part = path.substr(0, at);
-    if (mkdir(part.c_str(), 0700) != 0 && errno != EEXIST && errno != EISDIR)
-      return systemError("create the folder", part);
-    if (at == std::string::npos)
-      break;
-  }
-  struct stat info;
-  if (stat(path.c_str(), &info) != 0 || !S_ISDIR(info.st_mode))
-    return Status(Code::IoError, "'" + path + "' is not a folder");
-  return Status();
 }
 
 Expected<Journal> Journal::create(const std::string &folder, const std::string &run) {

@@ -11,9 +11,6 @@ namespace fresnel::rt {
 /// Sixteen hexadecimal digits that no other run has.
 std::string makeRunId();
 
-/// Creates `path` and the folders above it, for the user only where they did not exist.
-Status makeFolders(const std::string &path);
-
 /// Writes records to a file that this process alone writes:
 /// FOLDER/journal/HOST.PID.RUN.jsonl. A record is one `write`, so that a kill
 /// leaves at most one torn line, the last, which readers skip. Not thread-safe.

@@ -4,6 +4,8 @@
 
 #include "fresnel/c/fresnel.h"
 #include "fresnel/Runtime/Plan.h"
+#include "fresnel/Tuning/Selection.h"
+#include <cstring>
 #include <exception>
 #include <new>
 
@@ -62,6 +64,8 @@ const char *frn_status_name(frn_status status) {
     return "file error";
   case FRN_OUT_OF_MEMORY:
     return "out of memory";
+  case FRN_JIT_DISABLED:
+    return "compiling is disabled";
   case FRN_INTERNAL:
     return "internal error";
   }
@@ -70,22 +74,34 @@ const char *frn_status_name(frn_status status) {
 
 const char *frn_last_error(void) { return lastError.c_str(); }
 
+static Status load(Expected<Bundle> bundle, int device, frn_plan **plan) {
+  if (!bundle)
+    return bundle.status();
+  Expected<std::shared_ptr<Driver>> driver = Driver::load();
+  if (!driver)
+    return driver.status();
+  Expected<LoadedPlan> loaded = LoadedPlan::load(*driver, std::move(*bundle), device);
+  if (!loaded)
+    return loaded.status();
+  *plan = new frn_plan{*driver, std::move(*loaded)};
+  return Status();
+}
+
 frn_status frn_plan_load(const char *path, int device, frn_plan **plan) {
   return guard([&]() -> Status {
     if (!path || !plan)
       return Status(Code::InvalidArgument, "frn_plan_load: path and plan must not be null");
     *plan = nullptr;
-    Expected<Bundle> bundle = readBundle(path);
-    if (!bundle)
-      return bundle.status();
-    Expected<std::shared_ptr<Driver>> driver = Driver::load();
-    if (!driver)
-      return driver.status();
-    Expected<LoadedPlan> loaded = LoadedPlan::load(*driver, std::move(*bundle), device);
-    if (!loaded)
-      return loaded.status();
-    *plan = new frn_plan{*driver, std::move(*loaded)};
-    return Status();
+    return load(readBundle(path), device, plan);
+  });
+}
+
+frn_status frn_plan_load_memory(const void *bundle, size_t bytes, int device, frn_plan **plan) {
+  return guard([&]() -> Status {
+    if (!bundle || !plan)
+      return Status(Code::InvalidArgument, "frn_plan_load_memory: bundle and plan must not be null");
+    *plan = nullptr;
+    return load(parseBundle("in memory", {static_cast<const char *>(bundle), bytes}), device, plan);
   });
 }
 
@@ -229,5 +245,39 @@ frn_status frn_plan_run(const frn_plan *plan, frn_direction direction, const frn
       LaunchMemory space{memory->workspace, memory->workspace_bytes, memory->saved, memory->saved_bytes};
       return (*handle)->launch(args, count, space, stream);
     });
+  });
+}
+
+/// Gives the caller 64 digits and a null.
+static Status give(const std::string &digest, char *target) {
+  std::memcpy(target, digest.c_str(), FRN_DIGEST_SIZE);
+  return Status();
+}
+
+frn_status frn_plan_digest(const frn_plan *plan, char digest[FRN_DIGEST_SIZE]) {
+  return guard([&]() -> Status {
+    if (!plan || !digest)
+      return Status(Code::InvalidArgument, "frn_plan_digest: plan and digest must not be null");
+    return give(plan->plan.digest(), digest);
+  });
+}
+
+frn_status frn_selection_digest(const char *database, int device, char digest[FRN_DIGEST_SIZE]) {
+  return guard([&]() -> Status {
+    if (!digest)
+      return Status(Code::InvalidArgument, "frn_selection_digest: digest must not be null");
+    Expected<std::shared_ptr<Driver>> driver = Driver::load();
+    if (!driver)
+      return driver.status();
+    Expected<DeviceInfo> info = (*driver)->describe(device);
+    if (!info)
+      return info.status();
+    Expected<Database> records = Database::open(database ? database : defaultDatabasePath());
+    if (!records)
+      return records.status();
+    SelectionDigest selection;
+    selection.add(
+        Selection(*records, {info->name, info->computeMajor * 10 + info->computeMinor, info->multiprocessors}));
+    return give(selection.finish(), digest);
   });
 }

@@ -51,7 +51,7 @@ extern "C" {
 /* Grows when the interface breaks; frn_abi_version() returns the library's. */
 #define FRN_ABI_VERSION 1
 /* Grows with each addition; frn_abi_minor() returns the library's. */
-#define FRN_ABI_MINOR 1
+#define FRN_ABI_MINOR 2
 
 typedef enum {
   FRN_OK = 0,
@@ -64,6 +64,7 @@ typedef enum {
   FRN_CUDA_ERROR = 10,
   FRN_IO_ERROR = 11,
   FRN_OUT_OF_MEMORY = 13,
+  FRN_JIT_DISABLED = 14,
   FRN_INTERNAL = 99
 } frn_status;
 
@@ -123,6 +124,8 @@ FRN_API const char *frn_last_error(void);
 /* Reads a bundle, checks it, and loads it on GPU `device`, whose primary context it
  * retains until the plan is destroyed. */
 FRN_API frn_status frn_plan_load(const char *path, int device, frn_plan **plan);
+/* The same for a bundle in memory, of which the plan keeps a copy. */
+FRN_API frn_status frn_plan_load_memory(const void *bundle, size_t bytes, int device, frn_plan **plan);
 FRN_API void frn_plan_destroy(frn_plan *plan);
 
 /* The tensors that frn_plan_launch takes, inputs and outputs, in its order. The
@@ -159,6 +162,19 @@ FRN_API frn_status frn_plan_get_saved(const frn_plan *plan, size_t index, frn_sa
  * FRN_WORKSPACE_TOO_SMALL the buffer that is missing or too small. */
 FRN_API frn_status frn_plan_run(const frn_plan *plan, frn_direction direction, const frn_tensor *tensors, size_t count,
                                 const frn_memory *memory, frn_stream stream);
+
+/* Digests, for the processes of a job to compare when it starts: 64 hexadecimal
+ * digits and a terminating null.
+ *
+ * Of a plan: over its target, code, geometry, buffers and launches. Equal digests:
+ * the same kernels, launched alike.
+ *
+ * Of a selection: over every problem of the tuning database at `database` (null:
+ * the user's) with the schedule and the kernel that it chooses for GPU `device`;
+ * what `fresnel db digest` prints. */
+#define FRN_DIGEST_SIZE 65
+FRN_API frn_status frn_plan_digest(const frn_plan *plan, char digest[FRN_DIGEST_SIZE]);
+FRN_API frn_status frn_selection_digest(const char *database, int device, char digest[FRN_DIGEST_SIZE]);
 
 #ifdef __cplusplus
 }

@@ -2,12 +2,16 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 
+#include "fresnel/Artifact/File.h"
 #include "fresnel/Runtime/Plan.h"
+#include "fresnel/Tuning/Selection.h"
+#include "fresnel/Tuning/Workload.h"
 #include "fresnel/c/fresnel.h"
 #include <cstdlib>
 #include <dlfcn.h>
 #include <gtest/gtest.h>
 #include <optional>
+#include <unistd.h>
 
 using namespace fresnel::rt;
 
@@ -408,4 +412,93 @@ TEST_F(RuntimeTest, CInterface) {
   EXPECT_EQ(frn_plan_load("/nonexistent.fkb", 0, &plan), FRN_IO_ERROR);
   EXPECT_EQ(plan, nullptr);
   std::remove(path.c_str());
+}
+
+//===----------------------------------------------------------------------===//
+// Digests, bundles in memory, traces
+//===----------------------------------------------------------------------===//
+
+static std::string digestPlan(const Bundle &bundle) {
+  Expected<std::string> content = serializeBundle("test", bundle.manifest, bundle.ptx);
+  EXPECT_TRUE(bool(content)) << content.status().message();
+  frn_plan *plan = nullptr;
+  EXPECT_EQ(frn_plan_load_memory(content->data(), content->size(), 0, &plan), FRN_OK) << frn_last_error();
+  char digest[FRN_DIGEST_SIZE] = {};
+  EXPECT_EQ(frn_plan_digest(plan, digest), FRN_OK) << frn_last_error();
+  EXPECT_EQ(frn_plan_digest(plan, nullptr), FRN_INVALID_ARGUMENT);
+  frn_plan_destroy(plan);
+  return digest;
+}
+
+TEST_F(RuntimeTest, PlanDigestSaysWhetherTheKernelsAreTheSame) {
+  std::string first = digestPlan(makeBundle());
+  EXPECT_EQ(first.size(), 64u);
+  Bundle bundle = makeBundle();
+  bundle.manifest.name = bundle.manifest.program = bundle.manifest.fresnelVersion = "other";
+  bundle.manifest.kernels[0].choice = R"({"source": "exact"})";
+  EXPECT_EQ(digestPlan(bundle), first);
+  bundle.ptx[0] += " ";
+  EXPECT_NE(digestPlan(bundle), first);
+  bundle = makeBundle();
+  bundle.manifest.kernels[0].grid[0] = 2;
+  EXPECT_NE(digestPlan(bundle), first);
+  EXPECT_NE(digestPlan(makeGradientBundle()), first);
+  EXPECT_EQ(frn_plan_digest(nullptr, first.data()), FRN_INVALID_ARGUMENT);
+}
+
+TEST_F(RuntimeTest, DamagedBundleInMemoryIsRefused) {
+  frn_plan *plan = reinterpret_cast<frn_plan *>(1);
+  EXPECT_EQ(frn_plan_load_memory("FKB", 3, 0, &plan), FRN_INTEGRITY);
+  EXPECT_EQ(plan, nullptr);
+  EXPECT_EQ(frn_plan_load_memory(nullptr, 3, 0, &plan), FRN_INVALID_ARGUMENT);
+}
+
+TEST_F(RuntimeTest, SelectionDigestIsTheDatabases) {
+  char digest[FRN_DIGEST_SIZE] = {}, other[FRN_DIGEST_SIZE] = {};
+  ASSERT_EQ(frn_selection_digest("/nonexistent", 0, digest), FRN_OK) << frn_last_error();
+  EXPECT_EQ(std::string(digest), SelectionDigest().finish());
+  std::string path = testing::TempDir() + "fresnel_digest.ftdb";
+  Record record;
+  record.trial.problem = *parseProblem(R"({"op": "x", "operands": [], "attributes": {}})");
+  record.trial.device = {"Fake GPU", 90, 132};
+  record.trial.run = record.trial.kernel = record.trial.compiler = "test";
+  record.trial.schedule = "{}";
+  record.trial.us = {1, 1, 1, 1, 1};
+  record.trial.verified = {0, 0};
+  Database database;
+  database.insert(record);
+  ASSERT_TRUE(writeFileAtomically(path, {makePack(database.records())}).ok());
+  ASSERT_EQ(frn_selection_digest(path.c_str(), 0, other), FRN_OK) << frn_last_error();
+  SelectionDigest expected;
+  expected.add(Selection(database, record.trial.device));
+  EXPECT_EQ(std::string(other), expected.finish());
+  EXPECT_STRNE(digest, other);
+  EXPECT_EQ(frn_selection_digest(path.c_str(), 5, other), FRN_CUDA_ERROR);
+  EXPECT_EQ(frn_selection_digest(path.c_str(), 0, nullptr), FRN_INVALID_ARGUMENT);
+}
+
+TEST_F(RuntimeTest, TraceHoldsEveryMethodOnce) {
+  std::string path = testing::TempDir() + "fresnel_runtime_trace." + std::to_string(getpid());
+  setenv("FRESNEL_TRACE", path.c_str(), 1);
+  Bundle bundle = makeBundle();
+  bundle.manifest.program = "module {}";
+  for (int i = 0; i < 2; ++i)
+    ASSERT_TRUE(bool(load(bundle)));
+  Bundle gradient = makeGradientBundle();
+  gradient.manifest.program = "module {}";
+  ASSERT_TRUE(bool(load(gradient)));
+  setenv("FRESNEL_TRACE", "/nonexistent/trace", 1);
+  auto plan = load(bundle);
+  ASSERT_TRUE(bool(plan)) << "a trace that cannot be written is no reason not to run";
+  ASSERT_EQ(plan->warnings().size(), 1u);
+  EXPECT_NE(plan->warnings()[0].find("FRESNEL_TRACE: cannot write '/nonexistent/trace'"), std::string::npos);
+  unsetenv("FRESNEL_TRACE");
+  std::vector<std::string> warnings;
+  auto workloads = readWorkloads(path, warnings);
+  ASSERT_TRUE(bool(workloads) && workloads->size() == 2 && warnings.empty());
+  EXPECT_EQ((*workloads)[0].method, "test");
+  EXPECT_EQ((*workloads)[0].dtype, "bf16");
+  EXPECT_EQ((*workloads)[0].device.name, "Fake GPU");
+  EXPECT_FALSE((*workloads)[0].grad);
+  EXPECT_TRUE((*workloads)[1].grad);
 }
