@@ -8,10 +8,11 @@ is a differentiable PyTorch operation (docs/training.md). `fresnel.load` gives a
 
 from ._compile import compile_bundle as compile  # noqa: A004 - fresnel.compile reads as the command does
 from ._errors import FresnelError, UnsupportedError
-from ._library import BACKWARD, FORWARD, Plan, TensorRef, load
+from ._library import BACKWARD, FORWARD, Plan, TensorRef, load, loaded_digest, selection_digest
 
 __version__ = "0.1.0"
-__all__ = ["BACKWARD", "FORWARD", "FresnelError", "Plan", "TensorRef", "UnsupportedError", "attention", "compile", "load"]
+__all__ = ["BACKWARD", "FORWARD", "FresnelError", "Plan", "TensorRef", "UnsupportedError", "attention", "compile", "load",
+           "loaded_digest", "selection_digest"]
 
 
 def __getattr__(name):

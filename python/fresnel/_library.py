@@ -2,6 +2,8 @@
 
 import collections
 import ctypes
+import functools
+import hashlib
 import os
 import pathlib
 import threading
@@ -12,7 +14,8 @@ from ._errors import FresnelError, UnsupportedError
 FORWARD, BACKWARD = 0, 1
 DTYPES = ("f32", "bf16", "f16", "i32")
 _INVALID_ARGUMENT, _UNSUPPORTED = 1, 2
-_ABI_VERSION, _ABI_MINOR = 1, 1
+_ABI_VERSION, _ABI_MINOR = 1, 2
+_DIGEST_SIZE = 65
 
 Argument = collections.namedtuple("Argument", "name dtype shape is_output")
 SavedTensor = collections.namedtuple("SavedTensor", "name dtype shape offset bytes")
@@ -57,10 +60,14 @@ _FUNCTIONS = {
     "frn_plan_get_saved": (_STATUS, [_PLAN, _SIZE, ctypes.POINTER(_Saved)]),
     "frn_plan_run": (_STATUS, [_PLAN, ctypes.c_int, ctypes.POINTER(_Tensor), _SIZE, ctypes.POINTER(_Memory),
                                ctypes.c_void_p]),
+    "frn_plan_digest": (_STATUS, [_PLAN, ctypes.c_char_p]),
+    "frn_selection_digest": (_STATUS, [ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p]),
 }
 
 _lock = threading.Lock()
 _library = None
+# Every plan that is alive.
+_loaded = weakref.WeakSet()
 
 
 def library_candidates():
@@ -148,6 +155,9 @@ class Plan:
         self._arguments = {direction: self._read_arguments(direction) for direction in directions}
         self._workspace = {direction: self._read_workspace(direction) for direction in directions}
         self.saved_bytes = self._runtime.frn_plan_saved_bytes(handle)
+        self._layouts = threading.local()
+        with _lock:
+            _loaded.add(self)
 
     def _read_arguments(self, direction):
         count = _SIZE()
@@ -197,25 +207,61 @@ class Plan:
         caller owns all memory and keeps it until the kernels have run.
         """
         arguments = self.arguments(direction)
-        missing = [a.name for a in arguments if a.name not in tensors]
-        if missing or len(tensors) != len(arguments):
+        if len(tensors) != len(arguments) or any(argument.name not in tensors for argument in arguments):
+            missing = [a.name for a in arguments if a.name not in tensors]
             unknown = sorted(set(tensors) - {a.name for a in arguments})
             raise ValueError(f"tensors lacks {missing or 'nothing'} and has {unknown or 'nothing'} too many; the plan takes "
                              f"{[a.name for a in arguments]}")
-        entries = (_Tensor * len(arguments))()
-        keep = []
-        for entry, argument in zip(entries, arguments):
-            tensor = tensors[argument.name]
+        ordered = [tensors[argument.name] for argument in arguments]
+        entries = self._layout(direction, arguments, ordered)
+        for entry, tensor in zip(entries, ordered):
+            entry.data = tensor.pointer
+        memory = _Memory(workspace, workspace_bytes, saved, saved_bytes)
+        _check(self._runtime, self._runtime.frn_plan_run(self._handle, direction, entries, len(ordered),
+                                                         ctypes.byref(memory), stream))
+
+    def _layout(self, direction, arguments, tensors):
+        """The C form of the tensors without their addresses. A training loop passes the same layout again and again, and
+        making it takes longer than the launch: each thread keeps the last one of each direction."""
+        key = [tensor[1:] for tensor in tensors]
+        known = self._layouts.__dict__.get(direction)
+        if known and known[0] == key:
+            return known[1]
+        entries, keep = (_Tensor * len(arguments))(), []
+        for entry, argument, tensor in zip(entries, arguments, tensors):
             if tensor.dtype not in DTYPES or len(tensor.shape) != len(tensor.strides):
                 raise ValueError(f"tensors['{argument.name}'] has dtype {tensor.dtype!r}, shape {tuple(tensor.shape)} and "
                                  f"strides {tuple(tensor.strides)}; the plan takes {argument.dtype} {argument.shape}")
             shape, strides = _int64s(tensor.shape), _int64s(tensor.strides)
             keep += [shape, strides]
-            entry.data, entry.dtype, entry.rank = tensor.pointer, DTYPES.index(tensor.dtype), len(shape)
+            entry.dtype, entry.rank = DTYPES.index(tensor.dtype), len(shape)
             entry.shape, entry.strides = shape, strides
-        memory = _Memory(workspace, workspace_bytes, saved, saved_bytes)
-        _check(self._runtime, self._runtime.frn_plan_run(self._handle, direction, entries, len(arguments),
-                                                         ctypes.byref(memory), stream))
+        self._layouts.__dict__[direction] = (key, entries, keep)
+        return entries
+
+    @functools.cached_property
+    def digest(self):
+        """64 hexadecimal digits over target, code, geometry, buffers and launches: processes with equal digests run the
+        same kernels."""
+        text = ctypes.create_string_buffer(_DIGEST_SIZE)
+        _check(self._runtime, self._runtime.frn_plan_digest(self._handle, text))
+        return text.value.decode()
+
+
+def selection_digest(database=None, device=0):
+    """The digest of what a tuning database (the user's without a path) chooses for GPU `device`; `fresnel db digest` prints
+    the same. Ranks that compare it before they compile prove that they will choose the same schedules."""
+    library, text = runtime(), ctypes.create_string_buffer(_DIGEST_SIZE)
+    _check(library, library.frn_selection_digest(os.fsencode(database) if database else None, int(device), text))
+    return text.value.decode()
+
+
+def loaded_digest():
+    """A digest over the kernels of every plan that this process has loaded and still holds, in no order: what ranks compare
+    after their first step to prove that they run the same code."""
+    with _lock:
+        plans = list(_loaded)
+    return hashlib.sha256("".join(sorted({plan.digest + "\n" for plan in plans})).encode()).hexdigest()
 
 
 def load(path, device=0):

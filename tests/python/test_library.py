@@ -68,6 +68,28 @@ class PlanTest(CacheTest):
         self.assertGreater(self.fake.FakeDriver_launches(), forward)
         self.assertEqual(self.fake.FakeDriver_allocations(), 0)
 
+    def test_digests_compare_what_is_loaded(self):
+        same, other = fresnel.load(self.path), fresnel.load(fresnel.compile("dense", grad=False, seq_len=100, head_dim=32))
+        self.assertRegex(same.digest, "^[0-9a-f]{64}$")
+        self.assertEqual(same.digest, self.plan.digest)
+        self.assertNotEqual(other.digest, self.plan.digest)
+        both = fresnel.loaded_digest()
+        del other
+        gc.collect()
+        self.assertNotEqual(fresnel.loaded_digest(), both)
+        self.assertRegex(fresnel.selection_digest(), "^[0-9a-f]{64}$")
+        self.assertEqual(fresnel.selection_digest(self.folder / "empty"), fresnel.selection_digest())
+        with self.assertRaisesRegex(fresnel.FresnelError, r"cuDeviceGet\(5\)"):
+            fresnel.selection_digest(device=5)
+
+    def test_layouts_may_change_from_call_to_call(self):
+        plain = references(self.plan, fresnel.FORWARD)
+        padded = references(self.plan, fresnel.FORWARD, q={"strides": (4 * 300 * 72, 300 * 72, 72, 1)})
+        for tensors, stride in ((plain, 64), (padded, 72), (plain, 64)):
+            self.plan.run(fresnel.FORWARD, tensors, **self.memory)
+            entries = self.plan._layouts.__dict__[fresnel.FORWARD][1]
+            self.assertEqual(entries[0].strides[2], stride)
+
     def test_wrong_tensors_are_named(self):
         cases = {
             "tensor 'q' .*is f16, but the kernels take bf16": {"q": {"dtype": "f16"}},
