@@ -14,7 +14,7 @@ import lit.formats
 config.name = "Fresnel"
 config.test_format = lit.formats.ShTest(execute_external=False)
 config.suffixes = [".mlir", ".test"]
-config.excludes = ["Inputs", "unit", "install", "gpu", "CMakeLists.txt"]
+config.excludes = ["Inputs", "unit", "fuzz", "install", "gpu", "CMakeLists.txt"]
 config.test_source_root = os.path.dirname(__file__)
 config.test_exec_root = os.path.join(config.fresnel_build, "tests")
 
@@ -27,7 +27,8 @@ for name in ("HOME", "CUDA_HOME", "LD_LIBRARY_PATH"):
 # Messages must not depend on the caller's terminal.
 config.environment["NO_COLOR"] = "1"
 
-# Nor on what the caller has tuned.
+# Nor on what the caller has tuned or compiled.
+config.environment["FRESNEL_CACHE_DIR"] = os.path.join(config.test_exec_root, "cache")
 config.environment["FRESNEL_DB"] = os.path.join(config.test_exec_root, "no-database")
 
 cuda = os.environ.get("CUDA_HOME", "/usr/local/cuda")

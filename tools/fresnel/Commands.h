@@ -25,6 +25,7 @@ void addTuneCommand(CLI::App &app, Action &action);
 /// Hidden: one job in a process of its own.
 void addTuneWorkerCommand(CLI::App &app, Action &action);
 void addDbCommand(CLI::App &app, Action &action);
+void addCacheCommand(CLI::App &app, Action &action);
 void addDoctorCommand(CLI::App &app, Action &action);
 
 } // namespace fresnel::tool

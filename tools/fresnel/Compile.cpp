@@ -201,7 +201,7 @@ static int compileCommand(const CompileArguments &arguments) {
   TunedOptions tunedOptions = arguments.tuned;
   // What the user asks for goes before what was measured.
   tunedOptions.off |= !arguments.schedule.empty();
-  TunedSchedules tuned(tunedOptions, arguments.target, nullptr);
+  TunedSchedules tuned = openTuned(tunedOptions, arguments.target);
   options.afterPlan = [&tuned](mlir::ModuleOp module) { tuned.apply(module); };
   Progress progress("compiling " + method.name + " for " + arguments.target);
   CompileResult result = compileMethod(method, options);

@@ -7,7 +7,6 @@
 
 #include "fresnel/Interpreter/Interpreter.h"
 #include "fresnel/Runtime/Plan.h"
-#include "fresnel/Target/TargetInfo.h"
 
 #include <chrono>
 #include <cstring>
@@ -78,22 +77,6 @@ template <typename T>
 static T unwrap(rt::Expected<T> value) {
   check(value.status());
   return std::move(*value);
-}
-
-std::string targetOf(int device) {
-  std::shared_ptr<rt::Driver> driver = unwrap(rt::Driver::load());
-  rt::DeviceInfo info = unwrap(driver->describe(device));
-  int has = info.computeMajor * 10 + info.computeMinor;
-  std::string best;
-  for (const TargetInfo &target : getTargets()) {
-    int needs = target.computeMajor * 10 + target.computeMinor;
-    if (target.archSpecific ? needs == has : needs <= has)
-      best = target.name.str();
-  }
-  if (best.empty())
-    fail(ExitUnsupported, info.name + " has compute capability " + std::to_string(info.computeMajor) + "." +
-                              std::to_string(info.computeMinor) + ", the kernels need 8.0");
-  return best;
 }
 
 rt::DeviceClass deviceClassOf(int device) {

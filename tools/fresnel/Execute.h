@@ -39,10 +39,6 @@ int countGpus();
 std::vector<HostTensor> runOnGpu(const rt::Bundle &bundle, int device, bool sequenceMajor,
                                  const std::vector<HostTensor> &inputs, int repeat, double &secondsPerRun);
 
-/// The target whose code is best for the GPU: its own architecture's, or the
-/// newest that is not newer.
-std::string targetOf(int device);
-
 /// The class of GPU `device`, by which tuning databases know it.
 rt::DeviceClass deviceClassOf(int device);
 

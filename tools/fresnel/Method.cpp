@@ -23,15 +23,6 @@ Method::~Method() {
   module = {};
 }
 
-std::unique_ptr<mlir::MLIRContext> makeContext() {
-  mlir::DialectRegistry registry;
-  registerAllDialects(registry);
-  auto context = std::make_unique<mlir::MLIRContext>(registry);
-  context->loadAllAvailableDialects();
-  context->printOpOnDiagnostic(false);
-  return context;
-}
-
 bool isBundle(const std::string &method) { return llvm::StringRef(method).ends_with(".fkb"); }
 
 bool isFile(const std::string &method) {

@@ -31,9 +31,6 @@ struct Method {
   ~Method();
 };
 
-/// A context with every dialect of Fresnel.
-std::unique_ptr<mlir::MLIRContext> makeContext();
-
 /// True if `method` names a bundle file (ends in .fkb).
 bool isBundle(const std::string &method);
 

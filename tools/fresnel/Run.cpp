@@ -9,6 +9,7 @@
 #include "Tuned.h"
 
 #include "fresnel/Artifact/Safetensors.h"
+#include "fresnel/Jit/Jit.h"
 #include "llvm/ADT/StringExtras.h"
 
 #include <cmath>
@@ -18,7 +19,7 @@ namespace fresnel::tool {
 
 namespace {
 struct RunArguments {
-  std::string method, input, output, device, dtype, target, layout = "bnhd", schedule;
+  std::string method, input, output, device, dtype, target, layout = "bnhd", schedule, jit;
   std::vector<std::string> sets, gradOf, recompute;
   int64_t seed = -1;
   int repeat = 0;
@@ -129,29 +130,43 @@ static int chooseDevice(const std::string &text) {
   return index;
 }
 
+/// The kernels for the GPU, from the kernel cache if they are there.
+static JitBundle findOrCompile(const RunArguments &arguments, int device, Method &method) {
+  JitTarget target;
+  target.name = arguments.target;
+  target.gpu = deviceClassOf(device);
+  target.schedule = arguments.schedule;
+  target.recompute = arguments.recompute;
+  JitOptions options;
+  options.tuned = arguments.tuned;
+  if (!arguments.jit.empty())
+    options.mode = parseJitMode(arguments.jit);
+  Progress progress("compiling " + method.name);
+  rt::Expected<JitBundle> bundle = jitProgram(*method.module, method.name, method.parameters, target, options);
+  if (bundle)
+    return std::move(*bundle);
+  switch (rt::Status status = bundle.status(); status.code()) {
+  case rt::Code::InvalidArgument:
+    fail(ExitUsage, status.message());
+  case rt::Code::IoError:
+    fail(ExitEnvironment, status.message());
+  case rt::Code::JitDisabled:
+    fail(ExitUnsupported, status.message());
+  default:
+    fail(ExitUnsupported, status.message(), "--device cpu runs every program");
+  }
+}
+
 static RunResult execute(const RunArguments &arguments, int device, Method &method, rt::Bundle *bundle,
                          const std::vector<HostTensor> &inputs) {
   ProgramOp program = findMainProgram(*method.module);
   RunResult result;
   result.device = device < 0 ? "cpu" : "cuda:" + std::to_string(device);
-  rt::Bundle compiled;
+  JitBundle compiled;
   if (device >= 0 && !bundle) {
-    CompileOptions options;
-    options.target = arguments.target.empty() ? targetOf(device) : arguments.target;
-    options.schedule = arguments.schedule;
-    options.recompute = arguments.recompute;
-    TunedOptions tunedOptions = arguments.tuned;
-    tunedOptions.off |= !arguments.schedule.empty();
-    rt::DeviceClass gpu = deviceClassOf(device);
-    TunedSchedules tuned(tunedOptions, options.target, &gpu);
-    options.afterPlan = [&tuned](mlir::ModuleOp module) { tuned.apply(module); };
-    mlir::OwningOpRef<mlir::ModuleOp> copy = method.module->clone();
-    llvm::Expected<CompiledBundle> output = compileProgram(*copy, options);
-    if (!output)
-      fail(ExitUnsupported, llvm::toString(output.takeError()), "--device cpu runs every program");
-    result.tuning = tuned.summary();
-    compiled = {std::move(output->manifest), std::move(output->ptx)};
-    bundle = &compiled;
+    compiled = findOrCompile(arguments, device, method);
+    result.tuning = compiled.tuning;
+    bundle = &compiled.bundle;
   }
   {
     Progress progress("running " + method.name + " on " + result.device);
@@ -350,6 +365,8 @@ void addRunCommand(CLI::App &app, Action &action) {
   command->add_option("--schedule", arguments->schedule,
                       "change the attention kernels' schedules: FIELD=VALUE:..., for example tile_n=96:stages=3");
   addTunedOptions(*command, arguments->tuned);
+  command->add_option("--jit", arguments->jit, "never, on-miss or always compile (default: FRESNEL_JIT, else on-miss)")
+      ->check(CLI::IsMember({"never", "on-miss", "always"}));
   command->add_option("--layout", arguments->layout, "order of the GPU's buffers: bnhd (default) or bhnd")
       ->check(CLI::IsMember({"bnhd", "bhnd"}));
   command->add_option("--repeat", arguments->repeat, "GPU: run N more times and report the mean time")

@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 #include "Commands.h"
 #include "TuneReport.h"
+#include "TuneTrace.h"
 #include "TuneWorker.h"
 
 #include "fresnel/Artifact/File.h"
@@ -19,7 +20,7 @@ namespace fresnel::tool {
 
 namespace {
 struct TuneArguments {
-  std::string method, target, database, space = "quick", html;
+  std::string method, target, database, space = "quick", html, trace;
   std::vector<std::string> sets, gradOf;
   std::vector<int64_t> lengths, headDims, heads;
   TuneOptions options;
@@ -85,16 +86,11 @@ static std::vector<TuneRequest> listRequests(const TuneArguments &arguments, con
 
 /// The target whose code is best for a device class, as for `fresnel run`.
 static std::string targetFor(const rt::DeviceClass &device) {
-  std::string best;
-  for (const TargetInfo &target : getTargets()) {
-    int needs = target.computeMajor * 10 + target.computeMinor;
-    if (target.archSpecific ? needs == device.compute : needs <= device.compute)
-      best = target.name.str();
-  }
-  if (best.empty())
+  const TargetInfo *best = bestTarget(device.compute);
+  if (!best)
     fail(ExitUnsupported, device.name + " has compute capability " + std::to_string(device.compute / 10) + "." +
                               std::to_string(device.compute % 10) + ", the kernels need 8.0");
-  return best;
+  return best->name.str();
 }
 
 static void writeHtml(const TuneArguments &arguments, const std::vector<ProblemReport> &reports,
@@ -129,6 +125,10 @@ static int report(const TuneArguments &arguments, const std::vector<ProblemRepor
 }
 
 static int tuneCommand(TuneArguments arguments) {
+  if (arguments.method.empty() == arguments.trace.empty())
+    fail(ExitUsage, "tune needs either a METHOD or --from-trace FILE");
+  // What the tuner itself loads is not the user's workload.
+  unsetenv("FRESNEL_TRACE");
   std::string database = databasePath(arguments.database);
   TuneOptions &options = arguments.options;
   options.space = arguments.space == "full" ? SpaceSize::Full : SpaceSize::Quick;
@@ -140,7 +140,9 @@ static int tuneCommand(TuneArguments arguments) {
   Scratch scratch;
   TuneSession session(options, database, scratch.path);
   std::string target = arguments.target.empty() ? targetFor(session.device()) : arguments.target;
-  std::vector<TuneRequest> requests = listRequests(arguments, target);
+  std::vector<TuneRequest> requests =
+      arguments.trace.empty() ? listRequests(arguments, target)
+                              : readTraceRequests(arguments.trace, target, session.device(), scratch.path);
   std::vector<ProblemReport> reports;
   std::set<std::string> seen;
   for (size_t i = 0; i < requests.size() && !isInterrupted(); ++i) {
@@ -161,7 +163,9 @@ static int tuneCommand(TuneArguments arguments) {
 void addTuneCommand(CLI::App &app, Action &action) {
   auto arguments = std::make_shared<TuneArguments>();
   CLI::App *command = app.add_subcommand("tune", "Measure schedules on this GPU and remember the best");
-  command->add_option("METHOD", arguments->method, "a preset or a .mlir file")->required();
+  command->add_option("METHOD", arguments->method, "a preset or a .mlir file");
+  CLI::Option *trace =
+      command->add_option("--from-trace", arguments->trace, "tune what a program met: a file that FRESNEL_TRACE wrote");
   command->add_option("--set", arguments->sets, "give a preset's parameter a value: NAME=VALUE, repeatable")
       ->allow_extra_args(false);
   command->add_option("--seq", arguments->lengths, "sequence lengths: N,N,...")
@@ -194,6 +198,8 @@ void addTuneCommand(CLI::App &app, Action &action) {
   command->add_flag("--retune", arguments->options.retune, "measure everything again");
   command->add_option("--html", arguments->html, "write the report as a page with plots to this file");
   command->add_flag("--json", arguments->json, "print one JSON document (schema fresnel.tune/1)");
+  for (const char *option : {"--set", "--seq", "--head-dim", "--heads", "--grad"})
+    trace->excludes(option);
   command->callback([&action, arguments] { action = [arguments] { return tuneCommand(*arguments); }; });
 }
 

@@ -69,6 +69,7 @@ int main(int argc, char **argv) {
   addTuneCommand(app, action);
   addTuneWorkerCommand(app, action);
   addDbCommand(app, action);
+  addCacheCommand(app, action);
   addDoctorCommand(app, action);
 
   std::string command = argc > 1 ? argv[1] : "";

@@ -27,3 +27,16 @@ llvm::Expected<TargetInfo> fresnel::findTarget(llvm::StringRef name) {
   return llvm::createStringError("unknown target '" + name.str() + "'; one of " + llvm::join(names, ", ") +
                                  " is expected");
 }
+
+bool fresnel::runsOn(const TargetInfo &target, int compute) {
+  int needs = target.computeMajor * 10 + target.computeMinor;
+  return target.archSpecific ? needs == compute : needs <= compute;
+}
+
+const TargetInfo *fresnel::bestTarget(int compute) {
+  const TargetInfo *best = nullptr;
+  for (const TargetInfo &target : getTargets())
+    if (runsOn(target, compute))
+      best = &target;
+  return best;
+}

@@ -43,6 +43,13 @@ llvm::ArrayRef<TargetInfo> getTargets();
 /// The target of that name; the error lists the known ones.
 llvm::Expected<TargetInfo> findTarget(llvm::StringRef name);
 
+/// True if a GPU of compute capability `compute` (major * 10 + minor) runs the code.
+bool runsOn(const TargetInfo &target, int compute);
+
+/// The target whose code is best on a GPU of compute capability `compute`: its own
+/// architecture's, or the newest that is not newer; null before 8.0.
+const TargetInfo *bestTarget(int compute);
+
 /// The entries of one SM family each.
 llvm::ArrayRef<TargetInfo> getSm80Targets();
 llvm::ArrayRef<TargetInfo> getSm90Targets();
