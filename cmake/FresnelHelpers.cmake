@@ -13,8 +13,14 @@ endif()
 add_compile_options(-Wall -Wextra -Wno-unused-parameter)
 add_compile_definitions(FRESNEL_VERSION="${PROJECT_VERSION}")
 if(FRESNEL_SANITIZE)
-  add_compile_options(-fsanitize=address,undefined -fno-omit-frame-pointer)
+  # Without run-time type information there is nothing for `vptr` to look at.
+  add_compile_options(-fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=undefined
+                      -fno-omit-frame-pointer)
   add_link_options(-fsanitize=address,undefined)
+endif()
+if(FRESNEL_FUZZ)
+  # Coverage of our own code guides libFuzzer; MLIR is not instrumented.
+  add_compile_options(-fsanitize=fuzzer-no-link)
 endif()
 
 # fresnel_add_library(<name> COMPONENT Runtime|Compiler ROOT <include root> SOURCES ... [LINK ...] [PRIVATE_LINK ...] [DEPENDS ...])
