@@ -237,6 +237,70 @@ func.func @tma_load_c1(%m: !tile.tensor_map<64, 64, bf16>, %t: !tile.shared<128x
 
 // -----
 
+func.func @tma_load_c1_row(%m: !tile.tensor_map<48, 64, bf16>, %t: !tile.shared<128x64xbf16, swizzled>, %b: !tile.barriers<1>, %i: i32) {
+  // expected-error @+1 {{the boxes of}}
+  tile.tma_load %m[%i, %i, %i] to %t row(%i) on %b[%i] : !tile.tensor_map<48, 64, bf16>, !tile.shared<128x64xbf16, swizzled>, !tile.barriers<1>
+  return
+}
+
+// -----
+
+func.func @copy_async_c3(%q: !tile.global<1x8x64x64xbf16>, %t: !tile.shared<64x64xbf16, padded>, %i: i32) {
+  // expected-error @+1 {{needs positive `group` and `block`, and a list that is a linear array of i32, without a `group`}}
+  tile.copy_async %q[%i, %i, %i] to %t {group = 0 : i32} : !tile.global<1x8x64x64xbf16>, !tile.shared<64x64xbf16, padded>
+  return
+}
+
+// -----
+
+func.func @copy_async_c3_list(%q: !tile.global<1x8x64x64xbf16>, %t: !tile.shared<64x64xbf16, padded>, %l: !tile.shared<9xi32, linear>, %i: i32) {
+  // expected-error @+1 {{without a `group`}}
+  tile.copy_async %q[%i, %i, %i] of(%l : !tile.shared<9xi32, linear>) to %t {group = 2 : i32} : !tile.global<1x8x64x64xbf16>, !tile.shared<64x64xbf16, padded>
+  return
+}
+
+// -----
+
+func.func @lookup_c1(%l: !tile.shared<9xi32, linear>, %e: tensor<64x64xi32, #tile.acc>) {
+  // expected-error @+1 {{cannot look}}
+  %0 = tile.lookup %l[] [%e] outside(0.0 : f32) : !tile.shared<9xi32, linear>, tensor<64x64xi32, #tile.acc> -> tensor<64x64xf32, #tile.acc>
+  return
+}
+
+// -----
+
+func.func @lookup_c2(%l: !tile.global<1x8x64xf32>, %e: tensor<64x64xi32, #tile.acc>, %i: i32) {
+  // expected-error @+1 {{needs 2 indices beside the elements, and a tensor or a linear array, but got 1}}
+  %0 = tile.lookup %l[%i] [%e] outside(0.0 : f32) : !tile.global<1x8x64xf32>, tensor<64x64xi32, #tile.acc> -> tensor<64x64xf32, #tile.acc>
+  return
+}
+
+// -----
+
+func.func @load_rows_c1_group(%o: !tile.global<1x1x64xf32>, %i: i32) {
+  // expected-error @+1 {{in groups of 0}}
+  %0 = tile.load_rows %o[%i, %i, %i] outside(0.0) {group = 0 : i32} : !tile.global<1x1x64xf32> -> tensor<64xf32, #tile.rows>
+  return
+}
+
+// -----
+
+func.func @store_rows_c1_group(%o: !tile.global<1x1x64xf32>, %r: tensor<64xf32, #tile.rows>, %i: i32) {
+  // expected-error @+1 {{in groups of -1}}
+  tile.store_rows %r, %o[%i, %i, %i] {group = -1 : i32} : tensor<64xf32, #tile.rows>, !tile.global<1x1x64xf32>
+  return
+}
+
+// -----
+
+func.func @store_tile_c1_group(%o: !tile.global<1x1x64x64xbf16>, %r: tensor<64x64xf32, #tile.acc>, %i: i32) {
+  // expected-error @+1 {{in groups of 0}}
+  tile.store_tile %r, %o[%i, %i, %i] {group = 0 : i32} : tensor<64x64xf32, #tile.acc>, !tile.global<1x1x64x64xbf16>
+  return
+}
+
+// -----
+
 // expected-error @+1 {{a padded tile needs rows of a multiple of 16 bytes, but got 6}}
 func.func private @shared_rows(!tile.shared<4x3xbf16, padded>)
 

@@ -39,6 +39,12 @@ tile.kernel @portable(%q: !tile.global<1x8x8192x128xbf16, strided>, %o: !tile.gl
   %slice = tile.slice %ring[%c0] : !tile.shared<2x64x128xbf16, padded> -> !tile
   // CHECK: tile.copy_async
   tile.copy_async %q[%c0, %c0, %c0] to %tile : !tile.global<1x8x8192x128xbf16, strided>, !tile
+  %list = tile.alloc : !tile.shared<9xi32, linear>
+  // CHECK: tile.copy_async %{{.*}} of(%{{.*}} : !tile.shared<9xi32, linear>) to %{{.*}} {block = 16 : i32}
+  tile.copy_async %q[%c0, %c0, %c0] of(%list : !tile.shared<9xi32, linear>) to %tile {block = 16 : i32}
+    : !tile.global<1x8x8192x128xbf16, strided>, !tile
+  // CHECK: tile.copy_async %{{.*}} {group = 4 : i32}
+  tile.copy_async %q[%c0, %c0, %c0] to %tile {group = 4 : i32} : !tile.global<1x8x8192x128xbf16, strided>, !tile
   // CHECK: tile.copy_commit
   tile.copy_commit
   // CHECK: tile.copy_wait 1
@@ -89,10 +95,22 @@ tile.kernel @portable(%q: !tile.global<1x8x8192x128xbf16, strided>, %o: !tile.gl
   tile.store_rows %l, %lse[%c0, %c0, %c0] : !rows, !tile.global<1x8x8192xf32>
   // CHECK: tile.load_rows %{{.*}} outside(0.000000e+00)
   %read = tile.load_rows %lse[%c0, %c0, %c0] outside(0.0) : !tile.global<1x8x8192xf32> -> !rows
+  // CHECK: tile.load_rows %{{.*}} outside(0.000000e+00) {group = 4 : i32}
+  %grouped = tile.load_rows %lse[%c0, %c0, %c0] outside(0.0) {group = 4 : i32} : !tile.global<1x8x8192xf32> -> !rows
+  // CHECK: tile.lookup %{{[^[]*}}[] [%{{.*}}] outside(-1 : i32)
+  %entry = tile.lookup %list[] [%row] outside(-1 : i32)
+    : !tile.shared<9xi32, linear>, tensor<64x64xi32, #tile.acc> -> tensor<64x64xi32, #tile.acc>
+  // CHECK: tile.lookup %{{[^[]*}}[%{{.*}}, %{{.*}}] [%{{.*}}] outside(0.000000e+00 : f32)
+  %found = tile.lookup %lse[%c0, %c0] [%entry] outside(0.0 : f32)
+    : !tile.global<1x8x8192xf32>, tensor<64x64xi32, #tile.acc> -> !scores
   // CHECK: tile.load_cols %{{.*}} outside(0xFF800000)
   %cols = tile.load_cols %lse[%c0, %c0, %c0] outside(0xFF800000) : !tile.global<1x8x8192xf32> -> !acc
   // CHECK: tile.store_tile %{{.*}} column(
   tile.store_tile %cols, %o[%c0, %c0, %c0] column(%c0) : !acc, !tile.global<1x8x8192x128xbf16>
+  // CHECK: tile.store_tile %{{.*}} limit(%{{.*}}) {group = 4 : i32}
+  tile.store_tile %cols, %o[%c0, %c0, %c0] limit(%c0) {group = 4 : i32} : !acc, !tile.global<1x8x8192x128xbf16>
+  // CHECK: tile.store_rows %{{.*}} {group = 4 : i32}
+  tile.store_rows %l, %lse[%c0, %c0, %c0] {group = 4 : i32} : !rows, !tile.global<1x8x8192xf32>
   // CHECK: tile.shuffle xor
   %sh = tile.shuffle xor %f, %c0 : f32 -> f32
   // CHECK: tile.ballot
@@ -104,7 +122,7 @@ tile.kernel @portable(%q: !tile.global<1x8x8192x128xbf16, strided>, %o: !tile.gl
 }
 
 // CHECK-LABEL: tile.kernel @hopper
-tile.kernel @hopper(%map: !tile.tensor_map<128, 64, bf16>)
+tile.kernel @hopper(%map: !tile.tensor_map<128, 64, bf16>, %box: !tile.tensor_map<32, 64, bf16>)
     attributes {block = array<i32: 384, 1, 1>, grid = array<i32: 1, 1, 1>} {
   %c0 = arith.constant 0 : i32
   %c1 = arith.constant 1 : i32
@@ -121,6 +139,9 @@ tile.kernel @hopper(%map: !tile.tensor_map<128, 64, bf16>)
     // CHECK: tile.tma_load {{.*}} evict_last
     tile.tma_load %map[%c0, %c0, %c0] to %tile on %full[%c0] evict_last
       : !tile.tensor_map<128, 64, bf16>, !swz, !tile.barriers<2>
+    // CHECK: tile.tma_load {{.*}} row(%{{.*}}) on
+    tile.tma_load %box[%c0, %c0, %c0] to %tile row(%c0) on %full[%c0]
+      : !tile.tensor_map<32, 64, bf16>, !swz, !tile.barriers<2>
     tile.yield
   // CHECK: } consumer(2) registers(240) {
   } consumer(2) registers(240) {

@@ -28,6 +28,9 @@
 
 namespace fresnel::tile {
 
+/// On a `tile.kernel` with roles: how many of its blocks a multiprocessor shall hold, 1 if absent.
+constexpr llvm::StringLiteral kMinBlocksAttr = "fresnel.min_blocks";
+
 /// True for a tensor type that carries one of the fragment encodings.
 bool isFragment(mlir::Type type);
 

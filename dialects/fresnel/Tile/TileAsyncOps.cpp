@@ -21,7 +21,8 @@ LogicalResult WgmmaOp::verify() {
                          << (getTransposed() ? " transposed" : "") << " into " << result
                          << " (64 rows, N a multiple of 8 up to 256, K a multiple of 16)";
   for (SharedType operand : {rhs, tile}) // wgmma_c2
-    if (operand && (operand.getLayout() != Layout::Swizzled || operand.getElementBytes() != 2 || operand.getRank() != 2))
+    if (operand &&
+        (operand.getLayout() != Layout::Swizzled || operand.getElementBytes() != 2 || operand.getRank() != 2))
       return emitOpError() << "shared operands must be swizzled 16-bit tiles, but got " << operand;
   if (bool(tile) != bool(getLhsRow())) // wgmma_c3
     return emitOpError() << "`row` accompanies a shared left operand, and only that";
@@ -31,7 +32,9 @@ LogicalResult WgmmaOp::verify() {
 LogicalResult TmaLoadOp::verify() {
   auto map = cast<TensorMapType>(getMap().getType());
   auto target = cast<SharedType>(getTarget().getType());
-  if (target.getRank() != 2 || target.getRows() != map.getRows() || map.getCols() != 64 ||
+  bool fills = getTileRow() ? map.getRows() % 8 == 0 && target.getRows() % map.getRows() == 0
+                            : target.getRows() == map.getRows();
+  if (target.getRank() != 2 || !fills || map.getCols() != 64 ||
       target.getElementType() != map.getElementType()) // tma_load_c1
     return emitOpError() << "the boxes of " << map << " do not fill " << target;
   return success();

@@ -6,6 +6,7 @@
 #define FRESNEL_TILE_FRAGMENT_OPS
 
 include "fresnel/Tile/TileKernelOps.td"
+include "mlir/IR/BuiltinAttributeInterfaces.td"
 
 def Tile_SplatOp : Tile_Op<"splat", [Pure]> {
   let summary = "a fragment whose elements are all one scalar";
@@ -71,14 +72,15 @@ def Tile_LoadRowsOp : Tile_Op<"load_rows", [MemoryEffects<[MemRead]>]> {
   let summary = "loads one f32 per row from a [batch, head, sequence] tensor";
   let description = [{
     Row r comes from sequence position `row` + r; rows beyond the sequence length
-    get `outside`.
+    get `outside`. `group` as in `tile.copy_async`.
 
     Constraints:
-    - C1: the tensor has rank 3 and the fragment's element type.
+    - C1: the tensor has rank 3 and the fragment's element type; `group` is positive.
 
     Example: `%l = tile.load_rows %lse[%b, %h, %r] outside(0.0) : !tile.global<1x8x1000xf32> -> tensor<64xf32, #tile.rows>`
   }];
-  let arguments = (ins Tile_GlobalType:$source, I32:$batch, I32:$head, I32:$row, F32Attr:$outside);
+  let arguments = (ins Tile_GlobalType:$source, I32:$batch, I32:$head, I32:$row, F32Attr:$outside,
+                       DefaultValuedAttr<I32Attr, "1">:$group);
   let results = (outs Tile_RowVector:$result);
   let assemblyFormat = [{
     $source `[` $batch `,` $head `,` $row `]` `outside` `(` $outside `)` attr-dict `:` type($source) `->` type($result)
@@ -102,6 +104,33 @@ def Tile_LoadColsOp : Tile_Op<"load_cols", [MemoryEffects<[MemRead]>]> {
   let arguments = (ins Tile_Memory:$source, Variadic<I32>:$indices, F32Attr:$outside);
   let results = (outs Tile_Acc:$result);
   let assemblyFormat = "$source `[` $indices `]` `outside` `(` $outside `)` attr-dict `:` type($source) `->` type($result)";
+  let hasVerifier = 1;
+}
+
+def Tile_LookupOp : Tile_Op<"lookup", [MemoryEffects<[MemRead]>]> {
+  let summary = "loads, for each element of a fragment of indices, what it points at";
+  let description = [{
+    Each element is an index of the innermost dimension of the view; `indices` are
+    those of the other dimensions. Elements that are negative or beyond a tensor's
+    innermost dimension give `outside`; those of a shared array must be inside.
+
+    Constraints:
+    - C1: the indices are i32, shape and encoding of both fragments agree, and the element type is the view's.
+    - C2: one index for each of the view's dimensions but the innermost; a shared view is linear.
+
+    Example:
+    ```mlir
+    %b = tile.lookup %list[][%e] outside(0 : i32)
+        : !tile.shared<64xi32, linear>, tensor<64x32xi32, #tile.acc> -> tensor<64x32xi32, #tile.acc>
+    ```
+  }];
+  let arguments = (ins Tile_Memory:$source, Variadic<I32>:$indices, AnyTypeOf<[Tile_Acc, Tile_RowVector]>:$elements,
+                       TypedAttrInterface:$outside);
+  let results = (outs AnyTypeOf<[Tile_Acc, Tile_RowVector]>:$result);
+  let assemblyFormat = [{
+    $source `[` $indices `]` `[` $elements `]` `outside` `(` $outside `)` attr-dict
+    `:` type($source) `,` type($elements) `->` type($result)
+  }];
   let hasVerifier = 1;
 }
 
@@ -160,24 +189,26 @@ def Tile_MmaOp : Tile_Op<"mma", [MemoryEffects<[MemRead]>, AllTypesMatch<["acc",
   let hasVerifier = 1;
 }
 
-def Tile_StoreTileOp : Tile_Op<"store_tile", [MemoryEffects<[MemWrite]>]> {
+def Tile_StoreTileOp : Tile_Op<"store_tile", [AttrSizedOperandSegments, MemoryEffects<[MemWrite]>]> {
   let summary = "rounds an accumulator and stores it to rows of a tensor";
   let description = [{
     Row r goes to sequence position `row` + r of (batch, head), from column
-    `column`, or 0, on; rows at or beyond the tensor's sequence length are not stored.
+    `column`, or 0, on; rows at or beyond the tensor's sequence length, or `limit`,
+    are not stored. `group` as in `tile.copy_async`.
 
     Constraints:
-    - C1: the tensor has rank 4 and at least the fragment's columns.
+    - C1: the tensor has rank 4 and at least the fragment's columns; `group` is positive.
   }];
   let arguments = (ins Tile_Acc:$value, Tile_GlobalType:$target, I32:$batch, I32:$head, I32:$row,
-                       Optional<I32>:$column);
+                       Optional<I32>:$column, Optional<I32>:$limit, DefaultValuedAttr<I32Attr, "1">:$group);
   let builders = [OpBuilder<(ins "::mlir::Value":$value, "::mlir::Value":$target, "::mlir::Value":$batch,
-                                 "::mlir::Value":$head, "::mlir::Value":$row), [{
-    build($_builder, $_state, value, target, batch, head, row, ::mlir::Value());
+                                 "::mlir::Value":$head, "::mlir::Value":$row,
+                                 CArg<"::mlir::Value", "{}">:$column), [{
+    build($_builder, $_state, value, target, batch, head, row, column, ::mlir::Value(), /*group=*/1);
   }]>];
   let assemblyFormat = [{
-    $value `,` $target `[` $batch `,` $head `,` $row `]` (`column` `(` $column^ `)`)? attr-dict
-    `:` type($value) `,` type($target)
+    $value `,` $target `[` $batch `,` $head `,` $row `]` (`column` `(` $column^ `)`)? (`limit` `(` $limit^ `)`)?
+    attr-dict `:` type($value) `,` type($target)
   }];
   let hasVerifier = 1;
 }
@@ -202,11 +233,13 @@ def Tile_StoreRowsOp : Tile_Op<"store_rows", [MemoryEffects<[MemWrite]>]> {
   let summary = "stores one f32 per row to a [batch, head, sequence] tensor";
   let description = [{
     Lane 0 of each quad stores; rows beyond the sequence length are not stored.
+    `group` as in `tile.copy_async`.
 
     Constraints:
-    - C1: the tensor has rank 3 and the fragment's element type.
+    - C1: the tensor has rank 3 and the fragment's element type; `group` is positive.
   }];
-  let arguments = (ins Tile_RowVector:$value, Tile_GlobalType:$target, I32:$batch, I32:$head, I32:$row);
+  let arguments = (ins Tile_RowVector:$value, Tile_GlobalType:$target, I32:$batch, I32:$head, I32:$row,
+                       DefaultValuedAttr<I32Attr, "1">:$group);
   let assemblyFormat = "$value `,` $target `[` $batch `,` $head `,` $row `]` attr-dict `:` type($value) `,` type($target)";
   let hasVerifier = 1;
 }

@@ -103,18 +103,30 @@ def Tile_CopyAsyncOp : Tile_Op<"copy_async", [MemoryEffects<[MemRead, MemWrite]>
     tensor's sequence length, and negative ones, arrive as zeros. Complete after
     `tile.copy_commit` and `tile.copy_wait`.
 
+    With `group` g, row r of the tile is row `row` + r div g of head
+    `head` + r mod g. With a `list` of blocks of `block` rows, row r is row u mod
+    `block` of the block that entry u div `block` of the list names, u = `row` + r.
+
     Constraints:
     - C1: the tensor has rank 4, its last dimension is the tile's columns, and the element types agree.
     - C2: a row is a multiple of 16 bytes.
+    - C3: `group` and `block` are positive; the list is a linear array of i32, and excludes a `group`.
 
     Example:
     ```mlir
     tile.copy_async %q[%b, %h, %row] to %tile : !tile.global<1x8x8192x128xbf16>, !tile.shared<64x128xbf16, padded>
     ```
   }];
-  let arguments = (ins Tile_GlobalType:$source, I32:$batch, I32:$head, I32:$row, Tile_SharedType:$target);
+  let arguments = (ins Tile_GlobalType:$source, I32:$batch, I32:$head, I32:$row, Tile_SharedType:$target,
+                       Optional<Tile_SharedType>:$list, DefaultValuedAttr<I32Attr, "1">:$block,
+                       DefaultValuedAttr<I32Attr, "1">:$group);
+  let builders = [OpBuilder<(ins "::mlir::Value":$source, "::mlir::Value":$batch, "::mlir::Value":$head,
+                                 "::mlir::Value":$row, "::mlir::Value":$target), [{
+    build($_builder, $_state, source, batch, head, row, target, ::mlir::Value(), /*block=*/1, /*group=*/1);
+  }]>];
   let assemblyFormat = [{
-    $source `[` $batch `,` $head `,` $row `]` `to` $target attr-dict `:` type($source) `,` type($target)
+    $source `[` $batch `,` $head `,` $row `]` (`of` `(` $list^ `:` type($list) `)`)? `to` $target attr-dict
+    `:` type($source) `,` type($target)
   }];
   let hasVerifier = 1;
 }

@@ -54,6 +54,12 @@ LogicalResult CopyAsyncOp::verify() {
     return emitOpError() << "cannot copy rows of " << source << " to " << target;
   if (int64_t bytes = target.getCols() * target.getElementBytes(); bytes % 16) // copy_async_c2
     return emitOpError() << "rows must be a multiple of 16 bytes, but have " << bytes;
+  auto list = getList() ? cast<SharedType>(getList().getType()) : SharedType();
+  bool isArray = !list || (list.getRank() == 1 && list.getElementType().isInteger(32) &&
+                           list.getLayout() == Layout::Linear && getGroup() == 1);
+  if (int32_t(getGroup()) <= 0 || int32_t(getBlock()) <= 0 || !isArray) // copy_async_c3
+    return emitOpError() << "needs positive `group` and `block`, and a list that is a linear array of i32, without "
+                            "a `group`";
   return success();
 }
 
@@ -104,8 +110,10 @@ LogicalResult MmaOp::verify() {
 
 LogicalResult StoreTileOp::verify() {
   auto target = cast<GlobalType>(getTarget().getType());
-  if (target.getRank() != 4 || target.getShape()[3] < getValue().getType().getShape()[1]) // store_tile_c1
-    return emitOpError() << "cannot store " << getValue().getType() << " to rows of " << target;
+  if (target.getRank() != 4 || target.getShape()[3] < getValue().getType().getShape()[1] ||
+      int32_t(getGroup()) <= 0) // store_tile_c1
+    return emitOpError() << "cannot store " << getValue().getType() << " to rows of " << target << " in groups of "
+                         << int32_t(getGroup());
   return success();
 }
 
@@ -121,15 +129,37 @@ LogicalResult StoreSharedOp::verify() {
 
 LogicalResult StoreRowsOp::verify() {
   auto target = cast<GlobalType>(getTarget().getType());
-  if (target.getRank() != 3 || target.getElementType() != getValue().getType().getElementType()) // store_rows_c1
-    return emitOpError() << "cannot store " << getValue().getType() << " to " << target;
+  if (target.getRank() != 3 || target.getElementType() != getValue().getType().getElementType() ||
+      int32_t(getGroup()) <= 0) // store_rows_c1
+    return emitOpError() << "cannot store " << getValue().getType() << " to " << target << " in groups of "
+                         << int32_t(getGroup());
   return success();
 }
 
 LogicalResult LoadRowsOp::verify() {
   auto source = cast<GlobalType>(getSource().getType());
-  if (source.getRank() != 3 || source.getElementType() != getResult().getType().getElementType()) // load_rows_c1
-    return emitOpError() << "cannot load " << getResult().getType() << " from " << source;
+  if (source.getRank() != 3 || source.getElementType() != getResult().getType().getElementType() ||
+      int32_t(getGroup()) <= 0) // load_rows_c1
+    return emitOpError() << "cannot load " << getResult().getType() << " from " << source << " in groups of "
+                         << int32_t(getGroup());
+  return success();
+}
+
+LogicalResult LookupOp::verify() {
+  auto elements = cast<RankedTensorType>(getElements().getType()),
+       result = cast<RankedTensorType>(getResult().getType());
+  auto global = dyn_cast<GlobalType>(getSource().getType());
+  auto shared = dyn_cast<SharedType>(getSource().getType());
+  Type element = global ? global.getElementType() : shared.getElementType();
+  if (!elements.getElementType().isInteger(32) || elements.getShape() != result.getShape() ||
+      elements.getEncoding() != result.getEncoding() || result.getElementType() != element ||
+      getOutside().getType() != element) // lookup_c1
+    return emitOpError() << "cannot look " << elements << " up in " << getSource().getType() << " for " << result
+                         << " with " << getOutside() << " outside";
+  int64_t rank = global ? global.getRank() : shared.getRank();
+  if (int64_t(getIndices().size()) + 1 != rank || (shared && shared.getLayout() != Layout::Linear)) // lookup_c2
+    return emitOpError() << "needs " << rank - 1 << " indices beside the elements, and a tensor or a linear array, "
+                         << "but got " << getIndices().size() << " and " << getSource().getType();
   return success();
 }
 

@@ -94,6 +94,8 @@ struct TmaLoadLowering final : TilePattern<TmaLoadOp> {
       policy = emitter.ptx("createpolicy.fractional.L2::evict_last.b64 $0, 1.0;", "=l", {}, emitter.getI64Type())[0];
     for (int64_t panel = 0; panel < llvm::divideCeilSigned(target.getCols(), 64); ++panel) {
       Value to = emitter.offset(adaptor.getTarget(), panel * target.getRows() * 128);
+      if (adaptor.getTileRow())
+        to = emitter.offset(to, emitter.shl(adaptor.getTileRow(), 7));
       SmallVector<Value> operands{
           to,     adaptor.getMap(), emitter.i32(64 * panel), adaptor.getRow(), adaptor.getHead(), adaptor.getBatch(),
           barrier};

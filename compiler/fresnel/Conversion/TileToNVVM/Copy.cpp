@@ -34,6 +34,15 @@ struct CopyAsyncLowering final : TilePattern<CopyAsyncOp> {
     return success();
   }
 
+  /// The row that row `u` of the list's blocks, end to end, is in the tensor.
+  static Value findListed(CopyAsyncOp op, OpAdaptor adaptor, Emitter &emitter, Value u) {
+    Value block = emitter.i32(op.getBlock());
+    Value entry = LLVM::UDivOp::create(emitter, u, block);
+    Value address = emitter.offset(adaptor.getList(), emitter.shl(entry, 2));
+    Value listed = LLVM::LoadOp::create(emitter, emitter.getI32Type(), address, /*alignment=*/4);
+    return emitter.add(emitter.mul(listed, block), LLVM::URemOp::create(emitter, u, block));
+  }
+
   /// Copies 16 bytes, or writes zeros where the row lies outside the sequence.
   static void copyChunk(CopyAsyncOp op, OpAdaptor adaptor, Emitter &emitter, Value chunk) {
     auto source = cast<GlobalType>(op.getSource().getType());
@@ -42,14 +51,15 @@ struct CopyAsyncLowering final : TilePattern<CopyAsyncOp> {
     Value perRow = emitter.i32(target.getCols() / elements);
     Value row = LLVM::UDivOp::create(emitter, chunk, perRow);
     Value col = emitter.mul(LLVM::URemOp::create(emitter, chunk, perRow), emitter.i32(elements));
-    Value position = emitter.add(adaptor.getRow(), row);
+    auto [head, position] = emitter.place(adaptor.getHead(), adaptor.getRow(), row, op.getGroup());
+    if (adaptor.getList())
+      position = findListed(op, adaptor, emitter, position);
     // One unsigned comparison also catches negative positions.
     Value length = emitter.i32(source.getShape()[2]);
     Value valid = LLVM::ICmpOp::create(emitter, LLVM::ICmpPredicate::ult, position, length);
     Value bytes = LLVM::SelectOp::create(emitter, valid, emitter.i32(16), emitter.i32(0));
     Value clamped = LLVM::SelectOp::create(emitter, valid, position, emitter.i32(0));
-    Value from = emitter.globalAddress(source, adaptor.getSource(),
-                                       {adaptor.getBatch(), adaptor.getHead(), clamped, col});
+    Value from = emitter.globalAddress(source, adaptor.getSource(), {adaptor.getBatch(), head, clamped, col});
     Value to = emitter.offset(adaptor.getTarget(), emitter.sharedOffset(target, row, col));
     NVVM::CpAsyncOp::create(emitter, to, from, emitter.getI32IntegerAttr(16),
                             NVVM::LoadCacheModifierKindAttr::get(op.getContext(), NVVM::LoadCacheModifierKind::CG),

@@ -141,14 +141,16 @@ struct BroadcastLowering final : TilePattern<BroadcastOp> {
   }
 };
 
-/// The f32 at `address`, or `outside` where `row` lies beyond the view's sequence.
-static Value loadInside(Emitter &emitter, GlobalType view, Value descriptor, Value batch, Value head, Value row,
+/// The element at `outer` and `row`, or `outside` where `row` lies beyond the view's innermost dimension.
+static Value loadInside(Emitter &emitter, GlobalType view, Value descriptor, ArrayRef<Value> outer, Value row,
                         Value outside) {
-  Value inside = emitter.less(row, emitter.i32(view.getShape()[2]));
+  // One unsigned comparison also catches negative positions.
+  Value inside = LLVM::ICmpOp::create(emitter, LLVM::ICmpPredicate::ult, row, emitter.i32(view.getShape().back()));
   // Rows outside read the first one and drop it.
-  Value place = LLVM::SelectOp::create(emitter, inside, row, emitter.i32(0));
-  Value address = emitter.globalAddress(view, descriptor, {batch, head, place});
-  Value loaded = LLVM::LoadOp::create(emitter, emitter.getF32Type(), address, /*alignment=*/4);
+  SmallVector<Value> indices(outer);
+  indices.push_back(LLVM::SelectOp::create(emitter, inside, row, emitter.i32(0)));
+  Value address = emitter.globalAddress(view, descriptor, indices);
+  Value loaded = LLVM::LoadOp::create(emitter, view.getElementType(), address, /*alignment=*/4);
   return LLVM::SelectOp::create(emitter, inside, loaded, outside);
 }
 
@@ -159,11 +161,13 @@ struct LoadRowsLowering final : TilePattern<LoadRowsOp> {
     auto source = cast<GlobalType>(op.getSource().getType());
     auto fragment = op.getResult().getType();
     Value outside = LLVM::ConstantOp::create(emitter, op.getOutsideAttr());
-    Value first = emitter.add(adaptor.getRow(), emitter.fragmentRow(fragment.getShape()[0]));
+    Value first = emitter.fragmentRow(fragment.getShape()[0]);
     SmallVector<Value> rows;
-    for (int64_t r = 0; r < 2; ++r)
-      rows.push_back(loadInside(emitter, source, adaptor.getSource(), adaptor.getBatch(), adaptor.getHead(),
-                                emitter.add(first, emitter.i32(8 * r)), outside));
+    for (int64_t r = 0; r < 2; ++r) {
+      auto [head, row] =
+          emitter.place(adaptor.getHead(), adaptor.getRow(), emitter.add(first, emitter.i32(8 * r)), op.getGroup());
+      rows.push_back(loadInside(emitter, source, adaptor.getSource(), {adaptor.getBatch(), head}, row, outside));
+    }
     rewriter.replaceOp(op, emitter.pack(getTypeConverter()->convertType(fragment), rows));
     return success();
   }
@@ -194,7 +198,7 @@ struct LoadColsLowering final : TilePattern<LoadColsOp> {
     if (auto global = dyn_cast<GlobalType>(op.getSource().getType())) {
       Value outside = LLVM::ConstantOp::create(emitter, op.getOutsideAttr());
       auto load = [&](Value row) {
-        return loadInside(emitter, global, adaptor.getSource(), indices[0], indices[1], row, outside);
+        return loadInside(emitter, global, adaptor.getSource(), {indices[0], indices[1]}, row, outside);
       };
       return {load(position), load(emitter.add(position, emitter.i32(1)))};
     }
@@ -204,6 +208,30 @@ struct LoadColsLowering final : TilePattern<LoadColsOp> {
     Value pair = LLVM::LoadOp::create(emitter, VectorType::get(2, emitter.getF32Type()), address, /*alignment=*/8);
     return {LLVM::ExtractElementOp::create(emitter, pair, emitter.i32(0)),
             LLVM::ExtractElementOp::create(emitter, pair, emitter.i32(1))};
+  }
+};
+
+struct LookupLowering final : TilePattern<LookupOp> {
+  using TilePattern::TilePattern;
+  LogicalResult matchAndRewrite(LookupOp op, OpAdaptor adaptor, ConversionPatternRewriter &rewriter) const override {
+    Emitter emitter(op.getLoc(), rewriter);
+    auto global = dyn_cast<GlobalType>(op.getSource().getType());
+    Type element = cast<RankedTensorType>(op.getResult().getType()).getElementType();
+    Value outside = LLVM::ConstantOp::create(emitter, op.getOutsideAttr());
+    SmallVector<Value> outer(adaptor.getIndices()), values;
+    for (Value index : emitter.unpack(adaptor.getElements()))
+      values.push_back(global ? loadInside(emitter, global, adaptor.getSource(), outer, index, outside)
+                              : Value(LLVM::LoadOp::create(emitter, element, address(op, adaptor, emitter, index),
+                                                           /*alignment=*/4)));
+    rewriter.replaceOp(op, emitter.pack(getTypeConverter()->convertType(op.getResult().getType()), values));
+    return success();
+  }
+
+  /// The place of an element of a linear shared array.
+  static Value address(LookupOp op, OpAdaptor adaptor, Emitter &emitter, Value index) {
+    auto shared = cast<SharedType>(op.getSource().getType());
+    Value row = adaptor.getIndices().empty() ? emitter.i32(0) : adaptor.getIndices().back();
+    return emitter.offset(adaptor.getSource(), emitter.sharedOffset(shared, row, index));
   }
 };
 
@@ -241,18 +269,20 @@ struct StoreTileLowering final : TilePattern<StoreTileOp> {
     auto target = cast<GlobalType>(op.getTarget().getType());
     auto fragment = op.getValue().getType();
     SmallVector<Value> values = emitter.unpack(adaptor.getValue());
-    Value first = emitter.add(adaptor.getRow(), emitter.fragmentRow(fragment.getShape()[0]));
+    Value first = emitter.fragmentRow(fragment.getShape()[0]);
     Value col = emitter.fragmentColumn();
     if (adaptor.getColumn())
       col = emitter.add(col, adaptor.getColumn());
     for (int64_t r = 0; r < 2; ++r) {
-      Value row = emitter.add(first, emitter.i32(8 * r));
+      auto [head, row] =
+          emitter.place(adaptor.getHead(), adaptor.getRow(), emitter.add(first, emitter.i32(8 * r)), op.getGroup());
       Value inside = emitter.less(row, emitter.i32(target.getShape()[2]));
+      if (adaptor.getLimit())
+        inside = LLVM::AndOp::create(emitter, inside, emitter.less(row, adaptor.getLimit()));
       auto guard = scf::IfOp::create(emitter, TypeRange(), inside, /*withElseRegion=*/false);
       OpBuilder::InsertionGuard restore(emitter);
       emitter.setInsertionPointToStart(guard.thenBlock());
-      Value base =
-          emitter.globalAddress(target, adaptor.getTarget(), {adaptor.getBatch(), adaptor.getHead(), row, col});
+      Value base = emitter.globalAddress(target, adaptor.getTarget(), {adaptor.getBatch(), head, row, col});
       storeRow(emitter, target.getElementType(), base, values, r);
     }
     rewriter.eraseOp(op);
@@ -307,17 +337,18 @@ struct StoreRowsLowering final : TilePattern<StoreRowsOp> {
     Emitter emitter(op.getLoc(), rewriter);
     auto target = cast<GlobalType>(op.getTarget().getType());
     SmallVector<Value> values = emitter.unpack(adaptor.getValue());
-    Value first = emitter.add(adaptor.getRow(), emitter.fragmentRow(op.getValue().getType().getShape()[0]));
+    Value first = emitter.fragmentRow(op.getValue().getType().getShape()[0]);
     Value isQuadLeader =
         LLVM::ICmpOp::create(emitter, LLVM::ICmpPredicate::eq, emitter.fragmentColumn(), emitter.i32(0));
     for (auto [r, value] : llvm::enumerate(values)) {
-      Value row = emitter.add(first, emitter.i32(8 * int64_t(r)));
+      auto [head, row] = emitter.place(adaptor.getHead(), adaptor.getRow(),
+                                       emitter.add(first, emitter.i32(8 * int64_t(r))), op.getGroup());
       Value inside = emitter.less(row, emitter.i32(target.getShape()[2]));
       Value stores = LLVM::AndOp::create(emitter, isQuadLeader, inside);
       auto guard = scf::IfOp::create(emitter, TypeRange(), stores, /*withElseRegion=*/false);
       OpBuilder::InsertionGuard restore(emitter);
       emitter.setInsertionPointToStart(guard.thenBlock());
-      Value address = emitter.globalAddress(target, adaptor.getTarget(), {adaptor.getBatch(), adaptor.getHead(), row});
+      Value address = emitter.globalAddress(target, adaptor.getTarget(), {adaptor.getBatch(), head, row});
       LLVM::StoreOp::create(emitter, value, address, /*alignment=*/4);
     }
     rewriter.eraseOp(op);
@@ -329,6 +360,6 @@ struct StoreRowsLowering final : TilePattern<StoreRowsOp> {
 
 void fresnel::tile::populateFragmentPatterns(const TileTypeConverter &converter, RewritePatternSet &patterns) {
   patterns.add<SplatLowering, RowIndexLowering, ColIndexLowering, ReduceLowering, QuadReduceLowering, AnyLowering,
-               BroadcastLowering, LoadRowsLowering, LoadColsLowering, ToLhsLowering, StoreTileLowering,
+               BroadcastLowering, LoadRowsLowering, LoadColsLowering, LookupLowering, ToLhsLowering, StoreTileLowering,
                StoreSharedLowering, StoreRowsLowering>(converter);
 }

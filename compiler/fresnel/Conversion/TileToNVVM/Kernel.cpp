@@ -89,8 +89,8 @@ static Signature getSignature(KernelOp kernel) {
       auto bytes = LLVM::LLVMArrayType::get(builder.getI8Type(), 128);
       addParameter(signature, builder, LLVM::LLVMPointerType::get(kernel.getContext()),
                    {named("llvm.byval", TypeAttr::get(bytes)), named("llvm.align", builder.getI64IntegerAttr(64)),
-                    named("nvvm.grid_constant", builder.getUnitAttr()),
-                    named("llvm.noalias", builder.getUnitAttr()), named("llvm.readonly", builder.getUnitAttr())},
+                    named("nvvm.grid_constant", builder.getUnitAttr()), named("llvm.noalias", builder.getUnitAttr()),
+                    named("llvm.readonly", builder.getUnitAttr())},
                    "tensor_map", index,
                    {named("rows", builder.getI64IntegerAttr(map.getRows())),
                     named("cols", builder.getI64IntegerAttr(map.getCols())),
@@ -136,9 +136,11 @@ FailureOr<LLVM::LLVMFuncOp> fresnel::tile::lowerKernelSignature(KernelOp kernel,
   function.setAllArgAttrs(signature.attributes);
   function->setAttr("nvvm.kernel", emitter.getUnitAttr());
   function->setAttr("nvvm.reqntid", kernel.getBlockAttr());
-  // One block per multiprocessor is what register reallocation was budgeted for.
-  if (!kernel.getBody().getOps<WarpSpecializeOp>().empty())
-    function->setAttr("nvvm.minctasm", emitter.getI32IntegerAttr(1));
+  // Register reallocation is budgeted for so many blocks per multiprocessor.
+  if (!kernel.getBody().getOps<WarpSpecializeOp>().empty()) {
+    auto blocks = kernel->getAttrOfType<IntegerAttr>(kMinBlocksAttr);
+    function->setAttr("nvvm.minctasm", emitter.getI32IntegerAttr(blocks ? blocks.getInt() : 1));
+  }
   function->setAttr("fresnel.block", kernel.getBlockAttr());
   function->setAttr("fresnel.grid", kernel.getGridAttr());
   function->setAttr("fresnel.shared_bytes", emitter.getI32IntegerAttr(*sharedBytes));
@@ -189,10 +191,8 @@ void fresnel::tile::lowerWarpRoles(LLVM::LLVMFuncOp function) {
     Value warpgroup = IdOp::create(emitter, Id::Warpgroup);
     Value isProducer = LLVM::ICmpOp::create(emitter, LLVM::ICmpPredicate::eq, warpgroup, emitter.i32(0));
     auto branch = scf::IfOp::create(emitter, TypeRange(), isProducer, /*withElseRegion=*/true);
-    moveRole(op.getProducer(), branch.thenBlock(), op.getProducerRegistersAttr(),
-             NVVM::SetMaxRegisterAction::decrease);
-    moveRole(op.getConsumer(), branch.elseBlock(), op.getConsumerRegistersAttr(),
-             NVVM::SetMaxRegisterAction::increase);
+    moveRole(op.getProducer(), branch.thenBlock(), op.getProducerRegistersAttr(), NVVM::SetMaxRegisterAction::decrease);
+    moveRole(op.getConsumer(), branch.elseBlock(), op.getConsumerRegistersAttr(), NVVM::SetMaxRegisterAction::increase);
     op.erase();
   });
 }

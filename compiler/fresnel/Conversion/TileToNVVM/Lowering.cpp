@@ -61,10 +61,10 @@ SmallVector<Value> Emitter::ptx(StringRef text, StringRef constraints, ValueRang
     type = results.front();
   else if (!results.empty())
     type = LLVM::LLVMStructType::getLiteral(getContext(), results);
-  auto op = LLVM::InlineAsmOp::create(
-      *this, type, operands, getStringAttr(text), getStringAttr(constraints), getUnitAttr(), UnitAttr(),
-      LLVM::TailCallKindAttr::get(getContext(), LLVM::TailCallKind::None),
-      LLVM::AsmDialectAttr::get(getContext(), LLVM::AsmDialect::AD_ATT), ArrayAttr());
+  auto op =
+      LLVM::InlineAsmOp::create(*this, type, operands, getStringAttr(text), getStringAttr(constraints), getUnitAttr(),
+                                UnitAttr(), LLVM::TailCallKindAttr::get(getContext(), LLVM::TailCallKind::None),
+                                LLVM::AsmDialectAttr::get(getContext(), LLVM::AsmDialect::AD_ATT), ArrayAttr());
   if (results.empty())
     return {};
   if (results.size() == 1)
@@ -79,14 +79,21 @@ Value Emitter::fragmentRow(int64_t rows) {
   if (warps == 1)
     return quad;
   Value warp = shr(thread, 5);
-  warp = llvm::isPowerOf2_64(warps) ? bitAnd(warp, warps - 1)
-                                    : Value(LLVM::URemOp::create(*this, warp, i32(warps)));
+  warp = llvm::isPowerOf2_64(warps) ? bitAnd(warp, warps - 1) : Value(LLVM::URemOp::create(*this, warp, i32(warps)));
   return add(shl(warp, 4), quad);
 }
 
 Value Emitter::shuffleXor(Value value, int64_t mask) {
   return NVVM::ShflOp::create(*this, value.getType(), i32(-1), value, i32(mask), i32(31),
                               NVVM::ShflKindAttr::get(getContext(), NVVM::ShflKind::bfly), UnitAttr());
+}
+
+std::pair<Value, Value> Emitter::place(Value head, Value position, Value row, int64_t group) {
+  if (group == 1)
+    return {head, add(position, row)};
+  // Rows are not negative; unsigned division by a power of two is a shift.
+  return {add(head, LLVM::URemOp::create(*this, row, i32(group))),
+          add(position, LLVM::UDivOp::create(*this, row, i32(group)))};
 }
 
 Value Emitter::sharedOffset(SharedType tile, Value row, Value col) {

@@ -59,6 +59,8 @@ public:
   /// 2 * (lane % 4): this thread's first column in each group of eight.
   mlir::Value fragmentColumn() { return shl(bitAnd(threadId(), 3), 1); }
   mlir::Value shuffleXor(mlir::Value value, int64_t mask);
+  /// Row `row` of a tile in groups: `head` + row mod group, and `position` + row div group.
+  std::pair<mlir::Value, mlir::Value> place(mlir::Value head, mlir::Value position, mlir::Value row, int64_t group);
 
   /// Byte offset of element (row, col) in a tile; col counts elements.
   mlir::Value sharedOffset(SharedType tile, mlir::Value row, mlir::Value col);
