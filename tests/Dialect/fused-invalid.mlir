@@ -126,3 +126,19 @@ fresnel.program @select_scored_c4(%q: tensor<1x2x64x32xbf16>, %k: tensor<1x2x8x3
   %i = fresnel.select_scored %q, %k {topk = 2, key_block = 8, local = 2, sinks = 1} : tensor<1x2x64x32xbf16>, tensor<1x2x8x32xbf16>
   fresnel.return {names = []}
 }
+
+// -----
+
+fresnel.program @transpose_blocks_required(%i: tensor<1x2x64x3xi32>) {
+  // expected-error @+1 {{needs the attribute `blocks`, a 64-bit integer}}
+  %t = fresnel.transpose_blocks %i : tensor<1x2x64x3xi32>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @transpose_blocks_c1(%i: tensor<1x2x64x3xi32>) {
+  // expected-error @+1 {{`blocks` must be positive, but got 0}}
+  %t = fresnel.transpose_blocks %i {blocks = 0} : tensor<1x2x64x3xi32>
+  fresnel.return {names = []}
+}

@@ -22,5 +22,7 @@ fresnel.program @syntax(%x: !x, %k: !k, %s: !s, %t: !t) {
   %d = fresnel.gather_grad_by_slots %b, %slots {heads = 2, seq_len = 100, levels = 3, factor = 4} : tensor<1x4x39x32xbf16>, tensor<1x4x132xi32>
   // CHECK: fresnel.select_scored %x, %k {causal = true, key_block = 8 : i64, key_stride = 8 : i64, key_window = 8 : i64, topk = 3 : i64} : tensor<1x4x100x32xbf16>, tensor<1x2x100x32xbf16>
   %e = fresnel.select_scored %x, %k {topk = 3, causal = true, key_window = 8, key_stride = 8, key_block = 8} : !x, !k
+  // CHECK: fresnel.transpose_blocks %{{.*}} {blocks = 13 : i64} : tensor<1x4x100x3xi32>
+  %f = fresnel.transpose_blocks %e {blocks = 13} : tensor<1x4x100x3xi32>
   fresnel.return %y, %d {names = ["y", "d"]} : !x, !k
 }

@@ -49,6 +49,22 @@ fresnel.program @attend_grad_kv_c2(%x: tensor<1x2x64x32xbf16>, %y: tensor<1x2x32
 
 // -----
 
+fresnel.program @attend_grad_kv_c3(%x: tensor<1x2x64x32xbf16>, %l: tensor<1x2x64xf32>) {
+  // expected-error @+1 {{`transposed` needs `blocks`, and positive `query_block` and `key_block`, but these are 1 and 0}}
+  %d, %e = fresnel.attend_grad_kv %x, %x, %x lse %l delta %l dout %x {key_block = 0, transposed = true} : tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64xf32>, tensor<1x2x64xf32>, tensor<1x2x64x32xbf16>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @attend_grad_kv_c3_words(%x: tensor<1x2x64x32xbf16>, %l: tensor<1x2x64xf32>, %b: tensor<1x2x8x3xi32>) {
+  // expected-error @+1 {{transposed `blocks` must have the batch of q, a divisor of its heads that is a multiple of the key heads, 8 rows and 2 words, but got 'tensor<1x2x8x3xi32>'}}
+  %d, %e = fresnel.attend_grad_kv %x, %x, %x lse %l delta %l dout %x blocks(%b : tensor<1x2x8x3xi32>) {key_block = 8, transposed = true} : tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64xf32>, tensor<1x2x64xf32>, tensor<1x2x64x32xbf16>
+  fresnel.return {names = []}
+}
+
+// -----
+
 fresnel.program @pool_grad_c1(%x: tensor<1x2x64x32xbf16>) {
   // expected-error @+1 {{`seq_len` 100 pools to 25 rows, but dy has 64}}
   %d = fresnel.pool_grad mean %x {window = 4, seq_len = 100} : tensor<1x2x64x32xbf16>

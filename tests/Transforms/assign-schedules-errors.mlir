@@ -49,10 +49,75 @@ fresnel.program @head_dim(%q: tensor<1x2x64x40xbf16>) {
 
 // -----
 
-fresnel.program @blocks(%q: tensor<1x2x64x32xbf16>, %b: tensor<1x2x64x2xi32>) {
-  // expected-error @+1 {{attention over selected blocks has no GPU schedule yet}}
-  %o, %l = fresnel.attend %q, %q, %q blocks(%b : tensor<1x2x64x2xi32>) {key_block = 8} : tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>
-  fresnel.return %o {names = ["o"]} : tensor<1x2x64x32xbf16>
+fresnel.program @gradient_of_lists(%q: tensor<1x2x64x32xbf16>, %l: tensor<1x2x64xf32>, %b: tensor<1x2x64x2xi32>) {
+  // expected-error @+1 {{the gradient of keys and values reads the transposed block list; run fresnel-transpose-blocks}}
+  %d, %e = fresnel.attend_grad_kv %q, %q, %q lse %l delta %l dout %q blocks(%b : tensor<1x2x64x2xi32>) {key_block = 8} : tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64xf32>, tensor<1x2x64xf32>, tensor<1x2x64x32xbf16>
+  fresnel.return %d, %e {names = ["d", "e"]} : tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>
+}
+
+// -----
+
+fresnel.program @hopper_lists_key_block(%in0: tensor<1x2x256x128xbf16>, %in1: tensor<1x2x4x2xi32>) attributes {fresnel.kernel,
+    fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 64>} {
+  // expected-error @+1 {{family hopper serves block lists whose `key_block` is a multiple of 16, but it is 40; use portable}}
+  %o, %l = fresnel.attend %in0, %in0, %in0 blocks(%in1 : tensor<1x2x4x2xi32>) {query_block = 64, key_block = 40} : tensor<1x2x256x128xbf16>, tensor<1x2x256x128xbf16>, tensor<1x2x256x128xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x256x128xbf16>
+}
+fresnel.program @main(%q: tensor<1x2x256x128xbf16>, %b: tensor<1x2x4x2xi32>) {
+  %o = fresnel.launch @hopper_lists_key_block(%q, %b) : (tensor<1x2x256x128xbf16>, tensor<1x2x4x2xi32>) -> tensor<1x2x256x128xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x256x128xbf16>
+}
+
+// -----
+
+fresnel.program @hopper_lists_rows(%in0: tensor<1x2x256x128xbf16>, %in1: tensor<1x2x16x2xi32>) attributes {fresnel.kernel,
+    fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 64, tile_n = 128>} {
+  // expected-error @+1 {{tile_n must divide `key_block` 64 where the queries of a tile have 4 lists, but is 128}}
+  %o, %l = fresnel.attend %in0, %in0, %in0 blocks(%in1 : tensor<1x2x16x2xi32>) {query_block = 16, key_block = 64} : tensor<1x2x256x128xbf16>, tensor<1x2x256x128xbf16>, tensor<1x2x256x128xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x256x128xbf16>
+}
+fresnel.program @main(%q: tensor<1x2x256x128xbf16>, %b: tensor<1x2x16x2xi32>) {
+  %o = fresnel.launch @hopper_lists_rows(%q, %b) : (tensor<1x2x256x128xbf16>, tensor<1x2x16x2xi32>) -> tensor<1x2x256x128xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x256x128xbf16>
+}
+
+// -----
+
+fresnel.program @hopper_lists_shared(%in0: tensor<1x2x1048576x128xbf16>, %in1: tensor<1x2x1048576x2xi32>) attributes {fresnel.kernel,
+    fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 64>} {
+  // expected-error @+1 {{family hopper keeps the lists of a tile in shared memory, but with 65536 blocks needs}}
+  %o, %l = fresnel.attend %in0, %in0, %in0 blocks(%in1 : tensor<1x2x1048576x2xi32>) {query_block = 1, key_block = 16} : tensor<1x2x1048576x128xbf16>, tensor<1x2x1048576x128xbf16>, tensor<1x2x1048576x128xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x1048576x128xbf16>
+}
+fresnel.program @main(%q: tensor<1x2x1048576x128xbf16>, %b: tensor<1x2x1048576x2xi32>) {
+  %o = fresnel.launch @hopper_lists_shared(%q, %b) : (tensor<1x2x1048576x128xbf16>, tensor<1x2x1048576x2xi32>) -> tensor<1x2x1048576x128xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x1048576x128xbf16>
+}
+
+// -----
+
+fresnel.program @hopper_lists_persistent(%in0: tensor<1x2x256x128xbf16>, %in1: tensor<1x2x4x2xi32>) attributes {fresnel.kernel,
+    fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 64, persistent = true>} {
+  // expected-error @+1 {{kernels over block lists are not persistent; set persistent = false}}
+  %o, %l = fresnel.attend %in0, %in0, %in0 blocks(%in1 : tensor<1x2x4x2xi32>) {query_block = 64, key_block = 64} : tensor<1x2x256x128xbf16>, tensor<1x2x256x128xbf16>, tensor<1x2x256x128xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x256x128xbf16>
+}
+fresnel.program @main(%q: tensor<1x2x256x128xbf16>, %b: tensor<1x2x4x2xi32>) {
+  %o = fresnel.launch @hopper_lists_persistent(%q, %b) : (tensor<1x2x256x128xbf16>, tensor<1x2x4x2xi32>) -> tensor<1x2x256x128xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x256x128xbf16>
+}
+
+// -----
+
+fresnel.program @hopper_lists_tile_n(%in0: tensor<1x2x256x128xbf16>, %in1: tensor<1x2x4x2xi32>) attributes {fresnel.kernel,
+    fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 64, tile_n = 48>} {
+  // expected-error @+1 {{tile_n must divide `key_block` 64 or be a multiple of it, but is 48}}
+  %o, %l = fresnel.attend %in0, %in0, %in0 blocks(%in1 : tensor<1x2x4x2xi32>) {query_block = 64, key_block = 64} : tensor<1x2x256x128xbf16>, tensor<1x2x256x128xbf16>, tensor<1x2x256x128xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x256x128xbf16>
+}
+fresnel.program @main(%q: tensor<1x2x256x128xbf16>, %b: tensor<1x2x4x2xi32>) {
+  %o = fresnel.launch @hopper_lists_tile_n(%q, %b) : (tensor<1x2x256x128xbf16>, tensor<1x2x4x2xi32>) -> tensor<1x2x256x128xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x256x128xbf16>
 }
 
 // -----

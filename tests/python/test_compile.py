@@ -76,8 +76,8 @@ class CompileTest(CacheTest):
             fresnel.compile("dense", tokp=3)
         with self.assertRaisesRegex(ValueError, "no_such_method"):
             fresnel.compile("no_such_method")
-        with self.assertRaisesRegex(fresnel.UnsupportedError, "has no GPU schedule yet"):
-            fresnel.compile("nsa", grad=False)
+        with self.assertRaisesRegex(fresnel.UnsupportedError, "the tensors hold f32"):
+            fresnel.compile("nsa", grad=False, dtype="f32")
         with self.assertRaisesRegex(ValueError, "there is no file /nonexistent.mlir"):
             fresnel.compile("/nonexistent.mlir")
         with self.assertRaisesRegex(TypeError, "method must be a preset's name or a path, but got int"):

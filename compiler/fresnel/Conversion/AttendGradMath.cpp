@@ -12,7 +12,7 @@ WalkedBlocks AttendGradMath::walk(Val first, int64_t owned) {
   Val begin = b.i32(0), end = b.i32(owner == Owner::Queries ? shape.keys : shape.queries);
   if (shape.causal && owner == Owner::Queries) {
     Val position = toPosition(first);
-    end = b.max(b.min(end, position + double(owned)), begin);
+    end = b.min(end, countKeysUpTo(shape, position + double(owned - 1)));
     if (shape.window > 0)
       begin = b.max(position - double(shape.window - 1), begin);
   } else if (shape.causal) {
@@ -21,7 +21,7 @@ WalkedBlocks AttendGradMath::walk(Val first, int64_t owned) {
       Val last = first + double(owned - 1 + shape.window - shape.getOffset());
       end = b.select(first < double(shape.sinks), end, b.max(b.min(end, last), begin));
     }
-    begin = b.max(first - double(shape.getOffset()), begin);
+    begin = b.max(getLastToken(shape, first) - double(shape.getOffset()), begin);
   }
   WalkedBlocks blocks;
   blocks.first = begin / double(columns);
@@ -44,7 +44,9 @@ Val AttendGradMath::needsMask(Val first, int64_t owned, Val start) {
   // Rows of keys beyond the end are owned, too, but never stored.
   if (!shape.causal)
     return ownsKeys ? b.constant(b.getI1Type(), 0) : key + double(keyRows) > double(shape.keys);
-  Val needed = key + double(keyRows - 1) > position;
+  Val needed = getLastToken(shape, key + double(keyRows - 1)) > position;
+  if (shape.isPooled())
+    return ownsKeys ? needed : needed | (key + double(keyRows) > double(shape.keys));
   return shape.window > 0 ? needed | (key < position + double(queryRows - shape.window)) : needed;
 }
 
@@ -54,6 +56,17 @@ Val AttendGradMath::prepare(Val lse) {
 
 ScoreGradient AttendGradMath::differentiate(Val scores, Val dweights, Val lse, Val delta, Val first, Val start,
                                             bool masked) {
+  if (!masked)
+    return differentiate(scores, dweights, lse, delta, Val());
+  Type index = tile::getAccType(rows, columns, b.getI32Type());
+  auto row = [&](Val base) { return b.wrap(tile::RowIndexOp::create(b, index, Value(base))); };
+  auto col = [&](Val base) { return b.wrap(tile::ColIndexOp::create(b, index, Value(base))); };
+  Val visible = owner == Owner::Keys ? isVisible(shape, row(first), col(toPosition(start)))
+                                     : isVisible(shape, col(start), row(toPosition(first)));
+  return differentiate(scores, dweights, lse, delta, visible);
+}
+
+ScoreGradient AttendGradMath::differentiate(Val scores, Val dweights, Val lse, Val delta, Val visible) {
   Type type = scores.getType();
   Val weights, slope;
   if (shape.softcap > 0) {
@@ -65,14 +78,8 @@ ScoreGradient AttendGradMath::differentiate(Val scores, Val dweights, Val lse, V
   } else {
     weights = b.exp2(b.fma(scores, b.constant(type, shape.scale * M_LOG2E), 0.0 - lse));
   }
-  if (masked) {
-    Type index = tile::getAccType(rows, columns, b.getI32Type());
-    auto row = [&](Val base) { return b.wrap(tile::RowIndexOp::create(b, index, Value(base))); };
-    auto col = [&](Val base) { return b.wrap(tile::ColIndexOp::create(b, index, Value(base))); };
-    Val visible = owner == Owner::Keys ? isVisible(shape, row(first), col(toPosition(start)))
-                                       : isVisible(shape, col(start), row(toPosition(first)));
+  if (visible)
     weights = b.select(visible, weights, b.constant(type, 0.0));
-  }
   Val dscores = weights * (dweights - delta);
   return {weights, slope ? dscores * slope : dscores};
 }

@@ -49,6 +49,8 @@ public:
   Val prepare(Val lse);
   /// `lse` and `delta` are fragments like `scores`; `first` and `start` are the fragment's first row and column.
   ScoreGradient differentiate(Val scores, Val dweights, Val lse, Val delta, Val first, Val start, bool masked);
+  /// The same where the pairs that are visible are given, or all are.
+  ScoreGradient differentiate(Val scores, Val dweights, Val lse, Val delta, Val visible);
 
   mlir::Type getScoresType() { return tile::getAccType(rows, columns, b.getF32Type()); }
 

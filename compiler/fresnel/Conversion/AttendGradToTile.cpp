@@ -42,7 +42,8 @@ public:
       : request(request), b(builder), shape(shape), owner(owner), tileM(request.schedule.getTileM()),
         tileN(request.schedule.getTileN()), stages(request.schedule.getStages()),
         parts(owner == Owner::Keys ? getPortableGradParts(shape.headDim, shape.valueDim) : 1),
-        group(owner == Owner::Keys ? shape.heads / shape.kvHeads : 1), math(builder, this->shape, owner, tileM, tileN) {}
+        group(owner == Owner::Keys ? shape.heads / shape.kvHeads : 1), math(builder, this->shape, owner, tileM, tileN) {
+  }
 
   void write() {
     int64_t rows = owner == Owner::Keys ? shape.keys : shape.queries;
@@ -54,9 +55,8 @@ public:
     loadOwned();
     for (int64_t i = 0; i + 1 < stages; ++i)
       copyBlock(b.i32(i), b.i32(i));
-    SmallVector<Val> sums = b.forRange(b.i32(0), total, b.i32(1), initialSums(), [&](Val i, ArrayRef<Val> carried) {
-      return iterate(i, carried);
-    });
+    SmallVector<Val> sums = b.forRange(b.i32(0), total, b.i32(1), initialSums(),
+                                       [&](Val i, ArrayRef<Val> carried) { return iterate(i, carried); });
     finish(sums);
   }
 
@@ -169,8 +169,8 @@ private:
     Val slot = i % double(stages);
     Pair tiles{b.slice(ring.scores, slot), b.slice(ring.weights, slot)};
     auto [blockHead, start] = blockPlace(i);
-    ScoreGradient gradient = differentiate(multiply(owned.scores, tiles.scores),
-                                           multiply(owned.weights, tiles.weights), blockHead, start);
+    ScoreGradient gradient =
+        differentiate(multiply(owned.scores, tiles.scores), multiply(owned.weights, tiles.weights), blockHead, start);
     SmallVector<Val> next{accumulate(sums[0], gradient.dscores, tiles.scores)};
     if (owner == Owner::Keys)
       next.push_back(accumulate(sums[1], gradient.weights, tiles.weights));
@@ -197,8 +197,8 @@ private:
       ScoreGradient gradient = math.differentiate(scores, dweights, lse, delta, firstRow, start, masked);
       return SmallVector<Val>{gradient.weights, gradient.dscores};
     };
-    SmallVector<Val> result = b.ifElse(
-        math.needsMask(firstRow, tileM, start), [&] { return write(true); }, [&] { return write(false); });
+    SmallVector<Val> result =
+        b.ifElse(math.needsMask(firstRow, tileM, start), [&] { return write(true); }, [&] { return write(false); });
     return {result[0], result[1]};
   }
 
@@ -231,11 +231,17 @@ private:
 } // namespace
 
 LogicalResult fresnel::lowerAttendGradQ(AttendGradQOp op, const KernelRequest &request, KernelBuilder &builder) {
-  AttendGradKernel(AttendShape(op), Owner::Queries, request, builder).write();
+  if (op.getBlocks())
+    lowerAttendGradBlocks(op, request, builder);
+  else
+    AttendGradKernel(AttendShape(op), Owner::Queries, request, builder).write();
   return success();
 }
 
 LogicalResult fresnel::lowerAttendGradKv(AttendGradKvOp op, const KernelRequest &request, KernelBuilder &builder) {
-  AttendGradKernel(AttendShape(op), Owner::Keys, request, builder).write();
+  if (op.getBlocks())
+    lowerAttendGradBlocks(op, request, builder);
+  else
+    AttendGradKernel(AttendShape(op), Owner::Keys, request, builder).write();
   return success();
 }

@@ -16,9 +16,29 @@ AttendShape::AttendShape(RankedTensorType q, RankedTensorType k, RankedTensorTyp
     : element(q.getElementType()), batches(q.getDimSize(0)), heads(q.getDimSize(1)), kvHeads(k.getDimSize(1)),
       queries(q.getDimSize(2)), keys(k.getDimSize(2)), headDim(q.getDimSize(3)), valueDim(v.getDimSize(3)) {}
 
+void AttendShape::setBlocks(RankedTensorType blocks, int64_t queryBlock, int64_t keyBlock) {
+  listHeads = blocks.getDimSize(1);
+  this->queryBlock = queryBlock;
+  this->keyBlock = keyBlock;
+}
+
+Val fresnel::countKeysUpTo(const AttendShape &shape, Val position) {
+  KernelBuilder &b = position.getBuilder();
+  Val count = b.max(position + double(1 + shape.keyStride - shape.keyWindow), b.i32(0));
+  return shape.keyStride > 1 ? count / double(shape.keyStride) : count;
+}
+
+Val fresnel::getLastToken(const AttendShape &shape, Val key) {
+  if (shape.isPooled())
+    key = key * double(shape.keyStride) + double(shape.keyWindow - 1);
+  return key;
+}
+
 Val fresnel::isVisible(const AttendShape &shape, Val key, Val position) {
   if (!shape.causal)
     return key < double(shape.keys);
+  if (shape.isPooled())
+    return (getLastToken(shape, key) <= position) & (key < double(shape.keys));
   // A query never stands beyond the last key, so this covers the sequence's end.
   Val visible = key <= position;
   if (shape.window <= 0)
@@ -36,7 +56,7 @@ AttendMath::AttendMath(KernelBuilder &builder, const AttendShape &shape, int64_t
 KeyBlocks AttendMath::visit(Val position, int64_t queries) {
   Val end = b.i32(shape.keys);
   if (shape.causal)
-    end = b.max(b.min(end, position + double(queries)), b.i32(0));
+    end = b.min(end, countKeysUpTo(shape, position + double(queries - 1)));
   KeyBlocks blocks;
   blocks.end = (end + double(tileN - 1)) / double(tileN);
   blocks.first = blocks.sinks = b.i32(0);
@@ -60,14 +80,23 @@ Val AttendMath::cap(Val scores) {
 Val AttendMath::hide(Val scores, Val start, Val position) {
   Type index = tile::getAccType(rows, tileN, b.getI32Type());
   Val key = b.wrap(tile::ColIndexOp::create(b, index, Value(start)));
-  Val row = b.wrap(tile::RowIndexOp::create(b, index, Value(position)));
-  return b.select(isVisible(shape, key, row), scores, b.constant(scores.getType(), -INFINITY));
+  return hide(scores, key, position, Val());
 }
 
-SoftmaxStep AttendMath::softmax(Val scores, Val maximum, Val sum, bool mayBeEmpty, bool lazy) {
+Val AttendMath::hide(Val scores, Val keys, Val position, Val listed) {
+  // A fragment of positions, or that of the first row.
+  Val row = tile::isFragment(position.getType()) ? position
+                                                 : b.wrap(tile::RowIndexOp::create(b, keys.getType(), Value(position)));
+  Val visible = isVisible(shape, keys, row);
+  return b.select(listed ? visible & listed : visible, scores, b.constant(scores.getType(), -INFINITY));
+}
+
+SoftmaxStep AttendMath::softmax(Val scores, Val maximum, Val sum, bool mayBeEmpty, bool lazy, Val listed) {
   Type rowsType = tile::getRowsType(rows, b.getF32Type());
   SoftmaxStep step;
   step.maximum = b.wrap(tile::ReduceOp::create(b, rowsType, tile::Combine::Max, Value(scores), /*partial=*/false));
+  if (listed)
+    step.maximum = b.select(listed, step.maximum, b.constant(rowsType, -INFINITY));
   if (maximum && lazy) {
     Val grows = step.maximum > maximum + kMaxGrowth / factor;
     step.maximum = b.select(grows, step.maximum, maximum);
@@ -81,7 +110,9 @@ SoftmaxStep AttendMath::softmax(Val scores, Val maximum, Val sum, bool mayBeEmpt
     reference = b.select(reference == -INFINITY, b.constant(rowsType, 0.0), reference);
   Val negative = reference * -factor;
   Type type = scores.getType();
-  step.weights = b.exp2(b.fma(scores, b.constant(type, factor), broadcast(negative, type)));
+  // Subtracting infinity makes weights 0 without touching single scores.
+  Val subtrahend = listed ? b.select(listed, negative, b.constant(rowsType, -INFINITY)) : negative;
+  step.weights = b.exp2(b.fma(scores, b.constant(type, factor), broadcast(subtrahend, type)));
   step.sum = b.wrap(tile::ReduceOp::create(b, rowsType, tile::Combine::Add, Value(step.weights), /*partial=*/true));
   if (maximum) {
     step.correction = b.exp2(b.fma(maximum, b.constant(rowsType, factor), negative));

@@ -20,13 +20,16 @@ namespace fresnel {
 struct AttendShape {
   /// From `fresnel.attend` or one of its gradients, which share its operands and attributes.
   template <typename Op>
-  explicit AttendShape(Op op)
-      : AttendShape(op.getQ().getType(), op.getK().getType(), op.getV().getType()) {
+  explicit AttendShape(Op op) : AttendShape(op.getQ().getType(), op.getK().getType(), op.getV().getType()) {
     causal = op.getCausal();
     window = op.getWindow();
     sinks = op.getSinks();
     scale = op.getScaleOrDefault();
     softcap = op.getSoftcap().convertToDouble();
+    keyWindow = op.getKeyWindow();
+    keyStride = op.getKeyStride();
+    if (op.getBlocks())
+      setBlocks(op.getBlocks().getType(), op.getQueryBlock(), op.getKeyBlock());
   }
 
   mlir::Type element;
@@ -35,14 +38,32 @@ struct AttendShape {
   int64_t window, sinks;
   double scale, softcap;
 
-  /// Query i stands at position i + offset: bottom-right alignment.
-  int64_t getOffset() const { return keys - queries; }
+  /// Key j stands for the tokens [j keyStride, j keyStride + keyWindow).
+  int64_t keyWindow, keyStride;
+  /// With block lists: their heads, the tokens of a row, the keys of a block; else 0 heads.
+  int64_t listHeads = 0, queryBlock = 1, keyBlock = 1;
+
+  bool isPooled() const { return keyWindow > 1 || keyStride > 1; }
+  bool hasBlocks() const { return listHeads > 0; }
+  int64_t getListRows() const { return llvm::divideCeil(queries, queryBlock); }
+  int64_t getKeyBlocks() const { return llvm::divideCeil(keys, keyBlock); }
+  /// Query i stands at position i + offset: bottom-right alignment, and 0 beside pooled keys.
+  int64_t getOffset() const { return isPooled() ? 0 : keys - queries; }
+  /// Under a causal mask some rows may see no key.
+  bool mayBeEmpty() const { return getOffset() < 0 || isPooled(); }
 
 private:
+  void setBlocks(mlir::RankedTensorType blocks, int64_t queryBlock, int64_t keyBlock);
   AttendShape(mlir::RankedTensorType q, mlir::RankedTensorType k, mlir::RankedTensorType v);
 };
 
-/// Whether the query at `position` sees `key`, for index fragments of one type.
+/// How many keys end at or before `position`, the sequence's end apart.
+Val countKeysUpTo(const AttendShape &shape, Val position);
+
+/// The last token that a key stands for.
+Val getLastToken(const AttendShape &shape, Val key);
+
+/// Whether the query at `position` sees `key`, for index fragments of one type; block lists apart.
 Val isVisible(const AttendShape &shape, Val key, Val position);
 
 /// The blocks of keys that a tile of queries visits: first .. end - 1, and
@@ -77,11 +98,14 @@ public:
   /// Hides the keys that a row must not see. `start` is the position of the
   /// block's first key, `position` that of the fragment's first row.
   Val hide(Val scores, Val start, Val position);
+  /// The same for keys that a fragment names, and perhaps further pairs that are hidden where `listed` is false.
+  Val hide(Val scores, Val keys, Val position, Val listed);
   /// One step of the online softmax; `maximum` and `sum` are absent in the first.
   /// `mayBeEmpty` guards rows that have seen no key yet. With `lazy`, `maximum`
   /// follows the scores only when weights would exceed 2^8: the result is the
-  /// same, and nearly all corrections are 1.
-  SoftmaxStep softmax(Val scores, Val maximum, Val sum, bool mayBeEmpty, bool lazy = false);
+  /// same, and nearly all corrections are 1. Rows that are not `listed`, if that is
+  /// given, see nothing of the block.
+  SoftmaxStep softmax(Val scores, Val maximum, Val sum, bool mayBeEmpty, bool lazy = false, Val listed = Val());
   /// After the last block: what the accumulators must be multiplied with, and
   /// the rows' LSE. Rows without keys get 0 and -inf.
   std::pair<Val, Val> finish(Val maximum, Val sum);

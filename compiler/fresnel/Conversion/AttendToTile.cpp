@@ -26,21 +26,20 @@ constexpr int64_t kMaxResidentHeadDim = 128;
 class AttendKernel {
 public:
   AttendKernel(AttendOp op, const KernelRequest &request, KernelBuilder &builder)
-      : request(request), b(builder), shape(op), tileM(request.schedule.getTileM()),
-        tileN(request.schedule.getTileN()), stages(request.schedule.getStages()), math(builder, shape, tileM, tileN) {}
+      : request(request), b(builder), shape(op), tileM(request.schedule.getTileM()), tileN(request.schedule.getTileN()),
+        stages(request.schedule.getStages()), math(builder, shape, tileM, tileN) {}
 
   void write() {
     int64_t blocks = llvm::divideCeil(shape.queries, tileM);
     int64_t threads = tileM / 16 * 32;
-    kernel = b.beginKernel(request.getName(), request.getArgumentTypes(), threads,
-                           {blocks, shape.heads, shape.batches});
+    kernel =
+        b.beginKernel(request.getName(), request.getArgumentTypes(), threads, {blocks, shape.heads, shape.batches});
     locate(blocks);
     allocate();
     loadQueries();
     prefetch();
-    SmallVector<Val> result = b.forRange(b.i32(0), visited.count, b.i32(1), initialState(), [&](Val i, ArrayRef<Val> state) {
-      return iterate(i, state);
-    });
+    SmallVector<Val> result = b.forRange(b.i32(0), visited.count, b.i32(1), initialState(),
+                                         [&](Val i, ArrayRef<Val> state) { return iterate(i, state); });
     finish(result);
   }
 
@@ -138,7 +137,7 @@ private:
     Val end = start + double(tileN);
     Val needed = end > b.i32(shape.keys);
     if (shape.causal)
-      needed = needed | (end - 1.0 > firstPosition);
+      needed = needed | (getLastToken(shape, end - 1.0) > firstPosition);
     if (shape.window > 0)
       needed = needed | (start < firstPosition + double(tileM - shape.window));
     return b.ifElse(
@@ -183,6 +182,8 @@ LogicalResult fresnel::lowerAttend(AttendOp op, const KernelRequest &request, Ke
                             << "; convert the inputs or run with --device cpu";
   if (request.schedule.getFamily() == Family::Hopper)
     lowerHopperAttend(op, request, builder);
+  else if (op.getBlocks())
+    lowerAttendBlocks(op, request, builder);
   else
     AttendKernel(op, request, builder).write();
   return success();

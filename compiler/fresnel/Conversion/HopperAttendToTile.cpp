@@ -21,6 +21,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "fresnel/Conversion/AttendMath.h"
+#include "fresnel/Conversion/HopperTile.h"
 #include "fresnel/Conversion/ToTile.h"
 #include "fresnel/Schedule/Hopper.h"
 
@@ -55,19 +56,23 @@ public:
   HopperAttendKernel(AttendOp op, const KernelRequest &request, KernelBuilder &builder)
       : request(request), b(builder), shape(op), tileM(request.schedule.getTileM()), tileN(request.schedule.getTileN()),
         stages(request.schedule.getStages()), consumers(tileM / kGroupRows),
-        tiles(llvm::divideCeil(shape.queries, tileM) * shape.heads * shape.batches),
         persistent(request.schedule.getPersistent()),
         ownOutput(hasHopperOutputTile(request.schedule, shape.headDim, shape.valueDim)),
-        lazy(shape.valueDim >= kLazyValueDim), math(builder, shape, kGroupRows, tileN) {}
+        lazy(shape.valueDim >= kLazyValueDim), outArgument(shape.hasBlocks() ? 4 : 3), op(op),
+        math(builder, shape, kGroupRows, tileN), at(builder, shape, request.schedule, op, math), tiles(at.getCount()),
+        grouped(at.getGroup() > 1) {}
 
   void write() {
     int64_t blocks = persistent ? std::min(tiles, kHopperMultiprocessors) : tiles;
     kernel = b.beginKernel(request.getName(), getArgumentTypes(), 128 * (consumers + 1), {blocks, 1, 1});
     if (persistent)
       kernel->setAttr(kCounterAttr, b.getUnitAttr());
+    int64_t minBlocks = getHopperMinBlocks(request.schedule, op);
+    if (minBlocks > 1)
+      kernel->setAttr(tile::kMinBlocksAttr, b.getI32IntegerAttr(minBlocks));
     allocate();
     initialise();
-    HopperRegisters registers = getHopperRegisters(consumers);
+    HopperRegisters registers = getHopperRegisters(consumers, minBlocks);
     auto roles = tile::WarpSpecializeOp::create(b, consumers, registers.producer, registers.consumer);
     writeRole(roles.getProducer(), [&] { produce(); });
     writeRole(roles.getConsumer(), [&] { consume(); });
@@ -80,8 +85,12 @@ private:
 
   /// Maps of boxes of 64 columns; the output is stored by one warpgroup at a time.
   SmallVector<Type> getArgumentTypes() {
-    auto map = [&](int64_t rows) { return tile::TensorMapType::get(b.getContext(), rows, 64, shape.element); };
-    SmallVector<Type> types{map(tileM), map(tileN), map(tileN), map(kGroupRows), request.views[4]};
+    auto map = [&](int64_t rows) -> Type { return tile::TensorMapType::get(b.getContext(), rows, 64, shape.element); };
+    int64_t box = shape.hasBlocks() ? std::min(tileN, shape.keyBlock) : tileN;
+    SmallVector<Type> types{grouped ? Type(request.views[0]) : map(tileM), map(box), map(box)};
+    if (shape.hasBlocks())
+      types.push_back(request.views[3]);
+    types.append({grouped ? Type(request.views[outArgument]) : map(kGroupRows), request.views[outArgument + 1]});
     if (persistent)
       types.push_back(tile::GlobalType::get(b.getContext(), {1}, b.getI32Type(), /*strided=*/false));
     return types;
@@ -123,8 +132,9 @@ private:
   void initialise() {
     thread = b.id(tile::Id::Thread);
     b.ifThen(thread == b.i32(0), [&] {
-      for (unsigned i = 0; i < 4; ++i)
-        tile::PrefetchMapOp::create(b, Value(b.argument(kernel, i)));
+      for (unsigned i : {0u, 1u, 2u, outArgument})
+        if (isa<tile::TensorMapType>(b.argument(kernel, i).getType()))
+          tile::PrefetchMapOp::create(b, Value(b.argument(kernel, i)));
       for (const Ring &ring : {keyRing, valueRing}) {
         initBarriers(ring.full, 1);
         initBarriers(ring.empty, consumers);
@@ -134,51 +144,21 @@ private:
       initBarriers(qFull, 1, /*fence=*/true);
     });
     b.barrier();
+    if (!shape.hasBlocks())
+      return;
+    at.readLists(b.argument(kernel, 3));
+    if (grouped)
+      copyQueries();
   }
 
-  //===--------------------------------------------------------------------===//
-  // Tiles
-  //===--------------------------------------------------------------------===//
-
-  /// Where tile `index` lies and which key blocks it visits. Under a causal mask
-  /// the heads are cut into sections whose keys and values fit L2, and a section's
-  /// tiles start in the order of their work, the most first: the last ones to end
-  /// are short.
-  void locate(Val index) {
-    int64_t blocks = llvm::divideCeil(shape.queries, tileM);
-    int64_t heads = shape.heads * shape.batches;
-    Val block, flatHead;
-    if (shape.causal && shape.window <= 0) {
-      int64_t section = getHopperSection(request.schedule, shape.keys, shape.headDim + shape.valueDim,
-                                         shape.heads / shape.kvHeads, heads);
-      Val first = index / double(section * blocks) * double(section);
-      Val width = heads % section ? b.min(b.i32(section), double(heads) - first) : b.i32(section);
-      Val rest = index % double(section * blocks);
-      block = double(blocks - 1) - rest / width;
-      flatHead = first + rest % width;
-    } else {
-      block = index % double(blocks);
-      flatHead = index / double(blocks);
-    }
-    batch = flatHead / double(shape.heads);
-    head = flatHead % double(shape.heads);
-    kvHead = head / double(shape.heads / shape.kvHeads);
-    firstRow = block * double(tileM);
-    position = firstRow + double(shape.getOffset());
-    visited = math.visit(position, tileM);
-    // Tiles without keys visit one block that is hidden from them.
-    if (shape.causal && shape.getOffset() < 0)
-      visited.count = b.max(visited.count, b.i32(1));
-  }
-
-  /// First key of the i-th block that is visited.
-  Val blockStart(Val i) {
-    Val block = visited.end - 1.0 - i;
-    if (shape.window > 0 && shape.sinks > 0)
-      block = b.select(block < visited.first, visited.count - 1.0 - i, block);
-    if (shape.causal && shape.getOffset() < 0)
-      block = b.max(block, b.i32(0));
-    return block * double(tileN);
+  /// Rows of several heads in turn: no box of the tensor, so that the threads copy them.
+  void copyQueries() {
+    tile::CopyAsyncOp::create(b, Value(b.argument(kernel, 0)), Value(at.batch), Value(at.head), Value(at.firstRow),
+                              Value(qTile), Value(), /*block=*/1, uint32_t(at.getGroup()));
+    tile::CopyCommitOp::create(b);
+    tile::CopyWaitOp::create(b, 0);
+    tile::FenceAsyncOp::create(b);
+    b.barrier();
   }
 
   /// The slot of the i-th block and the parity of its turn.
@@ -198,10 +178,20 @@ private:
   // Producer
   //===--------------------------------------------------------------------===//
 
+  /// The blocks of a step, box by box.
+  void loadBlocks(unsigned argument, Val i, Val target, Val barriers, Val slot) {
+    int64_t bytes = cast<tile::SharedType>(target.getType()).getBytes();
+    tile::BarrierExpectOp::create(b, Value(barriers), Value(slot), uint32_t(bytes));
+    for (int64_t box = 0; box < at.lists->getBoxes(); ++box)
+      tile::TmaLoadOp::create(b, Value(b.argument(kernel, argument)), Value(at.batch), Value(at.kvHead),
+                              Value(at.lists->getStart(i, box)), Value(target), Value(barriers), Value(slot),
+                              Value(b.i32(box * at.lists->getBoxRows())), /*evict_last=*/true);
+  }
+
   void load(unsigned argument, Val loadHead, Val row, Val target, Val barriers, Val slot, bool evictLast) {
     int64_t bytes = cast<tile::SharedType>(target.getType()).getBytes();
     tile::BarrierExpectOp::create(b, Value(barriers), Value(slot), uint32_t(bytes));
-    tile::TmaLoadOp::create(b, Value(b.argument(kernel, argument)), Value(batch), Value(loadHead), Value(row),
+    tile::TmaLoadOp::create(b, Value(b.argument(kernel, argument)), Value(at.batch), Value(loadHead), Value(row),
                             Value(target), Value(barriers), Value(slot), evictLast);
   }
 
@@ -209,7 +199,9 @@ private:
   void fill(unsigned argument, const Ring &ring, Val base, Val i) {
     auto [slot, parity] = slotOf(base + i);
     wait(ring.empty, slot, parity ^ 1.0);
-    load(argument, kvHead, blockStart(i), b.slice(ring.tiles, slot), ring.full, slot, /*evictLast=*/true);
+    if (shape.hasBlocks())
+      return loadBlocks(argument, i, b.slice(ring.tiles, slot), ring.full, slot);
+    load(argument, at.kvHead, at.getStart(i), b.slice(ring.tiles, slot), ring.full, slot, /*evictLast=*/true);
   }
 
   /// Writes the tile's number, once every consumer thread has read the one before.
@@ -221,18 +213,19 @@ private:
   /// Hands on the queries of one tile, and its keys and values in the order in
   /// which the consumers release the slots.
   void produceTile(Val index, Val base, Val turn) {
-    locate(index);
+    at.locate(index);
     fill(1, keyRing, base, b.i32(0));
     if (persistent) {
       wait(qEmpty, b.i32(0), (turn & 1.0) ^ 1.0);
       announce(index, turn);
     }
-    load(0, head, firstRow, qTile, qFull, b.i32(0), /*evictLast=*/false);
-    b.forRange(b.i32(1), visited.count, b.i32(1), [&](Val i) {
+    if (!grouped)
+      load(0, at.head, at.firstRow, qTile, qFull, b.i32(0), /*evictLast=*/false);
+    b.forRange(b.i32(1), at.visited.count, b.i32(1), [&](Val i) {
       fill(1, keyRing, base, i);
       fill(2, valueRing, base, i - 1.0);
     });
-    fill(2, valueRing, base, visited.count - 1.0);
+    fill(2, valueRing, base, at.visited.count - 1.0);
   }
 
   void produce() {
@@ -249,7 +242,7 @@ private:
         // Asked for when the last loads are under way: a tile that is reserved
         // earlier could be started sooner by another block.
         Val next = b.atomic(tile::Combine::Add, b.i32(1), counter, {zero}) + double(blocks);
-        return SmallVector<Val>{next, state[1] + visited.count, state[2] + 1.0};
+        return SmallVector<Val>{next, state[1] + at.visited.count, state[2] + 1.0};
       });
       // A number beyond the last tile sends the consumers home.
       wait(qEmpty, zero, (end[2] & 1.0) ^ 1.0);
@@ -291,17 +284,39 @@ private:
     return b.wrap(tile::ToLhsOp::create(b, type, Value(weights)));
   }
 
+  /// The tokens of a fragment's rows, counted from the tile's first.
+  Val getTokens(Type type) {
+    return divideBy(b.wrap(tile::RowIndexOp::create(b, type, Value(groupRow))), at.getGroup());
+  }
+
+  Val hide(Val scores, Val i) {
+    if (!shape.hasBlocks())
+      return math.hide(scores, at.getStart(i), groupPosition);
+    Type index = tile::getAccType(kGroupRows, tileN, b.getI32Type());
+    Val position = grouped ? getTokens(index) + at.position : groupPosition;
+    return math.hide(scores, at.lists->getKeys(index, i), position, /*listed=*/Val());
+  }
+
+  /// Which rows list the block of step i, if they have lists of their own.
+  Val findListed(Val i) {
+    if (!hasRowLists())
+      return Val();
+    return at.lists->getListed(getTokens(tile::getRowsType(kGroupRows, b.getI32Type())), i);
+  }
+
+  bool hasRowLists() const { return at.lists && at.lists->hasSeveralRows(); }
+
   /// The first block: no products with values yet, nothing to correct.
   State begin(Val base) {
     auto [slot, parity] = slotOf(base);
     wait(keyRing.full, slot, parity);
     Val scores = waitFor(multiplyKeys(slot), 0);
     arrive(keyRing.empty, slot);
-    bool masked = shape.causal || shape.keys % tileN;
+    bool masked = shape.causal || shape.keys % tileN || shape.hasBlocks();
     scores = math.cap(scores);
     if (masked)
-      scores = math.hide(scores, blockStart(b.i32(0)), groupPosition);
-    SoftmaxStep step = math.softmax(scores, Val(), Val(), /*mayBeEmpty=*/masked);
+      scores = hide(scores, b.i32(0));
+    SoftmaxStep step = math.softmax(scores, Val(), Val(), /*mayBeEmpty=*/masked, /*lazy=*/false, findListed(b.i32(0)));
     Val acc = b.constant(tile::getAccType(kGroupRows, shape.valueDim, b.getF32Type()), 0.0);
     return {acc, toLhs(step.weights), step.maximum, step.sum};
   }
@@ -319,8 +334,8 @@ private:
     scores = math.cap(waitFor(scores, 1));
     arrive(keyRing.empty, slot);
     if (masked)
-      scores = math.hide(scores, blockStart(i), groupPosition);
-    SoftmaxStep step = math.softmax(scores, state.maximum, state.sum, masked, lazy);
+      scores = hide(scores, i);
+    SoftmaxStep step = math.softmax(scores, state.maximum, state.sum, masked || hasRowLists(), lazy, findListed(i));
     acc = waitFor(acc, 0);
     arrive(valueRing.empty, slotBefore);
     auto correct = [&] { return SmallVector<Val>{acc * math.broadcast(step.correction, acc.getType())}; };
@@ -338,35 +353,42 @@ private:
   }
 
   /// True if only the first block that is visited can cross the diagonal.
-  bool hasOneDiagonalBlock() { return tileN % tileM == 0 && shape.getOffset() % tileM == 0; }
+  bool hasOneDiagonalBlock() { return !shape.isPooled() && tileN % tileM == 0 && shape.getOffset() % tileM == 0; }
 
   State visitAll(Val base) {
     State state = begin(base);
     Val next = b.i32(1);
+    if (shape.hasBlocks()) {
+      if (!at.lists->hasOneMaskedStep()) {
+        state = loop(base, next, at.lists->masked, state, /*masked=*/true);
+        next = at.lists->masked;
+      }
+      return loop(base, next, at.visited.count, state, /*masked=*/false);
+    }
     if (shape.causal && !hasOneDiagonalBlock()) {
       // Blocks that end at or before the group's first row need no mask.
-      Val plain = b.max(b.min(groupPosition + 1.0, b.i32(shape.keys)), b.i32(0)) / double(tileN);
-      Val until = b.max(b.min(visited.end - plain, visited.count), next);
+      Val plain = b.min(countKeysUpTo(shape, groupPosition), b.i32(shape.keys)) / double(tileN);
+      Val until = b.max(b.min(at.visited.end - plain, at.visited.count), next);
       state = loop(base, next, until, state, /*masked=*/true);
       next = until;
     }
     if (shape.window <= 0)
-      return loop(base, next, visited.count, state, /*masked=*/false);
+      return loop(base, next, at.visited.count, state, /*masked=*/false);
     // Blocks that start before the left edge of the group's last row need a mask.
     Val edge = b.max(groupPosition + double(kGroupRows - shape.window), b.i32(0));
-    Val until = visited.end - (edge + double(tileN - 1)) / double(tileN);
-    until = b.max(b.min(until, visited.end - visited.first), next);
+    Val until = at.visited.end - (edge + double(tileN - 1)) / double(tileN);
+    until = b.max(b.min(until, at.visited.end - at.visited.first), next);
     state = loop(base, next, until, state, /*masked=*/false);
-    return loop(base, until, visited.count, state, /*masked=*/true);
+    return loop(base, until, at.visited.count, state, /*masked=*/true);
   }
 
   void consumeTile(Val index, Val base) {
-    locate(index);
-    groupPosition = position + groupRow;
+    at.locate(index);
+    groupPosition = at.position + groupRow;
     State state = visitAll(base);
     if (ownOutput)
       arrive(qEmpty, b.i32(0));
-    auto [slot, parity] = slotOf(base + visited.count - 1.0);
+    auto [slot, parity] = slotOf(base + at.visited.count - 1.0);
     wait(valueRing.full, slot, parity);
     Val acc = waitFor(multiplyValues(state, slot), 0);
     if (persistent)
@@ -395,10 +417,11 @@ private:
             Val index = b.load(tileNumber, {zero});
             tile::BarrierArriveOp::create(b, Value(numberRead), Value(zero), Value(b.constant(b.getI1Type(), 1)));
             consumeTile(index, state[0]);
-            return SmallVector<Val>{state[0] + visited.count, state[1] + 1.0};
+            return SmallVector<Val>{state[0] + at.visited.count, state[1] + 1.0};
           });
     } else {
-      wait(qFull, zero, zero);
+      if (!grouped)
+        wait(qFull, zero, zero);
       consumeTile(b.id(tile::Id::BlockX), zero);
     }
     b.ifThen(leader, [&] { tile::TmaStoreWaitOp::create(b); });
@@ -413,8 +436,11 @@ private:
   void store(Val acc, const State &state) {
     auto [inverse, lse] = math.finish(state.maximum, state.sum);
     acc = acc * math.broadcast(inverse, acc.getType());
-    Val row = firstRow + groupRow;
-    tile::StoreRowsOp::create(b, Value(lse), Value(b.argument(kernel, 4)), Value(batch), Value(head), Value(row));
+    if (grouped)
+      return storeGrouped(acc, lse);
+    Val row = at.firstRow + groupRow;
+    tile::StoreRowsOp::create(b, Value(lse), Value(b.argument(kernel, outArgument + 1)), Value(at.batch),
+                              Value(at.head), Value(row));
     if (ownOutput) {
       // The copy of the tile before must have read the memory.
       b.ifThen(leader, [&] { tile::TmaStoreWaitOp::create(b); });
@@ -424,8 +450,8 @@ private:
     tile::FenceAsyncOp::create(b);
     meetGroup();
     b.ifThen(leader, [&] {
-      tile::TmaStoreOp::create(b, Value(oTile), Value(groupRow), Value(b.argument(kernel, 3)), Value(batch),
-                               Value(head), Value(row));
+      tile::TmaStoreOp::create(b, Value(oTile), Value(groupRow), Value(b.argument(kernel, outArgument)),
+                               Value(at.batch), Value(at.head), Value(row));
       if (persistent && !ownOutput) {
         tile::TmaStoreWaitOp::create(b);
         arrive(qEmpty, b.i32(0));
@@ -433,15 +459,30 @@ private:
     });
   }
 
+  void storeGrouped(Val acc, Val lse) {
+    uint32_t group = uint32_t(at.getGroup());
+    Val token = at.firstRow + divideBy(groupRow, group);
+    tile::StoreTileOp::create(b, Value(acc), Value(b.argument(kernel, outArgument)), Value(at.batch), Value(at.head),
+                              Value(token), Value(), Value(), group);
+    tile::StoreRowsOp::create(b, Value(lse), Value(b.argument(kernel, outArgument + 1)), Value(at.batch),
+                              Value(at.head), Value(token), group);
+  }
+
   const KernelRequest &request;
   KernelBuilder &b;
   AttendShape shape;
-  int64_t tileM, tileN, stages, consumers, tiles;
+  int64_t tileM, tileN, stages, consumers;
   bool persistent, ownOutput, lazy;
+  /// The output's position among the arguments; the LSE follows it.
+  unsigned outArgument;
+  AttendOp op;
   AttendMath math;
+  HopperTile at;
+  int64_t tiles;
+  /// Whether a tile has rows of several heads.
+  bool grouped;
   tile::KernelOp kernel;
-  Val thread, batch, head, kvHead, firstRow, position;
-  KeyBlocks visited;
+  Val thread;
   Val qTile, oTile, qFull, qEmpty, tileNumber, numberRead;
   Ring keyRing, valueRing;
   // In a consumer: its number, who is next, its first row, and whether this thread speaks for it.

@@ -28,6 +28,12 @@ struct KernelRequest {
 mlir::LogicalResult lowerAttend(AttendOp op, const KernelRequest &request, KernelBuilder &builder);
 /// Attention under a schedule of the hopper family, which its verifier accepted.
 void lowerHopperAttend(AttendOp op, const KernelRequest &request, KernelBuilder &builder);
+/// Attention over block lists under a schedule of the portable family.
+void lowerAttendBlocks(AttendOp op, const KernelRequest &request, KernelBuilder &builder);
+mlir::LogicalResult lowerTransposeBlocks(TransposeBlocksOp op, const KernelRequest &request, KernelBuilder &builder);
+/// The gradients over block lists.
+void lowerAttendGradBlocks(AttendGradQOp op, const KernelRequest &request, KernelBuilder &builder);
+void lowerAttendGradBlocks(AttendGradKvOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerAttendDelta(AttendDeltaOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerAttendGradQ(AttendGradQOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerAttendGradKv(AttendGradKvOp op, const KernelRequest &request, KernelBuilder &builder);

@@ -199,7 +199,14 @@ private:
         })
         .Case([&](AttendGradQOp op) { return set(0, ref::attendGradQ(gradInputs(op), getAttendOptions(op))), true; })
         .Case([&](AttendGradKvOp op) {
-          ref::KvGradients gradients = ref::attendGradKv(gradInputs(op), getAttendOptions(op));
+          ref::AttendOptions attend = getAttendOptions(op);
+          ref::IndexTensor lists;
+          if (op.getTransposed()) {
+            int64_t rows = llvm::divideCeil(get(op.getQ()).dim(2), attend.queryBlock);
+            lists = ref::listBlocks(getIndices(op.getBlocks()), rows);
+            attend.blocks = &lists;
+          }
+          ref::KvGradients gradients = ref::attendGradKv(gradInputs(op), attend);
           set(0, std::move(gradients.dk));
           set(1, std::move(gradients.dv));
           return true;
@@ -257,6 +264,10 @@ private:
         })
         .Case([&](ScatterBySlotsOp op) {
           return set(0, ref::scatterBySlots(get(op.getX()), getIndices(op.getSlots()), getOptions(op))), true;
+        })
+        .Case([&](TransposeBlocksOp op) {
+          values[op.getResult()] = ref::transposeBlocks(getIndices(op.getList()), op.getBlocks());
+          return true;
         })
         .Case([&](GatherGradBySlotsOp op) {
           return set(0,

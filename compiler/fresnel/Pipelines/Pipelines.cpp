@@ -21,6 +21,7 @@ void populatePlanPipeline(OpPassManager &pm, llvm::ArrayRef<std::string> recompu
   pm.addPass(createMergeGathersPass());
   pm.addPass(createInvertSelectionsPass());
   pm.addPass(createFuseSelectionsPass());
+  pm.addPass(createTransposeBlocksPass());
   // Last before the kernels: whatever fuses or shares work sees both halves.
   SplitGradientPassOptions split;
   split.recompute.append(recompute.begin(), recompute.end());

@@ -3,6 +3,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "fresnel/Schedule/Hopper.h"
+#include "fresnel/Schedule/Blocks.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MathExtras.h"
@@ -18,13 +19,18 @@ static constexpr int64_t kSectionBytes = int64_t(32) << 20;
 static constexpr int64_t kMaxPersistentKeys = 8192;
 /// Shared memory of a block on every GPU of the generation.
 static constexpr int64_t kSharedBytes = 227 * 1024;
+/// What two blocks of a multiprocessor have together.
+static constexpr int64_t kTwoBlockBytes = 226 * 1024;
 /// Registers of a consumer beside its fragments: addresses, masks, row state.
 static constexpr int64_t kOtherRegisters = 28;
 
 static int64_t getHeadDim(AttendOp op) { return cast<RankedTensorType>(op.getQ().getType()).getDimSize(3); }
 static int64_t getValueDim(AttendOp op) { return cast<RankedTensorType>(op.getV().getType()).getDimSize(3); }
 
-HopperRegisters fresnel::getHopperRegisters(int64_t consumers) {
+HopperRegisters fresnel::getHopperRegisters(int64_t consumers, int64_t minBlocks) {
+  // Two blocks of one consumer each: 128 * 2 = 24 + 232.
+  if (minBlocks == 2)
+    return {24, 232};
   // What the block starts with, 65536 / (128 * (consumers + 1)) in steps of 8,
   // is dealt anew: 168 * 3 = 24 + 2 * 240 and 128 * 4 = 32 + 3 * 160.
   return consumers >= 3 ? HopperRegisters{32, 160} : HopperRegisters{24, 240};
@@ -54,14 +60,54 @@ bool fresnel::hasHopperOutputTile(ScheduleAttr schedule, int64_t headDim, int64_
   return schedule.getPersistent() && getInputBytes(schedule, headDim, valueDim) + output <= kSharedBytes;
 }
 
-int64_t fresnel::getHopperSharedBytes(ScheduleAttr schedule, int64_t headDim, int64_t valueDim) {
+int64_t fresnel::getHopperSharedBytes(ScheduleAttr schedule, AttendOp op) {
+  int64_t headDim = getHeadDim(op), valueDim = getValueDim(op);
   int64_t bytes = getInputBytes(schedule, headDim, valueDim);
+  if (op.getBlocks())
+    bytes += getHopperTiles(schedule, op).set.getBytes();
   return hasHopperOutputTile(schedule, headDim, valueDim) ? bytes + schedule.getTileM() * getRowBytes(valueDim) : bytes;
+}
+
+int64_t fresnel::getHopperMinBlocks(ScheduleAttr schedule, AttendOp op) {
+  // What a block starts with, 65536 / 512 registers, must hold the operands of one product.
+  bool narrow = std::max(schedule.getTileN(), getValueDim(op)) <= 192;
+  bool fits = narrow && 2 * getHopperSharedBytes(schedule, op) <= kTwoBlockBytes;
+  return op.getBlocks() && schedule.getTileM() == 64 && fits ? 2 : 1;
+}
+
+static ScheduleAttr getBlocksDefault(AttendOp op);
+
+/// Block lists: a block arrives in whole boxes, and a tile's lists stay in shared memory.
+static std::string explainBlocks(AttendOp op) {
+  if (int64_t keyBlock = op.getKeyBlock(); keyBlock % 16)
+    return llvm::formatv("family hopper serves block lists whose `key_block` is a multiple of 16, but it is {0}; use "
+                         "portable",
+                         keyBlock);
+  if (int64_t bytes = getHopperSharedBytes(getBlocksDefault(op), op); bytes > kSharedBytes)
+    return llvm::formatv("family hopper keeps the lists of a tile in shared memory, but with {0} blocks needs {1} of "
+                         "{2} bytes; use portable",
+                         llvm::divideCeil(cast<RankedTensorType>(op.getK().getType()).getDimSize(2), op.getKeyBlock()),
+                         bytes, kSharedBytes);
+  return "";
+}
+
+static std::string verifyBlocks(ScheduleAttr schedule, AttendOp op) {
+  int64_t keyBlock = op.getKeyBlock(), tileN = schedule.getTileN(), rows = getHopperTiles(schedule, op).listRows;
+  if (schedule.getPersistent())
+    return "kernels over block lists are not persistent; set persistent = false";
+  if (rows > 1 && keyBlock % tileN)
+    return llvm::formatv("tile_n must divide `key_block` {0} where the queries of a tile have {1} lists, but is {2}",
+                         keyBlock, rows, tileN);
+  if (keyBlock % tileN && tileN % keyBlock)
+    return llvm::formatv("tile_n must divide `key_block` {0} or be a multiple of it, but is {1}", keyBlock, tileN);
+  return "";
 }
 
 std::string fresnel::explainHopper(AttendOp op, const TargetInfo &target) {
   if (!target.hasWgmma)
     return llvm::formatv("family hopper needs wgmma, which {0} does not have; use portable", target.name);
+  if (std::string reason = op.getBlocks() ? explainBlocks(op) : ""; !reason.empty())
+    return reason;
   int64_t headDim = getHeadDim(op), valueDim = getValueDim(op);
   for (int64_t dim : {headDim, valueDim})
     if (!llvm::is_contained({64, 96, 128, 192, 256}, dim))
@@ -85,24 +131,49 @@ std::string fresnel::verifyHopper(ScheduleAttr schedule, AttendOp op, const Targ
   if (schedule.getSection() < 0)
     return llvm::formatv("section must be positive, or 0 for the default, but is {0}", schedule.getSection());
   auto q = cast<RankedTensorType>(op.getQ().getType());
-  int64_t tiles = llvm::divideCeil(q.getDimSize(2), tileM) * q.getDimSize(0) * q.getDimSize(1);
+  BlockTiles rows = getHopperTiles(schedule, op);
+  int64_t tiles = llvm::divideCeil(q.getDimSize(2), rows.tokens) * q.getDimSize(0) * (q.getDimSize(1) / rows.group);
   if (tiles > std::numeric_limits<int32_t>::max())
     return llvm::formatv("{0} tiles of queries are numbered with 31 bits; split the batch", tiles);
-  int64_t headDim = getHeadDim(op), valueDim = getValueDim(op);
-  if (int64_t bytes = getHopperSharedBytes(schedule, headDim, valueDim); bytes > target.maxSharedBytes)
+  if (std::string reason = op.getBlocks() ? verifyBlocks(schedule, op) : ""; !reason.empty())
+    return reason;
+  if (int64_t bytes = getHopperSharedBytes(schedule, op); bytes > target.maxSharedBytes)
     return llvm::formatv("the tiles need {0} bytes of shared memory, but {1} has {2}; lower tile_n or stages", bytes,
                          target.name, target.maxSharedBytes);
   // Scores and accumulator in f32, weights in 16 bits, of 64 rows in 128 threads.
-  int64_t have = getHopperRegisters(tileM / 64).consumer;
-  int64_t need = tileN / 2 + valueDim / 2 + tileN / 4 + kOtherRegisters;
+  int64_t have = getHopperRegisters(tileM / 64, getHopperMinBlocks(schedule, op)).consumer;
+  int64_t need = tileN / 2 + getValueDim(op) / 2 + tileN / 4 + kOtherRegisters;
   if (need > have)
     return llvm::formatv("a consumer thread needs about {0} registers, but has {1}; lower tile_n{2}", need, have,
                          tileM == 192 ? ", or take tile_m = 128" : "");
   return "";
 }
 
+/// The widest tile that keys of a block fill, or that whole blocks fill, within what the registers hold.
+static ScheduleAttr getBlocksDefault(AttendOp op) {
+  int64_t headDim = getHeadDim(op), keyBlock = op.getKeyBlock(), tileM = op.getQueryBlock() % 128 ? 64 : 128;
+  int64_t widest = headDim >= 256 ? 80 : headDim >= 192 ? 112 : 128;
+  // Two blocks share a multiprocessor's memory.
+  if (tileM == 64 && headDim >= 96)
+    widest = std::min<int64_t>(widest, 64);
+  auto make = [&](int64_t tileN, int64_t stages) {
+    return ScheduleAttr::get(op.getContext(), Family::Hopper, tileM, tileN, stages, /*persistent=*/false,
+                             /*ping_pong=*/true, /*section=*/0);
+  };
+  int64_t tileN = 16;
+  bool severalRows = getHopperTiles(make(tileN, 2), op).listRows > 1;
+  for (int64_t width = 16; width <= widest; width += 16)
+    if (keyBlock % width == 0 || (width % keyBlock == 0 && !severalRows))
+      tileN = width;
+  return tileM == 64 && getHopperMinBlocks(make(tileN, 3), op) == 2 ? make(tileN, 3) : make(tileN, 2);
+}
+
+static bool isPooled(AttendOp op) { return op.getKeyWindow() > 1 || op.getKeyStride() > 1; }
+
 // Measured on an H200 under its power limit; see docs/performance.md.
 ScheduleAttr fresnel::getHopperDefault(AttendOp op) {
+  if (op.getBlocks())
+    return getBlocksDefault(op);
   // What persistence hides, the start and the end of a tile, counts where tiles
   // are short; long ones run a little faster from a plain grid.
   int64_t keys = cast<RankedTensorType>(op.getK().getType()).getDimSize(2);
@@ -117,11 +188,12 @@ ScheduleAttr fresnel::getHopperDefault(AttendOp op) {
     return make(192, 128);
   case 96:
     // An offset between queries and keys takes the registers that 192 would need.
-    return make(128, keys == queries ? 192 : 160);
+    return make(128, isPooled(op) ? 128 : keys == queries ? 192 : 160);
   case 128:
     // Wide blocks correct the accumulator less often; beside a diagonal short
     // sequences pay for them with hidden scores.
-    return make(128, persistent ? 160 : 192);
+    // Where keys stand for several tokens, the mask takes the registers that more columns would need.
+    return make(128, isPooled(op) ? 128 : persistent ? 160 : 192);
   case 192:
     return make(128, getValueDim(op) <= 128 ? 128 : 112);
   default:

@@ -13,7 +13,11 @@ namespace fresnel {
 struct HopperRegisters {
   int64_t producer, consumer;
 };
-HopperRegisters getHopperRegisters(int64_t consumers);
+HopperRegisters getHopperRegisters(int64_t consumers, int64_t minBlocks);
+
+/// Thread blocks that a multiprocessor shall hold. Tiles of 64 queries over block
+/// lists have one consumer; two blocks hide each other's softmax.
+int64_t getHopperMinBlocks(ScheduleAttr schedule, AttendOp op);
 
 /// Consecutive heads whose tiles are started together under a causal mask: what
 /// the schedule says, or as many as have their keys and values in L2 at the same
@@ -28,7 +32,7 @@ constexpr int64_t kHopperMultiprocessors = 132;
 bool hasHopperOutputTile(ScheduleAttr schedule, int64_t headDim, int64_t valueDim);
 
 /// Shared memory of the kernel, in bytes.
-int64_t getHopperSharedBytes(ScheduleAttr schedule, int64_t headDim, int64_t valueDim);
+int64_t getHopperSharedBytes(ScheduleAttr schedule, AttendOp op);
 
 /// Why the family cannot serve the operation on the target, or "".
 std::string explainHopper(AttendOp op, const TargetInfo &target);

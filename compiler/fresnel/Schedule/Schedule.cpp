@@ -3,6 +3,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "fresnel/Schedule/Schedule.h"
+#include "fresnel/Schedule/Blocks.h"
 #include "fresnel/Schedule/Hopper.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -16,10 +17,9 @@ using namespace fresnel;
 
 template <typename Op>
 static std::string explainAttend(Op op) {
-  if (op.getBlocks())
-    return "attention over selected blocks has no GPU schedule yet";
-  if (op.getKeyWindow() != 1 || op.getKeyStride() != 1)
-    return "attention over pooled keys (`key_window`, `key_stride`) has no GPU schedule yet";
+  if constexpr (std::is_same_v<Op, AttendGradKvOp>)
+    if (op.getBlocks() && !op.getTransposed())
+      return "the gradient of keys and values reads the transposed block list; run fresnel-transpose-blocks";
   auto q = cast<RankedTensorType>(op.getQ().getType());
   auto v = cast<RankedTensorType>(op.getV().getType());
   if (!q.getElementType().isBF16() && !q.getElementType().isF16())
@@ -110,7 +110,7 @@ std::string fresnel::explainUnsupported(Operation *op) {
           .Case([](PoolGradOp op) { return explainPoolGrad(op); })
           .Case<BlockScoreOp, SelectScoredOp>([](auto op) { return explainScores(op); })
           .Case([](SelectBlocksOp op) { return explainSelectBlocks(op); })
-          .Case<SelectCascadeOp, RegroupOp>([](auto) { return std::string(); })
+          .Case<SelectCascadeOp, RegroupOp, TransposeBlocksOp>([](auto) { return std::string(); })
           .Default([](Operation *) { return std::string("has no GPU schedule yet"); });
   return reason.empty() ? explainGrid(op) : reason;
 }
@@ -120,6 +120,12 @@ std::string fresnel::explainUnsupported(Operation *op) {
 //===----------------------------------------------------------------------===//
 
 bool fresnel::isAttention(Operation *op) { return isa<AttendOp, AttendGradQOp, AttendGradKvOp>(op); }
+
+Value fresnel::getBlockList(Operation *op) {
+  return TypeSwitch<Operation *, Value>(op)
+      .Case<AttendOp, AttendGradQOp, AttendGradKvOp>([](auto op) { return op.getBlocks(); })
+      .Default([](Operation *) { return Value(); });
+}
 
 /// Head dim and value dim of an attention operation, whose first operands are q, k and v.
 static std::pair<int64_t, int64_t> getHeadDims(Operation *op) {
@@ -132,7 +138,8 @@ int64_t fresnel::getPortableSharedBytes(ScheduleAttr schedule, Operation *op) {
   // Rows are padded by 16 bytes; see the `padded` layout of the tile dialect.
   int64_t keyRow = 2 * (headDim + 8), valueRow = 2 * (valueDim + 8);
   int64_t ownedRow = isa<AttendOp>(op) ? keyRow : keyRow + valueRow;
-  return schedule.getTileM() * ownedRow + schedule.getStages() * schedule.getTileN() * (keyRow + valueRow);
+  int64_t lists = getBlockList(op) ? getBlockTiles(schedule, op).set.getBytes() : 0;
+  return schedule.getTileM() * ownedRow + schedule.getStages() * schedule.getTileN() * (keyRow + valueRow) + lists;
 }
 
 int64_t fresnel::getPortableGradParts(int64_t headDim, int64_t valueDim) { return headDim + valueDim > 256 ? 2 : 1; }

@@ -23,6 +23,9 @@ std::string verifySchedule(ScheduleAttr schedule, mlir::Operation *op, const Tar
 /// True for the operations that a family with matrix products serves: attention and its gradients.
 bool isAttention(mlir::Operation *op);
 
+/// The block lists of an attention operation, or null.
+mlir::Value getBlockList(mlir::Operation *op);
+
 /// Shared memory of the portable kernel of an attention operation, in bytes.
 int64_t getPortableSharedBytes(ScheduleAttr schedule, mlir::Operation *op);
 

@@ -146,8 +146,12 @@ double fresnel::getBoundCycles(ScheduleAttr schedule, Operation *op, const Targe
   if (!isAttention(op) || multiprocessors <= 0)
     return 0;
   auto attend = dyn_cast<AttendOp>(op);
-  // How many keys a selection opens is in the data.
-  if (attend && attend.getBlocks())
+  // How many keys a selection opens is in the data; pooled keys stand elsewhere than counted here.
+  auto isPooled = [op](StringRef name) {
+    auto value = op->getAttrOfType<IntegerAttr>(name);
+    return value && value.getInt() > 1;
+  };
+  if (getBlockList(op) || isPooled("key_window") || isPooled("key_stride"))
     return 0;
   auto q = cast<RankedTensorType>(op->getOperand(0).getType()), k = cast<RankedTensorType>(op->getOperand(1).getType());
   auto v = cast<RankedTensorType>(op->getOperand(2).getType());
@@ -226,7 +230,6 @@ llvm::json::Object fresnel::describeProblem(Operation *op) {
     // The shape of the operand list is in the operands.
     if (attribute.getName() != "operandSegmentSizes")
       attributes[attribute.getName().getValue()] = toJsonValue(attribute.getValue());
-  return llvm::json::Object{{"op", op->getName().getStringRef()},
-                            {"operands", std::move(operands)},
-                            {"attributes", std::move(attributes)}};
+  return llvm::json::Object{
+      {"op", op->getName().getStringRef()}, {"operands", std::move(operands)}, {"attributes", std::move(attributes)}};
 }

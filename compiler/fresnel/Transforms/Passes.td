@@ -69,6 +69,15 @@ def FuseSelectionsPass : Pass<"fresnel-fuse-selections", "::mlir::ModuleOp"> {
   let statistics = [Statistic<"numSelections", "num-selections", "selections fused with their scores">];
 }
 
+def TransposeBlocksPass : Pass<"fresnel-transpose-blocks", "::mlir::ModuleOp"> {
+  let summary = "gives gradients of keys and values the rows that list a block";
+  let description = [{
+    Before each `fresnel.attend_grad_kv` over block lists a
+    `fresnel.transpose_blocks` of its lists, which the gradient then takes instead.
+  }];
+  let statistics = [Statistic<"numTransposed", "num-transposed", "gradients that read transposed lists">];
+}
+
 def SplitGradientPass : Pass<"fresnel-split-gradient", "::mlir::ModuleOp"> {
   let summary = "cuts a differentiated program into a forward and a backward half";
   let description = [{

@@ -31,6 +31,8 @@ def Fresnel_AttendOp : Fresnel_ComputeOp<"attend", [Fresnel_Differentiable]> {
     - `window` W > 0: visible if position - j < W or j < `sinks`;
     - `blocks`: row `i div query_block` of head h / (Hq / Hs) lists the key blocks
       that query i sees, block b being the keys `[b key_block, (b+1) key_block)`.
+      A row is a set: the order of its entries and repetitions do not matter, and
+      negative entries stand for none. Blocks beyond the last key hold nothing.
 
     Constraints:
     - C1: q, k and v agree in batch and element type, q and k in head dim, k and v in heads and length.

@@ -138,4 +138,21 @@ def Fresnel_SelectScoredOp : Fresnel_ComputeOp<"select_scored"> {
   }];
 }
 
+def Fresnel_TransposeBlocksOp : Fresnel_ComputeOp<"transpose_blocks"> {
+  let summary = "which rows list a block";
+  let description = [{
+    Of the block lists [B, H, M, K] of `fresnel.attend`, over `blocks` key blocks:
+    bit m mod 32 of word `[b, h, j, m div 32]` of the result is set if row m lists
+    block j. The result has ceil(M / 32) words for each block; further bits are 0.
+
+    Constraints:
+    - C1: `blocks` is positive.
+
+    Example: `%t = fresnel.transpose_blocks %list {blocks = 16} : tensor<1x2x1000x4xi32>`
+  }];
+  let arguments = (ins Fresnel_Indices4:$list, I64Attr:$blocks);
+  let results = (outs Fresnel_Indices4:$result);
+  let assemblyFormat = "$list attr-dict `:` type($list)";
+}
+
 #endif // FRESNEL_FUSED_OPS

@@ -45,10 +45,10 @@ def Fresnel_AttendDeltaOp : Fresnel_ComputeOp<"attend_delta", [AllTypesMatch<["o
 }
 
 /// A gradient of `fresnel.attend`, whose operands and attributes it shares.
-class Fresnel_AttendGradOp<string mnemonic, dag outputs> : Fresnel_ComputeOp<mnemonic> {
+class Fresnel_AttendGradOp<string mnemonic, dag outputs, dag more = (ins)> : Fresnel_ComputeOp<mnemonic> {
   let arguments = !con((ins Fresnel_Rows:$q, Fresnel_Rows:$k, Fresnel_Rows:$v, Fresnel_Scores3:$lse,
                             Fresnel_Scores3:$delta, Fresnel_Rows:$dout, Optional<Fresnel_Indices4>:$blocks),
-                       Fresnel_AttendAttributes);
+                       Fresnel_AttendAttributes, more);
   let results = outputs;
   let assemblyFormat = [{
     $q `,` $k `,` $v `lse` $lse `delta` $delta `dout` $dout (`blocks` `(` $blocks^ `:` type($blocks) `)`)? attr-dict
@@ -80,15 +80,19 @@ def Fresnel_AttendGradQOp : Fresnel_AttendGradOp<"attend_grad_q", (outs Fresnel_
 }
 
 def Fresnel_AttendGradKvOp
-    : Fresnel_AttendGradOp<"attend_grad_kv", (outs Fresnel_Rows:$dk, Fresnel_Rows:$dv)> {
+    : Fresnel_AttendGradOp<"attend_grad_kv", (outs Fresnel_Rows:$dk, Fresnel_Rows:$dv),
+                           (ins DefaultValuedOptionalAttr<BoolAttr, "false">:$transposed)> {
   let summary = "gradients of attention with respect to the keys and values";
   let description = [{
     With p and ds of `fresnel.attend_grad_q`: `dk = sum scale ds q` and
     `dv = sum p dout`, over the query heads that share the key head, and their rows.
+    With `transposed`, `blocks` is what `fresnel.transpose_blocks` makes of the list.
 
     Constraints:
     - C1: q, k, v and `blocks` fit as in `fresnel.attend`.
     - C2: `lse` and `delta` have the shape of its LSE, `dout` the type of its output.
+    - C3: with `transposed`, `blocks` has the batch of q, a divisor of its heads that is a multiple of the key
+      heads, ceil(Nk / key_block) rows and a bit for each of the ceil(Nq / query_block) rows of the list.
 
     Example:
     ```mlir

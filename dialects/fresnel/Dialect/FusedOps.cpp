@@ -137,3 +137,18 @@ LogicalResult SelectScoredOp::inferReturnTypes(MLIRContext *context, std::option
 }
 
 double SelectScoredOp::getScaleOrDefault() { return resolveScale(getScale(), getQ()); }
+
+LogicalResult TransposeBlocksOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
+                                                  SmallVectorImpl<Type> &results) {
+  Inference<TransposeBlocksOp> infer{location};
+  if (failed(infer.require(adaptor.getAttributes(), {"blocks"})))
+    return failure();
+  int64_t blocks = adaptor.getBlocks();
+  if (blocks <= 0) // transpose_blocks_c1
+    return infer.fail("`blocks` must be positive, but got ", blocks);
+  RankedTensorType list = getTensor(adaptor.getList());
+  int64_t words = llvm::divideCeil(list.getDimSize(2), 32);
+  results.push_back(
+      RankedTensorType::get({list.getDimSize(0), list.getDimSize(1), blocks, words}, list.getElementType()));
+  return success();
+}

@@ -27,7 +27,9 @@ OpFoldResult AddOp::fold(FoldAdaptor) { return getTerms().size() == 1 ? OpFoldRe
 //===----------------------------------------------------------------------===//
 
 /// The shape of an LSE beside rows of type `rows`.
-static bool isLseOf(Value lse, RankedTensorType rows) { return getTensor(lse).getShape() == rows.getShape().drop_back(); }
+static bool isLseOf(Value lse, RankedTensorType rows) {
+  return getTensor(lse).getShape() == rows.getShape().drop_back();
+}
 
 LogicalResult AttendDeltaOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location, Adaptor adaptor,
                                               SmallVectorImpl<Type> &results) {
@@ -47,12 +49,15 @@ static LogicalResult checkAttendGrad(MLIRContext *context, std::optional<Locatio
                                      typename Op::Adaptor adaptor) {
   Inference<Op> infer{location};
   SmallVector<Value> operands{adaptor.getQ(), adaptor.getK(), adaptor.getV()};
-  if (adaptor.getBlocks())
+  bool transposed = false;
+  if constexpr (std::is_same_v<Op, AttendGradKvOp>)
+    transposed = adaptor.getTransposed();
+  if (adaptor.getBlocks() && !transposed)
     operands.push_back(adaptor.getBlocks());
   SmallVector<Type> forward;
   // attend_grad_q_c1, attend_grad_kv_c1
-  if (failed(AttendOp::inferReturnTypes(context, location, AttendOp::Adaptor(operands, adaptor.getAttributes()),
-                                        forward)))
+  if (failed(
+          AttendOp::inferReturnTypes(context, location, AttendOp::Adaptor(operands, adaptor.getAttributes()), forward)))
     return failure();
   // attend_grad_q_c2, attend_grad_kv_c2
   if (adaptor.getLse().getType() != forward[1] || adaptor.getDelta().getType() != forward[1] ||
@@ -69,10 +74,31 @@ LogicalResult AttendGradQOp::inferReturnTypes(MLIRContext *context, std::optiona
   return checkAttendGrad<AttendGradQOp>(context, location, adaptor);
 }
 
+/// Checks a transposed block list.
+static LogicalResult checkTransposed(Inference<AttendGradKvOp> infer, AttendGradKvOp::Adaptor adaptor) {
+  int64_t queryBlock = adaptor.getQueryBlock(), keyBlock = adaptor.getKeyBlock();
+  if (!adaptor.getBlocks() || queryBlock <= 0 || keyBlock <= 0) // attend_grad_kv_c3
+    return infer.fail("`transposed` needs `blocks`, and positive `query_block` and `key_block`, but these are ",
+                      queryBlock, " and ", keyBlock);
+  RankedTensorType q = getTensor(adaptor.getQ()), k = getTensor(adaptor.getK());
+  RankedTensorType blocks = getTensor(adaptor.getBlocks());
+  int64_t rows = llvm::divideCeil(k.getDimSize(2), keyBlock);
+  int64_t words = llvm::divideCeil(llvm::divideCeil(q.getDimSize(2), queryBlock), 32);
+  if (blocks.getDimSize(0) != q.getDimSize(0) || q.getDimSize(1) % blocks.getDimSize(1) ||
+      blocks.getDimSize(1) % k.getDimSize(1) || blocks.getDimSize(2) != rows ||
+      blocks.getDimSize(3) != words) // attend_grad_kv_c3
+    return infer.fail("transposed `blocks` must have the batch of q, a divisor of its heads that is a multiple of the "
+                      "key heads, ",
+                      rows, " rows and ", words, " words, but got ", blocks);
+  return success();
+}
+
 LogicalResult AttendGradKvOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location, Adaptor adaptor,
                                                SmallVectorImpl<Type> &results) {
   results.append({adaptor.getK().getType(), adaptor.getV().getType()});
-  return checkAttendGrad<AttendGradKvOp>(context, location, adaptor);
+  if (failed(checkAttendGrad<AttendGradKvOp>(context, location, adaptor)))
+    return failure();
+  return adaptor.getTransposed() ? checkTransposed({location}, adaptor) : success();
 }
 
 double AttendGradQOp::getScaleOrDefault() { return resolveScale(getScale(), getQ()); }
@@ -161,8 +187,7 @@ LogicalResult GatherGradOp::inferReturnTypes(MLIRContext *, std::optional<Locati
   if (heads <= 0 || rows <= 0 || dy.getDimSize(1) % heads) // gather_grad_c2
     return infer.fail("`heads` and `rows` must be positive and `heads` divide the ", dy.getDimSize(1),
                       " heads of dy, but got ", heads, " and ", rows);
-  results.push_back(
-      RankedTensorType::get({dy.getDimSize(0), heads, rows, dy.getDimSize(3)}, dy.getElementType()));
+  results.push_back(RankedTensorType::get({dy.getDimSize(0), heads, rows, dy.getDimSize(3)}, dy.getElementType()));
   return success();
 }
 

@@ -26,8 +26,7 @@ double ref::dot(const double *a, const float *b, int64_t count) {
   return sum;
 }
 
-AttendRow::AttendRow(const Tensor &q, const Tensor &k, const AttendOptions &options, int64_t b, int64_t head,
-                     int64_t i)
+AttendRow::AttendRow(const Tensor &q, const Tensor &k, const AttendOptions &options, int64_t b, int64_t head, int64_t i)
     : k(k), options(options), b(b), head(head), i(i), heads(q.dim(1)), keys(k.dim(2)), width(q.dim(3)) {
   keyPlane = b * k.dim(1) + head / (heads / k.dim(1));
   const float *row = &q.data[size_t(((b * heads + head) * q.dim(2) + i) * width)];
@@ -65,8 +64,12 @@ void AttendRow::collect() {
   const IndexTensor &blocks = *options.blocks;
   int64_t listHead = b * blocks.dim(1) + head / (heads / blocks.dim(1)), count = blocks.dim(3);
   const int32_t *list = &blocks.data[size_t((listHead * blocks.dim(2) + i / options.queryBlock) * count)];
-  for (int64_t n = 0; n < count; ++n)
-    if (list[n] >= 0)
-      for (int64_t j = list[n] * options.keyBlock; j < std::min((list[n] + 1) * options.keyBlock, keys); ++j)
+  // The row is a set: neither order nor repetition matters.
+  std::vector<int64_t> listed(list, list + count);
+  std::sort(listed.begin(), listed.end());
+  listed.erase(std::unique(listed.begin(), listed.end()), listed.end());
+  for (int64_t block : listed)
+    if (block >= 0)
+      for (int64_t j = block * options.keyBlock; j < std::min((block + 1) * options.keyBlock, keys); ++j)
         add(j);
 }

@@ -112,3 +112,27 @@ IndexTensor ref::selectBlocks(const Tensor &scores, const SelectBlocksOptions &o
   });
   return out;
 }
+
+IndexTensor ref::transposeBlocks(const IndexTensor &lists, int64_t blocks) {
+  int64_t planes = lists.dim(0) * lists.dim(1), rows = lists.dim(2), count = lists.dim(3), words = (rows + 31) / 32;
+  IndexTensor bits({lists.dim(0), lists.dim(1), blocks, words});
+  for (int64_t at = 0; at < planes * rows * count; ++at) {
+    int64_t block = lists.data[size_t(at)], m = at / count % rows, plane = at / count / rows;
+    if (block >= 0 && block < blocks)
+      bits.data[size_t((plane * blocks + block) * words + m / 32)] |= int32_t(1u << (m % 32));
+  }
+  return bits;
+}
+
+IndexTensor ref::listBlocks(const IndexTensor &bits, int64_t rows) {
+  int64_t planes = bits.dim(0) * bits.dim(1), blocks = bits.dim(2), words = bits.dim(3);
+  IndexTensor lists({bits.dim(0), bits.dim(1), rows, blocks});
+  std::fill(lists.data.begin(), lists.data.end(), -1);
+  for (int64_t row = 0; row < planes * rows; ++row) {
+    int64_t plane = row / rows, m = row % rows, entry = row * blocks;
+    for (int64_t block = 0; block < blocks; ++block)
+      if (uint32_t(bits.data[size_t((plane * blocks + block) * words + m / 32)]) >> (m % 32) & 1)
+        lists.data[size_t(entry++)] = int32_t(block);
+  }
+  return lists;
+}

@@ -47,6 +47,13 @@ struct SelectBlocksOptions {
 /// scores [B, H, M, Nb] -> [B, H, M, min(topk, Nb)]: ascending block indices, -1 at the end.
 IndexTensor selectBlocks(const Tensor &scores, const SelectBlocksOptions &options);
 
+/// Lists [B, H, M, K] over `blocks` blocks -> [B, H, blocks, ceil(M / 32)]: bit m mod 32
+/// of word m div 32 of a block's row is set if row m lists the block.
+IndexTensor transposeBlocks(const IndexTensor &lists, int64_t blocks);
+
+/// Lists [B, H, `rows`, blocks] from such bits, with -1 behind the entries of a row.
+IndexTensor listBlocks(const IndexTensor &bits, int64_t rows);
+
 } // namespace fresnel::ref
 
 #endif // FRESNEL_REFERENCE_SELECTION_H

@@ -3,6 +3,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "InterpreterSupport.h"
+#include <set>
 
 using namespace fresnel;
 
@@ -89,6 +90,63 @@ fresnel.program @p(%q: !q, %k: tensor<1x1x5x16xbf16>) {
   fresnel.return %i {names = ["i"]} : tensor<1x2x32768x3xi32>
 })",
           inputs, /*grad=*/false);
+}
+
+/// Lists whose entries repeat, are -1 and come in any order.
+static ref::IndexTensor randomLists(std::vector<int64_t> shape, int32_t blocks, unsigned seed) {
+  std::mt19937 engine(seed);
+  std::uniform_int_distribution<int32_t> entry(-1, blocks - 1);
+  ref::IndexTensor lists(shape);
+  for (int32_t &value : lists.data)
+    value = entry(engine);
+  return lists;
+}
+
+static const char *const kListProgram = R"(
+!q = tensor<1x4x40x16xf32>
+!k = tensor<1x2x35x16xf32>
+!l = tensor<1x4x14x5xi32>
+fresnel.program @p(%q: !q, %k: !k, %v: !k, %list: !l) {
+  %out, %lse = fresnel.attend %q, %k, %v blocks(%list : !l) {query_block = 3, key_block = 4} : !q, !k, !k
+  fresnel.return %out {names = ["out"]} : !q
+})";
+
+static std::vector<NamedValue> listInputs(ref::IndexTensor lists) {
+  return {{"q", randomTensor({1, 4, 40, 16}, 1)},
+          {"k", randomTensor({1, 2, 35, 16}, 2)},
+          {"v", randomTensor({1, 2, 35, 16}, 3)},
+          {"list", std::move(lists)},
+          {"dout", randomTensor({1, 4, 40, 16}, 4)}};
+}
+
+// The gradients of keys and values read the transposed list: the sums are the same.
+TEST(Fusion, TransposedLists) { compare(kListProgram, listInputs(randomLists({1, 4, 14, 5}, 9, 5)), /*grad=*/true); }
+
+// Neither the order of a list's entries nor repetitions matter, nor blocks beyond the keys.
+TEST(Interpreter, ListsAreSets) {
+  ref::IndexTensor lists({1, 4, 14, 5}), other = lists;
+  for (size_t row = 0; row < 4 * 14; ++row)
+    for (size_t i = 0; i < 5; ++i) {
+      lists.data[5 * row + i] = i < 2 ? int32_t(row % 7 + i) : -1;
+      other.data[5 * row + i] = i == 4 ? 1000 : int32_t(row % 7 + 1 - i % 2);
+    }
+  std::vector<NamedValue> want = runText(kListProgram, listInputs(lists), /*grad=*/true);
+  std::vector<NamedValue> got = runText(kListProgram, listInputs(other), /*grad=*/true);
+  for (const char *name : {"out", "dq", "dk", "dv"})
+    EXPECT_EQ(tensor(got, name).data, tensor(want, name).data) << name;
+}
+
+TEST(Reference, TransposeAndListAgree) {
+  ref::IndexTensor lists = randomLists({2, 3, 70, 4}, 11, 6);
+  ref::IndexTensor bits = ref::transposeBlocks(lists, 11), back = ref::listBlocks(bits, 70);
+  EXPECT_EQ(bits.shape, (std::vector<int64_t>{2, 3, 11, 3}));
+  for (int64_t row = 0; row < 2 * 3 * 70; ++row) {
+    std::set<int32_t> want(&lists.data[size_t(row * 4)], &lists.data[size_t(row * 4)] + 4);
+    std::set<int32_t> got(&back.data[size_t(row * 11)], &back.data[size_t(row * 11)] + 11);
+    want.erase(-1);
+    got.erase(-1);
+    EXPECT_EQ(got, want) << "row " << row;
+  }
 }
 
 // Results of a 16-bit type hold what that type can hold: selections see what a GPU sees.

@@ -1,0 +1,66 @@
+//===- HopperTile.cpp - Tiles of queries in the hopper family -------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "fresnel/Conversion/HopperTile.h"
+#include "fresnel/Schedule/Hopper.h"
+
+using namespace mlir;
+using namespace fresnel;
+
+HopperTile::HopperTile(KernelBuilder &builder, const AttendShape &shape, ScheduleAttr schedule, AttendOp op,
+                       AttendMath &math)
+    : b(builder), shape(shape), schedule(schedule), op(op), math(math), rows(getHopperTiles(schedule, op)) {}
+
+void HopperTile::readLists(Val tensor) {
+  lists.emplace(b, shape, schedule, rows);
+  locate(b.id(tile::Id::BlockX));
+  lists->read(tensor, batch, divideBy(head, shape.heads / shape.listHeads), firstRow, position);
+}
+
+/// Under a causal mask the heads are cut into sections whose keys and values fit
+/// L2, and a section's tiles start in the order of their work, the most first: the
+/// last ones to end are short.
+void HopperTile::locate(Val index) {
+  int64_t blocks = getTokenTiles(), groups = shape.heads / rows.group, heads = groups * shape.batches;
+  Val block, flatHead;
+  if (shape.causal && shape.window <= 0 && !shape.hasBlocks()) {
+    int64_t section =
+        getHopperSection(schedule, shape.keys, shape.headDim + shape.valueDim, shape.heads / shape.kvHeads, heads);
+    Val first = index / double(section * blocks) * double(section);
+    Val width = heads % section ? b.min(b.i32(section), double(heads) - first) : b.i32(section);
+    Val rest = index % double(section * blocks);
+    block = double(blocks - 1) - rest / width;
+    flatHead = first + rest % width;
+  } else {
+    block = index % double(blocks);
+    flatHead = index / double(blocks);
+  }
+  batch = flatHead / double(groups);
+  head = flatHead % double(groups);
+  if (rows.group > 1)
+    head = head * double(rows.group);
+  kvHead = head / double(shape.heads / shape.kvHeads);
+  firstRow = block * double(rows.tokens);
+  position = firstRow + double(shape.getOffset());
+  if (shape.hasBlocks()) {
+    // Absent while the lists are being read.
+    visited.count = lists->steps;
+    return;
+  }
+  visited = math.visit(position, rows.tokens);
+  // Tiles without keys visit one block that is hidden from them.
+  if (shape.causal && shape.mayBeEmpty())
+    visited.count = b.max(visited.count, b.i32(1));
+}
+
+Val HopperTile::getStart(Val i) {
+  if (shape.hasBlocks())
+    return lists->getStart(i, 0);
+  Val block = visited.end - 1.0 - i;
+  if (shape.window > 0 && shape.sinks > 0)
+    block = b.select(block < visited.first, visited.count - 1.0 - i, block);
+  if (shape.causal && shape.mayBeEmpty())
+    block = b.max(block, b.i32(0));
+  return block * double(schedule.getTileN());
+}

@@ -1,0 +1,44 @@
+//===- HopperTile.h - Tiles of queries in the hopper family -----*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#ifndef FRESNEL_CONVERSION_HOPPERTILE_H
+#define FRESNEL_CONVERSION_HOPPERTILE_H
+
+#include "fresnel/Conversion/HopperBlocks.h"
+
+namespace fresnel {
+
+/// The tile of queries that a role of the kernel is at, and the keys that it visits.
+class HopperTile {
+public:
+  HopperTile(KernelBuilder &builder, const AttendShape &shape, ScheduleAttr schedule, AttendOp op, AttendMath &math);
+
+  /// How many tiles there are.
+  int64_t getCount() const { return getTokenTiles() * (shape.heads / rows.group) * shape.batches; }
+  /// Query heads whose rows stand side by side: row r is one of token r div group.
+  int64_t getGroup() const { return rows.group; }
+  /// With block lists: reads those of the thread block's one tile; all threads together.
+  void readLists(Val tensor);
+  /// Where tile `index` lies and what it visits.
+  void locate(Val index);
+  /// First key of the i-th block that is visited.
+  Val getStart(Val i);
+
+  Val batch, head, kvHead, firstRow, position;
+  KeyBlocks visited;
+  std::optional<HopperBlocks> lists;
+
+private:
+  int64_t getTokenTiles() const { return llvm::divideCeil(shape.queries, rows.tokens); }
+
+  KernelBuilder &b;
+  const AttendShape &shape;
+  ScheduleAttr schedule;
+  AttendOp op;
+  AttendMath &math;
+  BlockTiles rows;
+};
+
+} // namespace fresnel
+
+#endif // FRESNEL_CONVERSION_HOPPERTILE_H

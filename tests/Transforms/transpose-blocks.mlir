@@ -1,0 +1,37 @@
+// RUN: fresnel-opt %s --split-input-file --fresnel-transpose-blocks | FileCheck %s
+
+!x = tensor<1x2x1000x64xbf16>
+!l = tensor<1x2x1000xf32>
+!b = tensor<1x2x16x3xi32>
+
+// Two gradients of one list share its transpose; ceil(1000 / 48) blocks, one word for 16 rows.
+// CHECK-LABEL: fresnel.program @shared
+// CHECK-NEXT: %[[T:.*]] = fresnel.transpose_blocks %b {blocks = 21 : i64}
+// CHECK-NEXT: fresnel.attend_grad_kv {{.*}} blocks(%[[T]] : tensor<1x2x21x1xi32>) {{.*}}transposed = true
+// CHECK-NEXT: fresnel.attend_grad_kv {{.*}} blocks(%[[T]] : tensor<1x2x21x1xi32>) {{.*}}transposed = true
+// The gradient of the queries reads the list itself.
+// CHECK-NEXT: fresnel.attend_grad_q {{.*}} blocks(%b : tensor<1x2x16x3xi32>)
+// Other blocks have another transpose.
+// CHECK-NEXT: %[[U:.*]] = fresnel.transpose_blocks %b {blocks = 32 : i64}
+// CHECK-NEXT: fresnel.attend_grad_kv {{.*}} blocks(%[[U]] : tensor<1x2x32x1xi32>)
+fresnel.program @shared(%x: !x, %l: !l, %b: !b) {
+  %a, %c = fresnel.attend_grad_kv %x, %x, %x lse %l delta %l dout %x blocks(%b : !b) {query_block = 64, key_block = 48} : !x, !x, !x, !l, !l, !x
+  %d, %e = fresnel.attend_grad_kv %x, %x, %x lse %l delta %l dout %x blocks(%b : !b) {query_block = 64, key_block = 48, causal = true} : !x, !x, !x, !l, !l, !x
+  %f = fresnel.attend_grad_q %x, %x, %x lse %l delta %l dout %x blocks(%b : !b) {query_block = 64, key_block = 48} : !x, !x, !x, !l, !l, !x
+  %g, %h = fresnel.attend_grad_kv %x, %x, %x lse %l delta %l dout %x blocks(%b : !b) {query_block = 64, key_block = 32} : !x, !x, !x, !l, !l, !x
+  fresnel.return %a, %c, %d, %e, %f, %g, %h {names = ["a", "c", "d", "e", "f", "g", "h"]} : !x, !x, !x, !x, !x, !x, !x
+}
+
+// -----
+
+// Without lists, and with one that is transposed already, there is nothing to do.
+!x = tensor<1x2x64x64xbf16>
+!l = tensor<1x2x64xf32>
+// CHECK-LABEL: fresnel.program @untouched
+// CHECK-NOT: fresnel.transpose_blocks
+// CHECK: fresnel.return
+fresnel.program @untouched(%x: !x, %l: !l, %t: tensor<1x2x4x2xi32>) {
+  %a, %b = fresnel.attend_grad_kv %x, %x, %x lse %l delta %l dout %x : !x, !x, !x, !l, !l, !x
+  %c, %d = fresnel.attend_grad_kv %x, %x, %x lse %l delta %l dout %x blocks(%t : tensor<1x2x4x2xi32>) {key_block = 16, transposed = true} : !x, !x, !x, !l, !l, !x
+  fresnel.return %a, %b, %c, %d {names = ["a", "b", "c", "d"]} : !x, !x, !x, !x
+}
