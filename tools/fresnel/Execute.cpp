@@ -7,6 +7,8 @@
 
 #include "fresnel/Interpreter/Interpreter.h"
 #include "fresnel/Runtime/Plan.h"
+#include "llvm/ADT/TypeSwitch.h"
+#include "llvm/Support/MathExtras.h"
 
 #include <chrono>
 #include <cstring>
@@ -20,6 +22,29 @@ rt::DType dtypeOf(mlir::Type element) {
   if (element.isF16())
     return rt::DType::F16;
   return element.isF32() ? rt::DType::F32 : rt::DType::I32;
+}
+
+/// How many indices the operations that read `input` tell apart; the fewest count.
+static int64_t countIndices(mlir::Value input) {
+  int64_t limit = INT32_MAX;
+  auto length = [](mlir::Value tensor) { return mlir::cast<mlir::RankedTensorType>(tensor.getType()).getDimSize(2); };
+  auto blocks = [&](auto op) { return int64_t(llvm::divideCeil(length(op.getK()), int64_t(op.getKeyBlock()))); };
+  for (mlir::Operation *user : input.getUsers())
+    limit = std::min(limit, llvm::TypeSwitch<mlir::Operation *, int64_t>(user)
+                                .Case<AttendOp, AttendGradQOp, AttendGradKvOp>(blocks)
+                                .Case([&](GatherOp op) { return length(op.getX()); })
+                                .Case([&](ScatterOp op) { return int64_t(op.getSeqLen()); })
+                                .Default([](mlir::Operation *) { return int64_t(1); }));
+  return limit;
+}
+
+HostTensor randomInput(ProgramOp program, unsigned index, uint64_t seed) {
+  mlir::RankedTensorType type = program.getInputType(index);
+  std::string name = program.getInputName(index).str();
+  std::vector<int64_t> shape(type.getShape().begin(), type.getShape().end());
+  if (rt::DType dtype = dtypeOf(type.getElementType()); dtype != rt::DType::I32)
+    return randomTensor(name, dtype, shape, seed);
+  return randomIndices(name, shape, countIndices(program.getBody().getArgument(index)), seed);
 }
 
 //===----------------------------------------------------------------------===//

@@ -23,6 +23,10 @@ rt::Bundle openBundle(const std::string &path);
 /// The dtype of a type of the dialect.
 rt::DType dtypeOf(mlir::Type element);
 
+/// A random input of the program: normally distributed values, or indices that its
+/// operations accept, -1 among them.
+HostTensor randomInput(ProgramOp program, unsigned index, uint64_t seed);
+
 /// Runs `program` with the interpreter. Tensors are in logical order
 /// ([B, H, N, D]); results are f32 or i32.
 std::vector<HostTensor> runOnCpu(ProgramOp program, const std::vector<HostTensor> &inputs);

@@ -43,7 +43,7 @@ struct RunResult {
 // Inputs
 //===----------------------------------------------------------------------===//
 
-/// Tensors of a file, in logical order: rank 4 is stored [B, N, H, D].
+/// Tensors of a file, in logical order: rank 4 is stored [B, N, H, D], except indices.
 static std::vector<HostTensor> readInputs(const std::string &path) {
   rt::Expected<rt::Safetensors> file = rt::readSafetensors(path);
   if (!file)
@@ -51,7 +51,7 @@ static std::vector<HostTensor> readInputs(const std::string &path) {
   std::vector<HostTensor> inputs;
   for (auto &[name, tensor] : file->tensors) {
     HostTensor host{name, tensor.dtype, tensor.shape, {tensor.data.begin(), tensor.data.end()}};
-    inputs.push_back(host.shape.size() == 4 ? swapHeads(host) : host);
+    inputs.push_back(host.shape.size() == 4 && host.dtype != rt::DType::I32 ? swapHeads(host) : host);
   }
   return inputs;
 }
@@ -95,21 +95,22 @@ static std::vector<HostTensor> matchInputs(ProgramOp program, const std::vector<
     if (!tensor)
       fail(ExitUsage, "the input has no tensor '" + name + "', which the program takes");
     std::vector<int64_t> shape(type.getShape().begin(), type.getShape().end());
+    rt::DType dtype = dtypeOf(type.getElementType());
+    if ((dtype == rt::DType::I32) != (tensor->dtype == rt::DType::I32))
+      fail(ExitUsage,
+           "tensor '" + name + "' holds " + dtypeName(tensor->dtype) + ", but the program takes " + dtypeName(dtype));
     if (tensor->shape != shape)
       fail(ExitUsage, "tensor '" + name + "' has [B, H, N, D] shape " + shapeText(tensor->shape) +
                           ", but the program takes " + shapeText(shape));
-    inputs.push_back(convert(*tensor, dtypeOf(type.getElementType())));
+    inputs.push_back(convert(*tensor, dtype));
   }
   return inputs;
 }
 
 static std::vector<HostTensor> makeRandomInputs(ProgramOp program, uint64_t seed) {
   std::vector<HostTensor> inputs;
-  for (unsigned i = 0; i < program.getNumInputs(); ++i) {
-    mlir::RankedTensorType type = program.getInputType(i);
-    inputs.push_back(randomTensor(program.getInputName(i).str(), dtypeOf(type.getElementType()),
-                                  {type.getShape().begin(), type.getShape().end()}, seed));
-  }
+  for (unsigned i = 0; i < program.getNumInputs(); ++i)
+    inputs.push_back(randomInput(program, i, seed));
   return inputs;
 }
 
@@ -355,8 +356,11 @@ void addRunCommand(CLI::App &app, Action &action) {
                    "operations that the backward plan repeats rather than having them saved, e.g. gather,pyramid")
       ->needs("--grad")
       ->delimiter(',');
-  command->add_option("--input", arguments->input, "safetensors file with q, k, v as [B, N, H, D]");
-  command->add_option("--random", arguments->seed, "normally distributed inputs from this seed")
+  command->add_option("--input", arguments->input,
+                      "safetensors file with q, k, v as [B, N, H, D]; i32 tensors have the program's shape");
+  command
+      ->add_option("--random", arguments->seed,
+                   "normally distributed inputs, and indices that are valid, from this seed")
       ->check(CLI::NonNegativeNumber);
   command->add_option("--output", arguments->output, "write the results to this safetensors file");
   command->add_option("--device", arguments->device, "cpu, cuda or cuda:N (default: a GPU if there is one)");

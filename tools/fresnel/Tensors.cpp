@@ -74,19 +74,44 @@ HostTensor swapHeads(const HostTensor &tensor) {
   return result;
 }
 
-HostTensor randomTensor(const std::string &name, DType dtype, std::vector<int64_t> shape, uint64_t seed) {
-  HostTensor empty{name, dtype, shape, {}};
-  std::vector<float> values(empty.elements());
-  uint64_t state = seed * 0x9e3779b97f4a7c15ull + 1;
-  for (char c : name)
-    state = (state ^ uint8_t(c)) * 0x100000001b3ull;
-  // SplitMix64, then Box-Muller: the same numbers on every platform with IEEE arithmetic.
-  auto uniform = [&state] {
+namespace {
+/// SplitMix64: the same numbers on every platform with IEEE arithmetic.
+class Uniform {
+public:
+  Uniform(const std::string &name, uint64_t seed) : state(seed * 0x9e3779b97f4a7c15ull + 1) {
+    for (char c : name)
+      state = (state ^ uint8_t(c)) * 0x100000001b3ull;
+  }
+
+  /// Between 0 and 1, neither of them.
+  double operator()() {
     uint64_t z = (state += 0x9e3779b97f4a7c15ull);
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
     return (double((z ^ (z >> 31)) >> 11) + 0.5) * 0x1p-53;
-  };
+  }
+
+private:
+  uint64_t state;
+};
+} // namespace
+
+HostTensor randomIndices(const std::string &name, std::vector<int64_t> shape, int64_t limit, uint64_t seed) {
+  HostTensor tensor{name, DType::I32, std::move(shape), {}};
+  tensor.data.resize(size_t(tensor.elements()) * sizeof(int32_t));
+  Uniform uniform(name, seed);
+  for (size_t at = 0; at < tensor.data.size(); at += sizeof(int32_t)) {
+    int32_t index = int32_t(double(limit + 1) * uniform()) - 1;
+    std::memcpy(&tensor.data[at], &index, sizeof index);
+  }
+  return tensor;
+}
+
+HostTensor randomTensor(const std::string &name, DType dtype, std::vector<int64_t> shape, uint64_t seed) {
+  HostTensor empty{name, dtype, shape, {}};
+  std::vector<float> values(empty.elements());
+  // Box-Muller.
+  Uniform uniform(name, seed);
   for (size_t i = 0; i < values.size(); i += 2) {
     double radius = std::sqrt(-2 * std::log(uniform())), angle = 6.283185307179586 * uniform();
     values[i] = float(radius * std::cos(angle));

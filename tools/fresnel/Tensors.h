@@ -47,6 +47,9 @@ HostTensor swapHeads(const HostTensor &tensor);
 /// Normally distributed values that depend on `seed` and `name` only.
 HostTensor randomTensor(const std::string &name, rt::DType dtype, std::vector<int64_t> shape, uint64_t seed);
 
+/// Integers from -1 to `limit` - 1, each as likely, that depend on `seed` and `name` only.
+HostTensor randomIndices(const std::string &name, std::vector<int64_t> shape, int64_t limit, uint64_t seed);
+
 /// How far `got` is from `want`; non-finite values count as equal only to themselves.
 struct Comparison {
   double relativeL2 = 0;

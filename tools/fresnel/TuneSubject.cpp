@@ -106,15 +106,12 @@ static std::optional<Method> loadChecked(const TuneRequest &request) {
 
 /// Inputs and expected outputs at the checked length. One file serves all
 /// lengths: they have the same checked program.
-static std::string writeOracle(Method &method, const std::string &text, const std::string &scratch,
-                               double &tolerance) {
+static std::string writeOracle(Method &method, const std::string &text, const std::string &scratch, double &tolerance) {
   std::string path = scratch + "/oracle." + rt::toHex(rt::sha256(text)).substr(0, 16) + ".safetensors";
   ProgramOp program = findMainProgram(*method.module);
   std::vector<HostTensor> inputs;
   for (unsigned i = 0; i < program.getNumInputs(); ++i) {
-    mlir::RankedTensorType type = program.getInputType(i);
-    inputs.push_back(randomTensor(program.getInputName(i).str(), dtypeOf(type.getElementType()),
-                                  {type.getShape().begin(), type.getShape().end()}, 1));
+    inputs.push_back(randomInput(program, i, 1));
     tolerance = inputs.back().dtype == rt::DType::F16 ? 2e-3 : 1e-2;
   }
   if (access(path.c_str(), F_OK) == 0)
