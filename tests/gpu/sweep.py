@@ -149,27 +149,12 @@ def run_block_case(arguments, case, seed):
     return ok, f"{'ok  ' if ok else 'FAIL'} {name}{' grad' if grad else ''} seed={seed} | {detail} {difference}" + ("" if ok else f"\n{text}")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--fresnel", default="build/bin/fresnel")
-    parser.add_argument("--target", default="sm_90a")
-    parser.add_argument("--cases", type=int, default=100)
-    parser.add_argument("--longest", type=int, default=32768)
-    parser.add_argument("--seed", type=int, default=None, help="default: a fresh one, printed")
-    parser.add_argument("--jobs", type=int, default=4)
-    parser.add_argument("--grad-only", action="store_true", help="gradients in every case")
-    parser.add_argument("--blocks-only", action="store_true", help="only the operations of block selection")
-    parser.add_argument("--max-seconds", type=float, default=1e9)
-    parser.add_argument("--wrap", default="", help="command that runs each case, e.g. compute-sanitizer")
-    arguments = parser.parse_args()
+def run_all(arguments, make):
+    """Runs what `make` gives, pairs of a function and a case, side by side and prints a line for each; the exit code."""
     seed = arguments.seed if arguments.seed is not None else int(time.time())
     rng = random.Random(seed)
     print(f"seed {seed}")
-    cases = []
-    for _ in range(arguments.cases):
-        blocks = arguments.blocks_only or not arguments.grad_only and rng.random() < 1 / 3
-        case = block_cases.make_block_case(rng, arguments.longest) if blocks else make_case(rng, arguments.longest, arguments.grad_only)
-        cases.append((run_block_case if blocks else run_case, case, rng.randrange(1 << 30)))
+    cases = [(*make(rng), rng.randrange(1 << 30)) for _ in range(arguments.cases)]
     start, passed, failed = time.time(), 0, 0
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
         pending = iter(cases)
@@ -189,6 +174,26 @@ def main():
                 print(line, flush=True)
     print(f"{passed} passed, {failed} failed")
     return 1 if failed or not passed else 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--fresnel", default="build/bin/fresnel")
+    parser.add_argument("--target", default="sm_90a")
+    parser.add_argument("--cases", type=int, default=100)
+    parser.add_argument("--longest", type=int, default=32768)
+    parser.add_argument("--seed", type=int, default=None, help="default: a fresh one, printed")
+    parser.add_argument("--jobs", type=int, default=4)
+    parser.add_argument("--grad-only", action="store_true", help="gradients in every case")
+    parser.add_argument("--blocks-only", action="store_true", help="only the operations of block selection")
+    parser.add_argument("--max-seconds", type=float, default=1e9)
+    parser.add_argument("--wrap", default="", help="command that runs each case, e.g. compute-sanitizer")
+    arguments = parser.parse_args()
+    def make(rng):
+        if arguments.blocks_only or not arguments.grad_only and rng.random() < 1 / 3:
+            return run_block_case, block_cases.make_block_case(rng, arguments.longest)
+        return run_case, make_case(rng, arguments.longest, arguments.grad_only)
+    return run_all(arguments, make)
 
 
 if __name__ == "__main__":
