@@ -89,6 +89,10 @@ void PoolLevelsKernel::write() {
   int64_t teams = x.getDimSize(0) * x.getDimSize(1) * spans, perBlock = kThreads / lanes;
   auto kernel = b.beginKernel(request.getName(), request.getArgumentTypes(), kThreads,
                               {int64_t(llvm::divideCeil(teams, perBlock)), 1, 1});
+  // The conditions of an incomplete end take registers. Left alone, ptxas aims at
+  // five blocks per multiprocessor there and spills.
+  if (!complete)
+    kernel->setAttr(tile::kMinBlocksAttr, b.getI32IntegerAttr(4));
   source = b.argument(kernel, 0);
   rows = b.argument(kernel, 1);
   if (op.getNorms())

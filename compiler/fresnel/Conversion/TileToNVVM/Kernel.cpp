@@ -136,11 +136,11 @@ FailureOr<LLVM::LLVMFuncOp> fresnel::tile::lowerKernelSignature(KernelOp kernel,
   function.setAllArgAttrs(signature.attributes);
   function->setAttr("nvvm.kernel", emitter.getUnitAttr());
   function->setAttr("nvvm.reqntid", kernel.getBlockAttr());
-  // Register reallocation is budgeted for so many blocks per multiprocessor.
-  if (!kernel.getBody().getOps<WarpSpecializeOp>().empty()) {
-    auto blocks = kernel->getAttrOfType<IntegerAttr>(kMinBlocksAttr);
-    function->setAttr("nvvm.minctasm", emitter.getI32IntegerAttr(blocks ? blocks.getInt() : 1));
-  }
+  // Register reallocation is budgeted for so many blocks per multiprocessor; other kernels may ask for a bound too.
+  if (Attribute blocks = kernel->getAttr(kMinBlocksAttr))
+    function->setAttr("nvvm.minctasm", blocks);
+  else if (!kernel.getBody().getOps<WarpSpecializeOp>().empty())
+    function->setAttr("nvvm.minctasm", emitter.getI32IntegerAttr(1));
   function->setAttr("fresnel.block", kernel.getBlockAttr());
   function->setAttr("fresnel.grid", kernel.getGridAttr());
   function->setAttr("fresnel.shared_bytes", emitter.getI32IntegerAttr(*sharedBytes));
