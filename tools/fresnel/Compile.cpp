@@ -22,7 +22,7 @@ namespace {
 struct CompileArguments {
   std::string method, target = "sm_90a", emit = "bundle", output, dump, schedule;
   std::vector<std::string> sets, overrides;
-  bool json = false, noPtxas = false;
+  bool json = false, noPtxas = false, noDependentLaunch = false;
   bool grad = false;
   std::vector<std::string> gradOf, recompute;
   TunedOptions tuned;
@@ -191,6 +191,7 @@ static int compileCommand(const CompileArguments &arguments) {
   options.target = arguments.target;
   options.schedule = arguments.schedule;
   options.recompute = arguments.recompute;
+  options.dependentLaunch = !arguments.noDependentLaunch;
   options.stopAfter = *stage;
   options.dumpDir = arguments.dump;
   options.overrides = parseOverrides(arguments.overrides);
@@ -238,6 +239,8 @@ void addCompileCommand(CLI::App &app, Action &action) {
       ->add_option("--override-stage", arguments->overrides,
                    "STAGE=FILE: go on with this file instead of the stage's result, repeatable")
       ->allow_extra_args(false);
+  command->add_flag("--no-dependent-launch", arguments->noDependentLaunch,
+                    "kernels that do not start before the launch in front of them has ended");
   addTunedOptions(*command, arguments->tuned);
   command->add_flag("--no-ptxas", arguments->noPtxas, "do not assemble the kernels to report registers and spills");
   command->add_flag("--json", arguments->json, "print one JSON object (schema fresnel.compile/1)");

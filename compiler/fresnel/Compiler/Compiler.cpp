@@ -118,6 +118,7 @@ llvm::Error Compilation::runPasses(Stage stage) {
   TargetPipelineOptions pipeline;
   pipeline.target = options.target;
   pipeline.schedule = options.schedule;
+  pipeline.dependentLaunch = options.dependentLaunch;
   switch (stage) {
   case Stage::Plan:
     populatePlanPipeline(pm, options.recompute);
@@ -173,8 +174,9 @@ llvm::Error Compilation::finishMlirStage(Stage stage) {
 
 llvm::Error Compilation::runMlirStages(const TargetInfo &target) {
   for (Stage stage : {Stage::Program, Stage::Plan, Stage::Scheduled, Stage::Tile, Stage::NVVM, Stage::LLVM}) {
-    if (llvm::Error error = runPasses(stage))
-      return error;
+    if (stage > options.startAfter)
+      if (llvm::Error error = runPasses(stage))
+        return error;
     if (llvm::Error error = finishMlirStage(stage))
       return error;
     if (done(stage))

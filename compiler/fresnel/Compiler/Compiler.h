@@ -29,6 +29,10 @@ struct CompileOptions {
   /// Operations of a differentiated program (without the dialect, e.g. "gather")
   /// that the backward half repeats rather than having their results saved.
   std::vector<std::string> recompute;
+  /// Kernels wait by themselves for the launch before them, where the target can.
+  bool dependentLaunch = true;
+  /// The stage whose result the module already is: those up to it are not run.
+  Stage startAfter = Stage::Program;
   /// Last stage to run; the texts of the stages before it stay available through `dumpDir`.
   Stage stopAfter = Stage::Manifest;
   /// If not empty, every stage is written to a numbered file in this folder.

@@ -4,6 +4,7 @@
 
 #include "fresnel/Compiler/ManifestBuilder.h"
 #include "fresnel/Dialect/Fresnel.h"
+#include "fresnel/Schedule/Cost.h"
 #include "fresnel/Schedule/Schedule.h"
 #include "llvm/Config/llvm-config.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -68,6 +69,10 @@ static rt::Kernel makeKernel(LLVM::LLVMFuncOp function) {
     kernel.params.push_back(makeParam(param));
   if (auto schedule = function->getAttrOfType<ScheduleAttr>(kScheduleAttr))
     kernel.schedule = llvm::formatv("{0}", llvm::json::Value(toJson(schedule)));
+  if (auto cost = function->getAttrOfType<DictionaryAttr>(kCostAttr))
+    kernel.cost = rt::Cost{getInteger(cost, "bytes_read"), getInteger(cost, "bytes_written"), getInteger(cost, "flops"),
+                           cost.getAs<BoolAttr>("exact").getValue()};
+  kernel.dependentLaunch = function->hasAttr(kDependentLaunchAttr);
   return kernel;
 }
 

@@ -4,6 +4,8 @@
 
 #include "fresnel/Conversion/Passes.h"
 #include "fresnel/Conversion/ToTile.h"
+#include "fresnel/Schedule/Cost.h"
+#include "fresnel/Target/TargetInfo.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
@@ -98,6 +100,14 @@ struct FresnelToTilePass final : impl::FresnelToTilePassBase<FresnelToTilePass> 
     auto kernel = cast<tile::KernelOp>(program->getPrevNode());
     kernel->setAttr("fresnel.op", builder.getStringAttr(request.op->getName().getStringRef()));
     kernel->setAttr(kScheduleAttr, schedule);
+    OperationCost cost = getCost(request.op);
+    kernel->setAttr(kCostAttr, builder.getDictionaryAttr(
+                                   {builder.getNamedAttr("bytes_read", builder.getI64IntegerAttr(cost.bytesRead)),
+                                    builder.getNamedAttr("bytes_written", builder.getI64IntegerAttr(cost.bytesWritten)),
+                                    builder.getNamedAttr("flops", builder.getI64IntegerAttr(cost.flops)),
+                                    builder.getNamedAttr("exact", builder.getBoolAttr(cost.exact))}));
+    if (Attribute dependent = program->getAttr(kDependentLaunchAttr))
+      kernel->setAttr(kDependentLaunchAttr, dependent);
     symbols.erase(program);
     return success();
   }

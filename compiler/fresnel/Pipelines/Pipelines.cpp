@@ -33,6 +33,7 @@ void populateSchedulePipeline(OpPassManager &pm, const TargetPipelineOptions &op
   AssignSchedulesPassOptions schedules;
   schedules.target = options.target;
   schedules.schedule = options.schedule;
+  schedules.dependentLaunch = options.dependentLaunch;
   pm.addPass(createAssignSchedulesPass(schedules));
   pm.addPass(createAssignBuffersPass());
 }

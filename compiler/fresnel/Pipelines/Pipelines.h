@@ -22,6 +22,9 @@ struct TargetPipelineOptions : mlir::PassPipelineOptions<TargetPipelineOptions> 
                              llvm::cl::init("sm_90a")};
   Option<std::string> schedule{
       *this, "schedule", llvm::cl::desc("fields of the attention kernels' schedules: name=value, separated by ':'")};
+  Option<bool> dependentLaunch{*this, "dependent-launch",
+                               llvm::cl::desc("let kernels wait by themselves for the launch before them"),
+                               llvm::cl::init(true)};
 };
 
 /// program -> plan: canonical form, one outlined program per kernel, launches in

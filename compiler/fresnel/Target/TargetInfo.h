@@ -16,6 +16,9 @@
 
 namespace fresnel {
 
+/// On kernels that wait by themselves for the launch before them.
+constexpr llvm::StringLiteral kDependentLaunchAttr = "fresnel.dependent_launch";
+
 struct TargetInfo {
   /// LLVM's and ptxas's name, e.g. `sm_90a`.
   llvm::StringRef name;
@@ -32,6 +35,8 @@ struct TargetInfo {
   int64_t registers, maxRegistersPerThread;
   /// Asynchronous copies, bf16 mma.sync; TMA with mbarriers; wgmma with setmaxnreg.
   bool hasCpAsync, hasTma, hasWgmma;
+  /// A kernel may be launched before the one that it depends on has ended, and wait by itself.
+  bool hasDependentLaunch;
   /// Operations of the matrix units per multiprocessor and cycle at most: 16-bit
   /// inputs, f32 sums, an addition and a multiplication counted as two.
   int64_t matrixOpsPerCycle;

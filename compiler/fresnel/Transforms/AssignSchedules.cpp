@@ -48,6 +48,8 @@ struct AssignSchedulesPass final : impl::AssignSchedulesPassBase<AssignSchedules
     if (std::string reason = verifySchedule(schedule, op, info); !reason.empty())
       return op->emitOpError() << "cannot use schedule " << schedule << ": " << reason;
     program->setAttr(kScheduleAttr, schedule);
+    if (dependentLaunch && info.hasDependentLaunch)
+      program->setAttr(kDependentLaunchAttr, UnitAttr::get(&getContext()));
     return success();
   }
 };

@@ -120,12 +120,16 @@ def AssignSchedulesPass : Pass<"fresnel-assign-schedules", "::mlir::ModuleOp"> {
   let description = [{
     Precondition: kernels are outlined. A kernel that carries `fresnel.schedule`
     keeps it, if it is valid for the target; the others get the default. A
-    construct that no schedule supports is an error at the user's operation.
+    construct that no schedule supports is an error at the user's operation. With
+    `dependent-launch`, and on targets that can, kernels get
+    `fresnel.dependent_launch`: they wait by themselves for the launch before them.
   }];
   let options = [
     Option<"target", "target", "std::string", "\"sm_90a\"", "GPU to schedule for">,
     Option<"schedule", "schedule", "std::string", "\"\"",
-           "fields of the attention kernels' schedules that differ from the default: name=value, separated by ':'">];
+           "fields of the attention kernels' schedules that differ from the default: name=value, separated by ':'">,
+    Option<"dependentLaunch", "dependent-launch", "bool", "true",
+           "let kernels start before the launch in front of them has ended, and wait by themselves">];
 }
 
 def AssignBuffersPass : Pass<"fresnel-assign-buffers", "::mlir::ModuleOp"> {

@@ -66,6 +66,13 @@ static json toJson(const Kernel &kernel) {
           {"ptx", {{"offset", kernel.ptxOffset}, {"size", kernel.ptxSize}, {"sha256", kernel.ptxSha256}}}};
   if (kernel.choice != "{}")
     value["choice"] = embed(kernel.choice);
+  if (const std::optional<Cost> &cost = kernel.cost)
+    value["cost"] = {{"bytes_read", cost->bytesRead},
+                     {"bytes_written", cost->bytesWritten},
+                     {"flops", cost->flops},
+                     {"exact", cost->exact}};
+  if (kernel.dependentLaunch)
+    value["dependent_launch"] = true;
   return value;
 }
 
@@ -286,6 +293,15 @@ static std::array<int64_t, 3> readDims(Reader &reader, const json &value, const 
   return reader.ok() ? std::array<int64_t, 3>{dims[0], dims[1], dims[2]} : std::array<int64_t, 3>{1, 1, 1};
 }
 
+static Cost readCost(Reader &reader, const json &value, const std::string &where) {
+  Cost cost;
+  cost.bytesRead = reader.integer(value, where, "bytes_read", 0, kMaxBytes);
+  cost.bytesWritten = reader.integer(value, where, "bytes_written", 0, kMaxBytes);
+  cost.flops = reader.integer(value, where, "flops", 0);
+  cost.exact = reader.boolean(value, where, "exact");
+  return cost;
+}
+
 static Kernel readKernel(Reader &reader, const json &value, const std::string &where) {
   Kernel kernel;
   kernel.name = reader.text(value, where, "name");
@@ -303,6 +319,10 @@ static Kernel readKernel(Reader &reader, const json &value, const std::string &w
   kernel.schedule = reader.object(value, where, "schedule");
   if (value.is_object() && value.contains("choice"))
     kernel.choice = reader.object(value, where, "choice");
+  if (value.is_object() && value.contains("cost"))
+    kernel.cost = readCost(reader, value["cost"], where + "/cost");
+  if (value.is_object() && value.contains("dependent_launch"))
+    kernel.dependentLaunch = reader.boolean(value, where, "dependent_launch");
   const json &params = reader.member(value, where, "params");
   if (reader.ok() && (!params.is_array() || params.size() > 256))
     reader.fail(where + "/params", "an array of at most 256 parameters is expected");

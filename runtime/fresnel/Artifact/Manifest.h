@@ -17,7 +17,7 @@ namespace fresnel::rt {
 
 /// Readers accept any minor version of their own major version.
 constexpr int kFormatMajor = 1;
-constexpr int kFormatMinor = 1;
+constexpr int kFormatMinor = 2;
 
 /// Temporary: in the workspace. Zeroed: the same, and zero when a launch of the plan begins.
 enum class BufferKind { Input, Output, Temporary, Zeroed };
@@ -54,6 +54,19 @@ struct Param {
   int64_t rows = 0, cols = 0, swizzle = 0;
 };
 
+/// What one launch of a kernel's operation takes on any machine.
+struct Cost {
+  /// Device memory that must move, each byte once.
+  int64_t bytesRead = 0, bytesWritten = 0;
+  /// Additions and multiplications of the operation's definition.
+  int64_t flops = 0;
+  /// False where the tensors' contents decide, e.g. which keys a selection opens:
+  /// the numbers are the most that can be.
+  bool exact = true;
+
+  int64_t bytes() const { return bytesRead + bytesWritten; }
+};
+
 struct Kernel {
   std::string name;
   /// The function in the PTX.
@@ -69,6 +82,11 @@ struct Kernel {
   /// How the schedule was chosen, where a tuning database was asked: a JSON
   /// object that the runtime does not read.
   std::string choice = "{}";
+  /// Absent from bundles of format 1.1 and before.
+  std::optional<Cost> cost;
+  /// The kernel waits by itself until the launch before it in the plan has
+  /// completed, so that it may start to be launched earlier.
+  bool dependentLaunch = false;
   /// Place of the PTX in the bundle file and its SHA-256 in hexadecimal.
   int64_t ptxOffset = 0, ptxSize = 0;
   std::string ptxSha256;

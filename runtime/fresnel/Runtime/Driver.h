@@ -16,6 +16,8 @@ struct CUstream_st;
 struct CUlib_st;
 struct CUevent_st;
 struct CUkern_st;
+struct CUgraph_st;
+struct CUgraphExec_st;
 
 namespace fresnel::rt {
 
@@ -25,6 +27,23 @@ using CuStream = CUstream_st *;
 using CuLibrary = CUlib_st *;
 using CuEvent = CUevent_st *;
 using CuKernel = CUkern_st *;
+using CuGraph = CUgraph_st *;
+using CuGraphExec = CUgraphExec_st *;
+
+/// cuda.h's CUlaunchAttribute and CUlaunchConfig; of the attribute's 64 bytes of
+/// value only the integer that is used.
+struct CuLaunchAttribute {
+  int id = 0;
+  alignas(8) int value = 0;
+  char rest[60] = {};
+};
+struct CuLaunchConfig {
+  unsigned grid[3] = {1, 1, 1}, block[3] = {1, 1, 1}, sharedBytes = 0;
+  CuStream stream = nullptr;
+  CuLaunchAttribute *attributes = nullptr;
+  unsigned attributeCount = 0;
+};
+static_assert(sizeof(CuLaunchAttribute) == 72 && sizeof(CuLaunchConfig) == 56, "layouts of cuda.h");
 
 struct DeviceInfo {
   int ordinal = 0;

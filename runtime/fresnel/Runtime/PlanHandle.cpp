@@ -9,6 +9,9 @@ namespace fresnel::rt {
 // Values of cuda.h.
 static constexpr int kTensorMapF16 = 6, kTensorMapBf16 = 9, kTensorMapF32 = 7;
 static constexpr size_t kMaxParams = 256;
+static constexpr int kProgrammaticSerialization = 6;
+/// Graphs know programmatic edges from here on; a launch must be capturable.
+static constexpr int kDependentLaunchCuda = 12030;
 
 LoadedCode::~LoadedCode() {
   for (CuLibrary library : libraries)
@@ -121,7 +124,7 @@ static char *placeOf(const Buffer &buffer, const LaunchMemory &memory) {
 }
 
 Status PlanHandle::launchKernel(const Launch &launch, const TensorArg *args, const LaunchMemory &memory,
-                                CuStream stream) const {
+                                CuStream stream, bool dependent) const {
   const Driver &driver = *code->driver;
   const Kernel &kernel = code->bundle.manifest.kernels[size_t(launch.kernel)];
   ParamBlock block;
@@ -144,10 +147,17 @@ Status PlanHandle::launchKernel(const Launch &launch, const TensorArg *args, con
       block.pointers[block.count++] = map;
     }
   }
-  auto dim = [](int64_t size) { return unsigned(size); };
-  int error = driver.cuLaunchKernel(code->kernels[size_t(launch.kernel)], dim(kernel.grid[0]), dim(kernel.grid[1]),
-                                    dim(kernel.grid[2]), dim(kernel.block[0]), dim(kernel.block[1]),
-                                    dim(kernel.block[2]), dim(kernel.sharedBytes), stream, block.pointers, nullptr);
+  CuLaunchAttribute serialization{kProgrammaticSerialization, 1, {}};
+  CuLaunchConfig config;
+  for (size_t d = 0; d < 3; ++d) {
+    config.grid[d] = unsigned(kernel.grid[d]);
+    config.block[d] = unsigned(kernel.block[d]);
+  }
+  config.sharedBytes = unsigned(kernel.sharedBytes);
+  config.stream = stream;
+  config.attributes = &serialization;
+  config.attributeCount = dependent ? 1 : 0;
+  int error = driver.cuLaunchKernelEx(&config, code->kernels[size_t(launch.kernel)], block.pointers, nullptr);
   // The text is only made when it is needed: a launch allocates nothing.
   return error == 0 ? Status() : driver.check(error, "launching kernel '" + kernel.name + "'");
 }
@@ -180,6 +190,21 @@ Status PlanHandle::launch(const TensorArg *args, size_t count, const LaunchMemor
     status = code->bindContext();
   if (!status.ok())
     return status;
+  status = clear(memory, stream);
+  // The first kernel follows whatever the caller has put on the stream.
+  bool follows = false;
+  for (const Launch &entry : description->launches) {
+    if (!status.ok())
+      return status;
+    bool waits = code->bundle.manifest.kernels[size_t(entry.kernel)].dependentLaunch;
+    status = launchKernel(entry, args, memory, stream,
+                          follows && waits && code->driver->version() >= kDependentLaunchCuda);
+    follows = true;
+  }
+  return status;
+}
+
+Status PlanHandle::clear(const LaunchMemory &memory, CuStream stream) const {
   for (const Buffer &buffer : description->buffers) {
     if (buffer.kind != BufferKind::Zeroed)
       continue;
@@ -187,12 +212,11 @@ Status PlanHandle::launch(const TensorArg *args, size_t count, const LaunchMemor
     if (int error = code->driver->cuMemsetD8Async(address, 0, size_t(buffer.bytes()), stream))
       return code->driver->check(error, "clearing '" + buffer.name + "'");
   }
-  for (const Launch &entry : description->launches) {
-    status = launchKernel(entry, args, memory, stream);
-    if (!status.ok())
-      return status;
-  }
   return Status();
+}
+
+Status PlanHandle::launchStep(size_t index, const TensorArg *args, const LaunchMemory &memory, CuStream stream) const {
+  return launchKernel(description->launches[index], args, memory, stream, /*dependent=*/false);
 }
 
 } // namespace fresnel::rt

@@ -78,10 +78,18 @@ public:
   /// captured into a graph.
   Status launch(const TensorArg *args, size_t count, const LaunchMemory &memory, CuStream stream) const;
 
+  /// The parts of `launch`, for those who measure kernels one by one: clears what
+  /// must be zero when the plan begins, and launches the step of that index. They
+  /// check nothing: `launch` must have accepted the same tensors and memory, and
+  /// steps only work in the plan's order.
+  Status clear(const LaunchMemory &memory, CuStream stream) const;
+  Status launchStep(size_t index, const TensorArg *args, const LaunchMemory &memory, CuStream stream) const;
+
 private:
   Status checkArgument(const Buffer &buffer, const TensorArg &arg) const;
   Status checkMemory(const LaunchMemory &memory) const;
-  Status launchKernel(const Launch &launch, const TensorArg *args, const LaunchMemory &memory, CuStream stream) const;
+  Status launchKernel(const Launch &launch, const TensorArg *args, const LaunchMemory &memory, CuStream stream,
+                      bool dependent) const;
 
   std::shared_ptr<const LoadedCode> code;
   /// Inside `code`.

@@ -54,6 +54,32 @@ std::string writeTestBundle(const std::string &name) {
 
 } // namespace
 
+TEST(Manifest, CostAndDependentLaunchComeBack) {
+  Manifest manifest = makeManifest();
+  manifest.kernels[0].cost = Cost{100, 20, 3, false};
+  manifest.kernels[0].dependentLaunch = true;
+  // As the writer of a bundle places the texts.
+  for (Kernel &kernel : manifest.kernels) {
+    kernel.ptxSize = 1;
+    kernel.ptxSha256 = std::string(64, '0');
+  }
+  std::string text = toJson(manifest);
+  Expected<Manifest> read = parseManifest(text);
+  ASSERT_TRUE(bool(read)) << read.status().message();
+  const std::optional<Cost> &cost = read->kernels[0].cost;
+  ASSERT_TRUE(cost.has_value());
+  EXPECT_EQ(std::make_tuple(cost->bytesRead, cost->bytesWritten, cost->flops, cost->exact),
+            std::make_tuple(100, 20, 3, false));
+  EXPECT_EQ(cost->bytes(), 120);
+  EXPECT_TRUE(read->kernels[0].dependentLaunch);
+  // Bundles from before have neither.
+  EXPECT_FALSE(read->kernels[1].cost.has_value());
+  EXPECT_FALSE(read->kernels[1].dependentLaunch);
+
+  text.replace(text.find("\"flops\": 3"), 10, "\"flops\": -3");
+  EXPECT_NE(parseManifest(text).status().message().find("/kernels/0/cost/flops: -3 is outside"), std::string::npos);
+}
+
 TEST(Sha256, NistVectors) {
   EXPECT_EQ(toHex(sha256("")), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
   EXPECT_EQ(toHex(sha256("abc")), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");

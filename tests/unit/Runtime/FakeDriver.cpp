@@ -4,7 +4,9 @@
 //
 // FRESNEL_FAKE names what fails: "no-symbol", "old-driver", "no-device",
 // "old-gpu", "bad-ptx", "no-memory", "clear", "launch", "no-context" (until one is
-// set), "other-context".
+// set), "other-context", "cuda-12.2" (a driver of that version). With "writes" or
+// "writes-most" memory is real, and the first launch after a fill of outputs sets
+// all of it, or all but the last 16 bytes of each, to one value; an event's time is 0.25 ms.
 // FakeDriver_* report what the library was asked to do.
 //
 //===----------------------------------------------------------------------===//
@@ -12,6 +14,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -23,12 +26,14 @@ bool fails(const char *what) {
   return chosen && std::strcmp(chosen, what) == 0;
 }
 int handle;
-int launches, allocations, releases;
+int launches, dependentLaunches, allocations, releases;
 void *current;
 uint64_t firstParams[4], cleared[2];
 
 int init(unsigned) { return fails("no-device") ? 100 : 0; }
-int driverVersion(int *version) { return *version = fails("old-driver") ? 11080 : 13000, 0; }
+int driverVersion(int *version) {
+  return *version = fails("old-driver") ? 11080 : fails("cuda-12.2") ? 12020 : 13000, 0;
+}
 int errorName(int error, const char **text) {
   return *text = error == 100   ? "CUDA_ERROR_NO_DEVICE"
                  : error == 218 ? "CUDA_ERROR_INVALID_PTX"
@@ -54,8 +59,13 @@ int getCurrent(void **context) {
 int setCurrent(void *context) { return current = context, 0; }
 int ignore() { return 0; }
 int memoryInfo(size_t *available, size_t *total) { return *available = 5u << 20, *total = 16u << 20, 0; }
-int allocate(uint64_t *pointer, size_t) {
+bool isMemoryReal() { return fails("writes") || fails("writes-most"); }
+/// Memory that was filled and that no kernel has written since.
+std::map<uint64_t, size_t> filled;
+int allocate(uint64_t *pointer, size_t bytes) {
   ++allocations;
+  if (isMemoryReal())
+    return *pointer = reinterpret_cast<uint64_t>(std::aligned_alloc(256, (bytes + 255) / 256 * 256)), 0;
   return *pointer = 0x10000, fails("no-memory") ? 2 : 0;
 }
 int loadData(void **library, const void *, int *options, void **values, unsigned count, int *, void **, unsigned) {
@@ -66,14 +76,46 @@ int loadData(void **library, const void *, int *options, void **values, unsigned
 }
 int getKernel(void **kernel, void *, const char *) { return *kernel = &handle, 0; }
 int kernelAttribute(int *value, int, void *, int) { return *value = 0, 0; }
+int freeMemory(uint64_t pointer) {
+  if (isMemoryReal())
+    std::free(reinterpret_cast<void *>(pointer));
+  return filled.erase(pointer), 0;
+}
+int copy(void *target, const void *source, size_t bytes) {
+  if (isMemoryReal())
+    std::memcpy(target, source, bytes);
+  return 0;
+}
+int fill(uint64_t pointer, unsigned char value, size_t bytes) {
+  if (!isMemoryReal())
+    return 0;
+  std::memset(reinterpret_cast<void *>(pointer), value, bytes);
+  return filled[pointer] = bytes, 0;
+}
+int elapsed(float *milliseconds, void *, void *) { return *milliseconds = 0.25f, 0; }
 int clear(uint64_t pointer, unsigned char value, size_t bytes, void *) {
   cleared[0] = pointer;
   cleared[1] = value ? 0 : bytes;
   return fails("clear") ? 700 : 0;
 }
-int launch(void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void *, void **params,
-           void **) {
+/// CUlaunchConfig of cuda.h, and the start of an attribute.
+struct LaunchAttribute {
+  int id, pad, value;
+};
+struct LaunchConfig {
+  unsigned grid[3], block[3], sharedBytes;
+  void *stream;
+  const LaunchAttribute *attributes;
+  unsigned attributeCount;
+};
+int launch(const LaunchConfig *config, void *, void **params, void **) {
   ++launches;
+  dependentLaunches += config->attributeCount == 1 && config->attributes->id == 6 && config->attributes->value == 1;
+  if (isMemoryReal()) {
+    for (auto [pointer, bytes] : filled)
+      std::memset(reinterpret_cast<void *>(pointer), 0x3C, fails("writes") || bytes < 16 ? bytes : bytes - 16);
+    return filled.clear(), 0;
+  }
   for (int i = 0; i < 4; ++i)
     std::memcpy(&firstParams[i], params[i], 8);
   return fails("launch") ? 719 : 0;
@@ -86,6 +128,7 @@ void *address(Function function) {
 } // namespace
 
 EXPORT int FakeDriver_launches() { return launches; }
+EXPORT int FakeDriver_dependentLaunches() { return dependentLaunches; }
 EXPORT void *FakeDriver_context() { return current; }
 EXPORT int FakeDriver_releases() { return releases; }
 EXPORT int FakeDriver_allocations() { return allocations; }
@@ -118,7 +161,12 @@ EXPORT int cuGetProcAddress_v2(const char *symbol, void **found, int, uint64_t, 
       {"cuLibraryGetKernel", address(getKernel)},
       {"cuKernelGetAttribute", address(kernelAttribute)},
       {"cuMemsetD8Async", address(clear)},
-      {"cuLaunchKernel", address(launch)},
+      {"cuLaunchKernelEx", address(launch)},
+      {"cuMemFree", address(freeMemory)},
+      {"cuMemcpyHtoD", address(copy)},
+      {"cuMemcpyDtoH", address(copy)},
+      {"cuMemsetD8", address(fill)},
+      {"cuEventElapsedTime", address(elapsed)},
   };
   *found = name == "cuLibraryLoadData" && fails("no-symbol") ? nullptr : address(ignore);
   if (*found)

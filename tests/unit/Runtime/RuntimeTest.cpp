@@ -189,6 +189,49 @@ TEST_F(RuntimeTest, LaunchClearsZeroedBuffers) {
   expectRefused(plan->launch(args.data(), 2, workspace, 1024, nullptr), Code::CudaError, "clearing 'kernel.counter'");
 }
 
+/// `makeBundle` whose kernel runs three times.
+static Bundle makeChain(bool dependentLaunch) {
+  Bundle bundle = makeBundle();
+  bundle.manifest.kernels[0].dependentLaunch = dependentLaunch;
+  bundle.manifest.launches.resize(3, bundle.manifest.launches[0]);
+  return bundle;
+}
+
+TEST_F(RuntimeTest, KernelsThatWaitAreLaunchedEarlyBehindTheFirst) {
+  for (bool waits : {false, true}) {
+    auto plan = load(makeChain(waits));
+    ASSERT_TRUE(bool(plan)) << plan.status().message();
+    int launches = ask<int>("FakeDriver_launches"), dependent = ask<int>("FakeDriver_dependentLaunches");
+    ASSERT_TRUE(plan->launch(args.data(), args.size(), workspace, 1024, nullptr).ok());
+    EXPECT_EQ(ask<int>("FakeDriver_launches"), launches + 3);
+    EXPECT_EQ(ask<int>("FakeDriver_dependentLaunches"), dependent + (waits ? 2 : 0));
+  }
+}
+
+TEST_F(RuntimeTest, DriversWhoseGraphsKnowNoEarlyLaunchesGetNone) {
+  setenv("FRESNEL_FAKE", "cuda-12.2", 1);
+  auto plan = load(makeChain(true));
+  ASSERT_TRUE(bool(plan)) << plan.status().message();
+  int dependent = ask<int>("FakeDriver_dependentLaunches");
+  ASSERT_TRUE(plan->launch(args.data(), args.size(), workspace, 1024, nullptr).ok());
+  EXPECT_EQ(ask<int>("FakeDriver_dependentLaunches"), dependent);
+}
+
+TEST_F(RuntimeTest, StepsLaunchOneKernelEachAndNoneEarly) {
+  Bundle bundle = makeChain(true);
+  bundle.manifest.buffers.push_back({"kernel.counter", BufferKind::Zeroed, DType::I32, {1}, 768});
+  auto plan = load(bundle);
+  ASSERT_TRUE(bool(plan)) << plan.status().message();
+  LaunchMemory memory{workspace, 1024, nullptr, 0};
+  int launches = ask<int>("FakeDriver_launches"), dependent = ask<int>("FakeDriver_dependentLaunches");
+  ASSERT_TRUE(plan->forward().clear(memory, nullptr).ok());
+  EXPECT_EQ(ask<uint64_t>("FakeDriver_cleared", 0), 0x8300u);
+  for (size_t i = 0; i < 3; ++i)
+    ASSERT_TRUE(plan->forward().launchStep(i, args.data(), memory, nullptr).ok());
+  EXPECT_EQ(ask<int>("FakeDriver_launches"), launches + 3);
+  EXPECT_EQ(ask<int>("FakeDriver_dependentLaunches"), dependent);
+}
+
 TEST_F(RuntimeTest, ThreadWithoutContextGetsThePrimaryOne) {
   {
     auto plan = load(makeBundle());

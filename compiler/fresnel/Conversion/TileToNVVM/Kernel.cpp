@@ -3,6 +3,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "fresnel/Conversion/TileToNVVM/Lowering.h"
+#include "fresnel/Target/TargetInfo.h"
 
 using namespace mlir;
 using namespace fresnel::tile;
@@ -155,6 +156,12 @@ FailureOr<LLVM::LLVMFuncOp> fresnel::tile::lowerKernelSignature(KernelOp kernel,
   for (Type parameter : signature.types)
     entry.addArgument(parameter, kernel.getLoc());
   emitter.setInsertionPointToStart(&entry);
+  // The next kernel may become resident beside this one, and waits as this one does for
+  // the one before: in front of the first access, in every thread, so that a chain of
+  // launches completes in order. PTX rather than the intrinsic, which LLVM believes to
+  // touch no memory: it would let loads pass.
+  if (kernel->hasAttr(kDependentLaunchAttr))
+    emitter.ptx("griddepcontrol.launch_dependents;\n\tgriddepcontrol.wait;", "~{memory}", {});
   unsigned next = 0;
   ValueRange parameters = ValueRange(entry.getArguments()).drop_front(old);
   for (unsigned i = 0; i < old; ++i) {

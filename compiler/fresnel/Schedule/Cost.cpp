@@ -1,0 +1,150 @@
+//===- Cost.cpp - What an operation takes on any machine ------------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "fresnel/Schedule/Cost.h"
+#include "fresnel/Schedule/Schedule.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace fresnel;
+
+static RankedTensorType getTensor(Value value) { return cast<RankedTensorType>(value.getType()); }
+
+static int64_t getBytes(Value value) {
+  RankedTensorType type = getTensor(value);
+  return type.getNumElements() * (type.getElementTypeBitWidth() / 8);
+}
+
+static int64_t getElements(Value value) { return getTensor(value).getNumElements(); }
+
+//===----------------------------------------------------------------------===//
+// Attention
+//===----------------------------------------------------------------------===//
+
+namespace {
+/// The masks of an attention operation.
+struct Masks {
+  explicit Masks(Operation *op)
+      : queries(getTensor(op->getOperand(0)).getDimSize(2)), keys(getTensor(op->getOperand(1)).getDimSize(2)),
+        window(integer(op, "window", 0)), sinks(integer(op, "sinks", 0)), keyWindow(integer(op, "key_window", 1)),
+        keyStride(integer(op, "key_stride", 1)) {
+    auto flag = op->getAttrOfType<BoolAttr>("causal");
+    causal = flag && flag.getValue();
+    if (auto blocks = dyn_cast<RankedTensorType>(op->getOperands().back().getType());
+        blocks && blocks.getElementType().isInteger(32))
+      selected = std::min(keys, blocks.getDimSize(3) * integer(op, "key_block", 1));
+  }
+
+  int64_t countKeys(int64_t row) const {
+    bool pooled = keyWindow > 1 || keyStride > 1;
+    int64_t position = pooled ? row : row + keys - queries, end = keys;
+    if (causal && pooled)
+      end = position < keyWindow - 1 ? 0 : std::min(keys, (position - keyWindow + 1) / keyStride + 1);
+    else if (causal)
+      end = std::clamp<int64_t>(position + 1, 0, keys);
+    int64_t first = window > 0 ? std::clamp<int64_t>(position - window + 1, 0, end) : 0;
+    int64_t count = end - first + std::min(sinks, first);
+    return selected ? std::min(count, *selected) : count;
+  }
+
+  bool isDataDependent() const { return selected.has_value(); }
+  int64_t queries, keys;
+
+private:
+  static int64_t integer(Operation *op, StringRef name, int64_t otherwise) {
+    auto value = op->getAttrOfType<IntegerAttr>(name);
+    return value ? value.getInt() : otherwise;
+  }
+
+  int64_t window, sinks, keyWindow, keyStride;
+  bool causal = false;
+  /// Keys that a row of `blocks` opens at most.
+  std::optional<int64_t> selected;
+};
+} // namespace
+
+int64_t fresnel::countVisiblePairs(Operation *op) {
+  Masks masks(op);
+  int64_t pairs = 0;
+  for (int64_t row = 0; row < masks.queries; ++row)
+    pairs += masks.countKeys(row);
+  return pairs;
+}
+
+/// Two per pair and column of each matrix product: as many over the head dim as
+/// `overKeys` says, and over the value dim as `overValues` says.
+static int64_t countAttention(Operation *op, int64_t overKeys, int64_t overValues) {
+  RankedTensorType q = getTensor(op->getOperand(0)), v = getTensor(op->getOperand(2));
+  return 2 * q.getDimSize(0) * q.getDimSize(1) * countVisiblePairs(op) *
+         (overKeys * q.getDimSize(3) + overValues * v.getDimSize(3));
+}
+
+//===----------------------------------------------------------------------===//
+// Everything else
+//===----------------------------------------------------------------------===//
+
+static int64_t countFlops(Operation *op) {
+  auto first = [op] { return getElements(op->getOperand(0)); };
+  return llvm::TypeSwitch<Operation *, int64_t>(op)
+      .Case([&](AttendOp) { return countAttention(op, 1, 1); })
+      // Scores and their gradient are computed again by each of the two.
+      .Case([&](AttendGradQOp) { return countAttention(op, 2, 1); })
+      .Case([&](AttendGradKvOp) { return countAttention(op, 2, 2); })
+      .Case([&](BlockScoreOp score) {
+        return 2 * getElements(op->getResult(0)) * getTensor(score.getQ()).getDimSize(3);
+      })
+      .Case<AttendDeltaOp, NormOp>([&](auto) { return 2 * first(); })
+      // Level by level from the tokens, as the definition has it.
+      .Case([&](PyramidOp pyramid) { return (int64_t(pyramid.getLevels()) - 1) * first(); })
+      .Case([&](PoolLevelsOp pool) { return (int64_t(pool.getLevels()) - 1 + (pool.getNorms() ? 2 : 0)) * first(); })
+      .Case([&](PyramidGradOp grad) { return 2 * int64_t(grad.getLevels()) * getElements(grad.getDx()); })
+      .Case([&](ScatterOp scatter) { return int64_t(scatter.getLevels()) * getElements(scatter.getResult()); })
+      .Case([&](ScatterBySlotsOp scatter) { return int64_t(scatter.getLevels()) * getElements(scatter.getResult()); })
+      .Case([&](ScatterGradOp grad) { return int64_t(grad.getLevels()) * first(); })
+      .Case([&](GatherGradBySlotsOp grad) {
+        int64_t group = getTensor(grad.getDy()).getDimSize(1) / int64_t(grad.getHeads());
+        return 2 * int64_t(grad.getLevels()) * group * getElements(grad.getDx());
+      })
+      .Case<GatherGradOp, PoolOp, PoolGradOp, UnpoolGradOp>([&](auto) { return first(); })
+      .Case([&](AddOp add) { return int64_t(add.getTerms().size()) * first(); })
+      .Case([&](GateOp gate) { return 2 * int64_t(gate.getBranches().size()) * first(); })
+      .Case([&](GateGradOp gate) { return 4 * int64_t(gate.getBranches().size()) * first(); })
+      .Case([&](MergeOp merge) { return 2 * int64_t(merge.getOuts().size()) * first(); })
+      .Case([&](MergeGradOp) { return 4 * first(); })
+      // Movement and selection.
+      .Default([](Operation *) { return int64_t(0); });
+}
+
+/// Bytes of the rows of `sources` that a gather of `rows` reads at most.
+static int64_t countGathered(ValueRange sources, Value rows) {
+  int64_t all = 0;
+  for (Value source : sources)
+    all += getBytes(source);
+  return std::min(all, getBytes(rows));
+}
+
+OperationCost fresnel::getCost(Operation *op) {
+  OperationCost cost;
+  for (Value operand : op->getOperands())
+    cost.bytesRead += getBytes(operand);
+  for (Value result : op->getResults())
+    cost.bytesWritten += getBytes(result);
+  cost.flops = countFlops(op);
+  if (auto gather = dyn_cast<GatherOp>(op)) {
+    cost.bytesRead = getBytes(gather.getIndices()) + countGathered(op->getOperand(0), op->getResult(0));
+    cost.exact = false;
+  }
+  if (auto gather = dyn_cast<GatherLevelsOp>(op)) {
+    cost.bytesRead = getBytes(gather.getIndices());
+    for (auto [base, tail, rows] : llvm::zip(gather.getBases(), gather.getTails(), gather.getRows()))
+      cost.bytesRead += countGathered({base, tail}, rows);
+    cost.exact = false;
+  }
+  // Sums of a level that few tokens have, and slots that are empty, are counted in full.
+  if (isa<ScatterOp, ScatterBySlotsOp, ScatterGradOp, GatherGradOp, GatherGradBySlotsOp>(op))
+    cost.exact = false;
+  if (isAttention(op) && Masks(op).isDataDependent())
+    cost.exact = false;
+  return cost;
+}
