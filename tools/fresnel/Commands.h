@@ -19,6 +19,7 @@ using Action = std::function<int()>;
 
 void addCompileCommand(CLI::App &app, Action &action);
 void addRunCommand(CLI::App &app, Action &action);
+void addBenchCommand(CLI::App &app, Action &action);
 void addPresetsCommand(CLI::App &app, Action &action);
 void addInspectCommand(CLI::App &app, Action &action);
 void addTuneCommand(CLI::App &app, Action &action);

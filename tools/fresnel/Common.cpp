@@ -5,6 +5,7 @@
 #include "Common.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <iostream>
 #include <numeric>
@@ -107,6 +108,11 @@ std::string formatSeconds(double seconds) {
   else
     std::snprintf(text, sizeof(text), "%.1f s", seconds);
   return text;
+}
+
+double quantile(std::vector<double> values, double at) {
+  std::sort(values.begin(), values.end());
+  return values.empty() ? 0 : values[size_t(std::lround(at * double(values.size() - 1)))];
 }
 
 void printJson(const std::string &schema, const Json &document) {

@@ -65,6 +65,9 @@ std::string formatCount(size_t count, const std::string &noun);
 /// "0.8 ms", "12.4 s".
 std::string formatSeconds(double seconds);
 
+/// The value below which the part `at` of `values` lies; 0 without values.
+double quantile(std::vector<double> values, double at);
+
 /// Prints `document` to stdout, with "schema" as its first member.
 void printJson(const std::string &schema, const Json &document);
 

@@ -4,9 +4,11 @@
 //===----------------------------------------------------------------------===//
 #include "Execute.h"
 #include "Common.h"
+#include "DeviceTensors.h"
 
 #include "fresnel/Interpreter/Interpreter.h"
 #include "fresnel/Runtime/Plan.h"
+#include "fresnel/Target/TargetInfo.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -45,6 +47,13 @@ HostTensor randomInput(ProgramOp program, unsigned index, uint64_t seed) {
   if (rt::DType dtype = dtypeOf(type.getElementType()); dtype != rt::DType::I32)
     return randomTensor(name, dtype, shape, seed);
   return randomIndices(name, shape, countIndices(program.getBody().getArgument(index)), seed);
+}
+
+std::vector<HostTensor> randomInputs(ProgramOp program, uint64_t seed) {
+  std::vector<HostTensor> inputs;
+  for (unsigned i = 0; i < program.getNumInputs(); ++i)
+    inputs.push_back(randomInput(program, i, seed));
+  return inputs;
 }
 
 //===----------------------------------------------------------------------===//
@@ -93,127 +102,23 @@ int countGpus() {
   return count ? *count : 0;
 }
 
-static void check(const rt::Status &status) {
-  if (!status.ok())
-    fail(status.code() == rt::Code::Unsupported ? ExitUnsupported : ExitEnvironment, status.message());
-}
-
-template <typename T>
-static T unwrap(rt::Expected<T> value) {
-  check(value.status());
-  return std::move(*value);
+std::string targetFor(const rt::DeviceClass &device) {
+  const TargetInfo *best = bestTarget(device.compute);
+  if (!best)
+    fail(ExitUnsupported, device.name + " has compute capability " + std::to_string(device.compute / 10) + "." +
+                              std::to_string(device.compute % 10) + ", the kernels need 8.0");
+  return best->name.str();
 }
 
 rt::DeviceClass deviceClassOf(int device) {
-  std::shared_ptr<rt::Driver> driver = unwrap(rt::Driver::load());
+  std::shared_ptr<rt::Driver> driver = loadDriver(device);
   rt::DeviceInfo info = unwrap(driver->describe(device));
   return {info.name, info.computeMajor * 10 + info.computeMinor, info.multiprocessors};
 }
 
-namespace {
-/// A tensor on the device, with the strides of its memory order.
-struct DeviceTensor {
-  const rt::Buffer *buffer = nullptr;
-  rt::DeviceBuffer memory;
-  std::vector<int64_t> strides;
-  bool swapped = false;
-};
-
-/// The tensors of a bundle's plans, one per name.
-class DeviceTensors {
-public:
-  DeviceTensors(std::shared_ptr<rt::Driver> driver, bool sequenceMajor)
-      : driver(std::move(driver)), sequenceMajor(sequenceMajor) {}
-
-  /// Makes what the plan takes and is not there yet: inputs are uploaded, outputs poisoned.
-  void add(const rt::PlanHandle &plan, const std::vector<HostTensor> &inputs);
-  std::vector<rt::TensorArg> arguments(const rt::PlanHandle &plan) const;
-  /// The outputs, in the order in which they were added.
-  std::vector<HostTensor> download() const;
-
-private:
-  const DeviceTensor *find(const std::string &name) const {
-    for (const DeviceTensor &tensor : tensors)
-      if (tensor.buffer->name == name)
-        return &tensor;
-    return nullptr;
-  }
-
-  std::shared_ptr<rt::Driver> driver;
-  bool sequenceMajor;
-  std::vector<DeviceTensor> tensors;
-};
-} // namespace
-
-static const HostTensor &findInput(const std::vector<HostTensor> &inputs, const std::string &name) {
-  for (const HostTensor &input : inputs)
-    if (input.name == name)
-      return input;
-  fail(ExitUsage, "the bundle's input '" + name + "' is missing");
-}
-
-void DeviceTensors::add(const rt::PlanHandle &plan, const std::vector<HostTensor> &inputs) {
-  for (size_t index : plan.arguments()) {
-    const rt::Buffer &buffer = plan.plan().buffers[index];
-    if (find(buffer.name))
-      continue;
-    DeviceTensor tensor;
-    tensor.buffer = &buffer;
-    tensor.swapped = sequenceMajor && buffer.shape.size() == 4 && buffer.dtype != rt::DType::I32;
-    tensor.strides.assign(buffer.shape.size(), 1);
-    for (size_t d = buffer.shape.size(); d-- > 1;)
-      tensor.strides[d - 1] = tensor.strides[d] * buffer.shape[d];
-    if (tensor.swapped) {
-      tensor.strides[1] = buffer.shape[3];
-      tensor.strides[2] = buffer.shape[3] * buffer.shape[1];
-    }
-    tensor.memory = unwrap(rt::DeviceBuffer::allocate(driver, size_t(buffer.bytes())));
-    if (buffer.kind == rt::BufferKind::Output) {
-      // NaN in every floating-point type: an element that no kernel writes shows.
-      check(tensor.memory.fill(0xFF, size_t(buffer.bytes())));
-    } else {
-      HostTensor host = findInput(inputs, buffer.name);
-      if (tensor.swapped)
-        host = swapHeads(host);
-      check(tensor.memory.upload(host.data.data(), host.data.size()));
-    }
-    tensors.push_back(std::move(tensor));
-  }
-}
-
-std::vector<rt::TensorArg> DeviceTensors::arguments(const rt::PlanHandle &plan) const {
-  std::vector<rt::TensorArg> args;
-  for (size_t index : plan.arguments()) {
-    const rt::Buffer &buffer = plan.plan().buffers[index];
-    const DeviceTensor *tensor = find(buffer.name);
-    args.push_back(
-        {tensor->memory.data(), buffer.dtype, buffer.shape.data(), tensor->strides.data(), int(buffer.shape.size())});
-  }
-  return args;
-}
-
-std::vector<HostTensor> DeviceTensors::download() const {
-  std::vector<HostTensor> outputs;
-  for (const DeviceTensor &tensor : tensors) {
-    const rt::Buffer &buffer = *tensor.buffer;
-    if (buffer.kind != rt::BufferKind::Output)
-      continue;
-    HostTensor host{buffer.name, buffer.dtype, buffer.shape, std::vector<uint8_t>(size_t(buffer.bytes()))};
-    check(tensor.memory.download(host.data.data(), host.data.size()));
-    if (tensor.swapped) {
-      std::swap(host.shape[1], host.shape[2]);
-      host = swapHeads(host);
-    }
-    outputs.push_back(std::move(host));
-  }
-  return outputs;
-}
-
 std::vector<HostTensor> runOnGpu(const rt::Bundle &bundle, int device, bool sequenceMajor,
                                  const std::vector<HostTensor> &inputs, int repeat, double &secondsPerRun) {
-  std::shared_ptr<rt::Driver> driver = unwrap(rt::Driver::load());
-  if (int count = unwrap(driver->countDevices()); device >= count)
-    fail(ExitEnvironment, "there is no GPU " + std::to_string(device) + "; the driver has " + std::to_string(count));
+  std::shared_ptr<rt::Driver> driver = loadDriver(device);
   auto context = unwrap(rt::ContextScope::enter(driver, device));
   rt::LoadedPlan plan = unwrap(rt::LoadedPlan::load(driver, bundle, device));
   for (const std::string &warning : plan.warnings())

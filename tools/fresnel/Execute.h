@@ -27,6 +27,9 @@ rt::DType dtypeOf(mlir::Type element);
 /// operations accept, -1 among them.
 HostTensor randomInput(ProgramOp program, unsigned index, uint64_t seed);
 
+/// All of them.
+std::vector<HostTensor> randomInputs(ProgramOp program, uint64_t seed);
+
 /// Runs `program` with the interpreter. Tensors are in logical order
 /// ([B, H, N, D]); results are f32 or i32.
 std::vector<HostTensor> runOnCpu(ProgramOp program, const std::vector<HostTensor> &inputs);
@@ -42,6 +45,10 @@ int countGpus();
 /// `secondsPerRun` is set to the mean.
 std::vector<HostTensor> runOnGpu(const rt::Bundle &bundle, int device, bool sequenceMajor,
                                  const std::vector<HostTensor> &inputs, int repeat, double &secondsPerRun);
+
+/// The target whose code is best for a device class: its own architecture's, or the
+/// newest that is not newer.
+std::string targetFor(const rt::DeviceClass &device);
 
 /// The class of GPU `device`, by which tuning databases know it.
 rt::DeviceClass deviceClassOf(int device);

@@ -107,13 +107,6 @@ static std::vector<HostTensor> matchInputs(ProgramOp program, const std::vector<
   return inputs;
 }
 
-static std::vector<HostTensor> makeRandomInputs(ProgramOp program, uint64_t seed) {
-  std::vector<HostTensor> inputs;
-  for (unsigned i = 0; i < program.getNumInputs(); ++i)
-    inputs.push_back(randomInput(program, i, seed));
-  return inputs;
-}
-
 //===----------------------------------------------------------------------===//
 // Running
 //===----------------------------------------------------------------------===//
@@ -209,11 +202,6 @@ static void writeOutputs(const std::string &path, const RunResult &result, Progr
     fail(ExitEnvironment, status.message());
 }
 
-/// Relative L2 that a run in a 16-bit type may be away from the oracle.
-static double getTolerance(rt::DType dtype) {
-  return dtype == rt::DType::BF16 ? 1e-2 : dtype == rt::DType::F16 ? 2e-3 : 1e-5;
-}
-
 /// One row per output; false in `ok` where it is too far away.
 static Json compareOutputs(const RunResult &result, rt::DType dtype, bool &ok) {
   Json rows = Json::array();
@@ -222,7 +210,7 @@ static Json compareOutputs(const RunResult &result, rt::DType dtype, bool &ok) {
     Comparison difference = compare(*got, want);
     bool good = want.dtype == rt::DType::I32
                     ? difference.mismatches == 0
-                    : difference.relativeL2 <= getTolerance(dtype) && difference.nonFinite == 0;
+                    : difference.relativeL2 <= oracleTolerance(dtype) && difference.nonFinite == 0;
     ok = ok && good;
     rows.push_back({{"output", want.name},
                     {"relative_l2", difference.relativeL2},
@@ -336,7 +324,7 @@ static int runCommand(const RunArguments &arguments) {
   if (!program)
     fail(ExitFormat, "the file holds no fresnel.program, or more than one");
   std::vector<HostTensor> inputs =
-      given.empty() ? makeRandomInputs(program, uint64_t(arguments.seed)) : matchInputs(program, given);
+      given.empty() ? randomInputs(program, uint64_t(arguments.seed)) : matchInputs(program, given);
   RunResult result = execute(arguments, device, method, fromBundle ? &bundle : nullptr, inputs);
   return report(arguments, method, program, result, inputs.empty() ? rt::DType::F32 : inputs.front().dtype);
 }

@@ -44,11 +44,15 @@ HostTensor convert(const HostTensor &tensor, rt::DType dtype);
 /// Swaps dimensions 1 and 2 of a tensor of rank 3 or more: [B, N, H, D] <-> [B, H, N, D].
 HostTensor swapHeads(const HostTensor &tensor);
 
-/// Normally distributed values that depend on `seed` and `name` only.
+/// Normally distributed values that depend on `seed` and `name` only. After a prime
+/// number of them they repeat: long tensors cost little, and no two rows are alike.
 HostTensor randomTensor(const std::string &name, rt::DType dtype, std::vector<int64_t> shape, uint64_t seed);
 
 /// Integers from -1 to `limit` - 1, each as likely, that depend on `seed` and `name` only.
 HostTensor randomIndices(const std::string &name, std::vector<int64_t> shape, int64_t limit, uint64_t seed);
+
+/// Relative L2 that a run in this type may be away from the oracle.
+double oracleTolerance(rt::DType dtype);
 
 /// How far `got` is from `want`; non-finite values count as equal only to themselves.
 struct Comparison {

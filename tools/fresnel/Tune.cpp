@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "Commands.h"
+#include "Execute.h"
 #include "TuneReport.h"
 #include "TuneTrace.h"
 #include "TuneWorker.h"
@@ -82,15 +83,6 @@ static std::vector<TuneRequest> listRequests(const TuneArguments &arguments, con
         request.sets.push_back("kv_heads=" + request.sets[i].substr(6));
   vary("seq_len", arguments.lengths);
   return requests;
-}
-
-/// The target whose code is best for a device class, as for `fresnel run`.
-static std::string targetFor(const rt::DeviceClass &device) {
-  const TargetInfo *best = bestTarget(device.compute);
-  if (!best)
-    fail(ExitUnsupported, device.name + " has compute capability " + std::to_string(device.compute / 10) + "." +
-                              std::to_string(device.compute % 10) + ", the kernels need 8.0");
-  return best->name.str();
 }
 
 static void writeHtml(const TuneArguments &arguments, const std::vector<ProblemReport> &reports,

@@ -11,7 +11,6 @@
 #include "fresnel/Runtime/Plan.h"
 
 #include <algorithm>
-#include <cstring>
 #include <set>
 
 namespace fresnel::tool {
@@ -92,17 +91,6 @@ struct Variant {
 };
 } // namespace
 
-/// Normally distributed values; a prime number of them again and again, so that
-/// long inputs cost no time and yet no two rows are alike.
-static std::string makeValues(const rt::Buffer &buffer, uint64_t seed) {
-  constexpr int64_t kPeriod = 1000003;
-  HostTensor block = randomTensor(buffer.name, buffer.dtype, {std::min(kPeriod, buffer.elements())}, seed);
-  std::string bytes(size_t(buffer.bytes()), '\0');
-  for (size_t at = 0; at < bytes.size(); at += block.data.size())
-    std::memcpy(bytes.data() + at, block.data.data(), std::min(block.data.size(), bytes.size() - at));
-  return bytes;
-}
-
 PooledTensor &Pool::get(const rt::Buffer &buffer) {
   auto [entry, added] = tensors.try_emplace(buffer.name);
   PooledTensor &tensor = entry->second;
@@ -121,8 +109,8 @@ PooledTensor &Pool::get(const rt::Buffer &buffer) {
     return tensor;
   if (buffer.dtype == rt::DType::I32)
     fail(ExitInternal, "input '" + buffer.name + "' holds indices, which only a plan can make");
-  std::string values = makeValues(buffer, seed);
-  check(tensor.memory.upload(values.data(), values.size()), rt::TrialStatus::LoadError);
+  HostTensor values = randomTensor(buffer.name, buffer.dtype, buffer.shape, seed);
+  check(tensor.memory.upload(values.data.data(), values.data.size()), rt::TrialStatus::LoadError);
   return tensor;
 }
 
@@ -292,11 +280,6 @@ static Samples timeRounds(std::vector<Variant> &variants, const std::shared_ptr<
     samples.clockHigh = std::max(samples.clockHigh, clock);
   }
   return samples;
-}
-
-static double quantile(std::vector<double> values, double at) {
-  std::sort(values.begin(), values.end());
-  return values.empty() ? 0 : values[size_t(std::lround(at * double(values.size() - 1)))];
 }
 
 static Json summarise(const Samples &samples, size_t variant) {

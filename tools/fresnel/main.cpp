@@ -64,6 +64,7 @@ int main(int argc, char **argv) {
   Action action;
   addCompileCommand(app, action);
   addRunCommand(app, action);
+  addBenchCommand(app, action);
   addPresetsCommand(app, action);
   addInspectCommand(app, action);
   addTuneCommand(app, action);
