@@ -7,7 +7,7 @@
 // Two gradients of one list share its transpose; ceil(1000 / 48) blocks, one word for 16 rows.
 // CHECK-LABEL: fresnel.program @shared
 // CHECK-NEXT: %[[T:.*]] = fresnel.transpose_blocks %b {blocks = 21 : i64}
-// CHECK-NEXT: fresnel.attend_grad_kv {{.*}} blocks(%[[T]] : tensor<1x2x21x1xi32>) {{.*}}transposed = true
+// CHECK-NEXT: fresnel.attend_grad_kv {{.*}} blocks(%[[T]] : tensor<1x2x21x1xi32>) {{.*}}listed = 3 : i64{{.*}}transposed = true
 // CHECK-NEXT: fresnel.attend_grad_kv {{.*}} blocks(%[[T]] : tensor<1x2x21x1xi32>) {{.*}}transposed = true
 // The gradient of the queries reads the list itself.
 // CHECK-NEXT: fresnel.attend_grad_q {{.*}} blocks(%b : tensor<1x2x16x3xi32>)

@@ -52,7 +52,7 @@ static rt::Bundle compileForBench(const BenchArguments &arguments, Method &metho
   options.dependentLaunch = !arguments.noDependentLaunch;
   TunedOptions tunedOptions = arguments.tuned;
   tunedOptions.off |= !arguments.schedule.empty();
-  TunedSchedules tuned(tunedOptions, options.target, &gpu);
+  TunedSchedules tuned = openTuned(tunedOptions, options.target, &gpu);
   options.afterPlan = [&tuned](mlir::ModuleOp module) { tuned.apply(module); };
   Progress progress("compiling " + method.name + " for " + options.target);
   llvm::Expected<CompiledBundle> output = compileProgram(*method.module, options);

@@ -34,12 +34,12 @@ void addTunedOptions(CLI::App &command, TunedOptions &options) {
   command.add_flag("--no-db", options.off, "take the default schedules")->excludes(database)->excludes(device);
 }
 
-TunedSchedules openTuned(const TunedOptions &options, const std::string &targetName) {
+TunedSchedules openTuned(const TunedOptions &options, const std::string &targetName, const rt::DeviceClass *gpu) {
   llvm::Expected<TargetInfo> target = findTarget(targetName);
   if (!target)
     fail(ExitUsage, llvm::toString(target.takeError()));
   std::vector<std::string> warnings;
-  rt::Expected<TunedSchedules> tuned = TunedSchedules::open(options, *target, nullptr, warnings);
+  rt::Expected<TunedSchedules> tuned = TunedSchedules::open(options, *target, gpu, warnings);
   for (const std::string &warning : warnings)
     std::cerr << "warning: " << warning << "\n";
   if (!tuned)

@@ -23,7 +23,7 @@ void addTunedOptions(CLI::App &command, TunedOptions &options);
 
 /// The schedules for a target; the database's warnings go to stderr. Fails with
 /// ExitEnvironment when it cannot be read, ExitUsage when it has no such device.
-TunedSchedules openTuned(const TunedOptions &options, const std::string &target);
+TunedSchedules openTuned(const TunedOptions &options, const std::string &target, const rt::DeviceClass *gpu = nullptr);
 
 /// The problem that a kernel program solves; fails with ExitInternal if it has none.
 rt::Problem problemOf(ProgramOp kernel);

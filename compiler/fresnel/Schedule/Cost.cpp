@@ -33,7 +33,7 @@ struct Masks {
     causal = flag && flag.getValue();
     if (auto blocks = dyn_cast<RankedTensorType>(op->getOperands().back().getType());
         blocks && blocks.getElementType().isInteger(32))
-      selected = std::min(keys, blocks.getDimSize(3) * integer(op, "key_block", 1));
+      selected = std::min(keys, countListed(op, blocks) * integer(op, "key_block", 1));
   }
 
   int64_t countKeys(int64_t row) const {
@@ -46,6 +46,14 @@ struct Masks {
     int64_t first = window > 0 ? std::clamp<int64_t>(position - window + 1, 0, end) : 0;
     int64_t count = end - first + std::min(sinks, first);
     return selected ? std::min(count, *selected) : count;
+  }
+
+  /// Blocks in a row of the list; if only its transpose is known, all there are.
+  int64_t countListed(Operation *op, RankedTensorType blocks) const {
+    auto gradient = dyn_cast<AttendGradKvOp>(op);
+    if (!gradient || !gradient.getTransposed())
+      return blocks.getDimSize(3);
+    return int64_t(gradient.getListed().value_or(uint64_t(blocks.getDimSize(2))));
   }
 
   bool isDataDependent() const { return selected.has_value(); }
@@ -91,8 +99,9 @@ static int64_t countFlops(Operation *op) {
       // Scores and their gradient are computed again by each of the two.
       .Case([&](AttendGradQOp) { return countAttention(op, 2, 1); })
       .Case([&](AttendGradKvOp) { return countAttention(op, 2, 2); })
-      .Case([&](BlockScoreOp score) {
-        return 2 * getElements(op->getResult(0)) * getTensor(score.getQ()).getDimSize(3);
+      // Each query row and each pooled key of its head.
+      .Case<BlockScoreOp, SelectScoredOp>([&](auto score) {
+        return 2 * getElements(score.getQ()) * getTensor(score.getK()).getDimSize(2);
       })
       .Case<AttendDeltaOp, NormOp>([&](auto) { return 2 * first(); })
       // Level by level from the tokens, as the definition has it.

@@ -32,6 +32,7 @@ struct TransposeBlocksPass final : impl::TransposeBlocksPassBase<TransposeBlocks
         OpBuilder builder(gradient);
         bits = TransposeBlocksOp::create(builder, gradient.getLoc(), gradient.getBlocks(), blocks);
       }
+      gradient.setListed(cast<RankedTensorType>(gradient.getBlocks().getType()).getDimSize(3));
       gradient.getBlocksMutable().assign(bits);
       gradient.setTransposed(true);
       ++numTransposed;

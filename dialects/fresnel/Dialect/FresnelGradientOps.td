@@ -81,12 +81,15 @@ def Fresnel_AttendGradQOp : Fresnel_AttendGradOp<"attend_grad_q", (outs Fresnel_
 
 def Fresnel_AttendGradKvOp
     : Fresnel_AttendGradOp<"attend_grad_kv", (outs Fresnel_Rows:$dk, Fresnel_Rows:$dv),
-                           (ins DefaultValuedOptionalAttr<BoolAttr, "false">:$transposed)> {
+                           (ins DefaultValuedOptionalAttr<BoolAttr, "false">:$transposed,
+                                OptionalAttr<I64Attr>:$listed)> {
   let summary = "gradients of attention with respect to the keys and values";
   let description = [{
     With p and ds of `fresnel.attend_grad_q`: `dk = sum scale ds q` and
     `dv = sum p dout`, over the query heads that share the key head, and their rows.
-    With `transposed`, `blocks` is what `fresnel.transpose_blocks` makes of the list.
+    With `transposed`, `blocks` is what `fresnel.transpose_blocks` makes of the list;
+    `listed` then tells how many entries a row of the list has, for the cost of the
+    operation alone.
 
     Constraints:
     - C1: q, k, v and `blocks` fit as in `fresnel.attend`.

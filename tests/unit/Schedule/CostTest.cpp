@@ -67,6 +67,30 @@ TEST_F(CostTest, SelectedBlocksGiveAnUpperBound) {
   EXPECT_FALSE(getCost(op).exact);
 }
 
+TEST_F(CostTest, TransposedListsCountLikeTheListTheyCameFrom) {
+  std::string t = "tensor<1x1x64x32xbf16>", l = "tensor<1x1x64xf32>", i = "tensor<1x1x4x1xi32>";
+  auto pairs = [&](const std::string &attributes) {
+    return countVisiblePairs(parse("%q: " + t + ", %l: " + l + ", %b: " + i,
+                                   "%k, %v = fresnel.attend_grad_kv %q, %q, %q lse %l delta %l dout %q blocks(%b : " + i +
+                                       ") {query_block = 16, key_block = 16, transposed = true" + attributes + "} : " +
+                                       t + ", " + t + ", " + t + ", " + l + ", " + l + ", " + t));
+  };
+  EXPECT_EQ(pairs(", listed = 1"), 64 * 16);
+  EXPECT_EQ(pairs(""), 64 * 64);
+}
+
+TEST_F(CostTest, ScoresTakeAProductPerRowAndPooledKey) {
+  std::string q = "tensor<1x4x64x32xbf16>", k = "tensor<1x2x8x32xbf16>";
+  EXPECT_EQ(getCost(parse("%q: " + q + ", %k: " + k,
+                          "%s = fresnel.block_score %q, %k {normalize = #fresnel<normalize softmax>, group_sum = true} : " + q + ", " + k))
+                .flops,
+            2 * 4 * 64 * 8 * 32);
+  EXPECT_EQ(getCost(parse("%q: " + q + ", %k: " + k,
+                          "%s = fresnel.select_scored %q, %k {topk = 2, key_block = 8} : " + q + ", " + k))
+                .flops,
+            2 * 4 * 64 * 8 * 32);
+}
+
 TEST_F(CostTest, GathersReadNoMoreThanTheyWrite) {
   OperationCost cost = getCost(parse("%x: tensor<1x2x1000x32xbf16>, %i: tensor<1x2x50xi32>",
                                      "%y = fresnel.gather %x, %i : tensor<1x2x1000x32xbf16>, tensor<1x2x50xi32>"));
