@@ -2,12 +2,16 @@
 
 All sides run on the same bf16 tensors, [B, N, H, D], taking turns with a rotating start. Two ways of timing, both
 medians: sustained (four launches in a row a sample, no pause: the GPU is at its power limit) and flushed (one launch a
-sample, L2 flushed before it). The results are compared with cuDNN's first: a wrong kernel is not timed. Prints a
-Markdown table. Needs PyTorch with CUDA. Usage: attention.py --fresnel PATH --runtime libfresnel_rt.so [--filter TEXT]
+sample, L2 flushed before it). The results are compared with cuDNN's first: a wrong kernel is not timed. With --backward
+the gradients are timed, from what the forward launch left, with everything in front of and behind the main kernel, as
+for PyTorch; without ordered=false two launches must give the same bits. Prints a Markdown table. Needs PyTorch with
+CUDA. Usage: attention.py --fresnel PATH --runtime libfresnel_rt.so [--backward] [--filter REGEX]
+[--schedule NAME=FIELDS ...], for example --schedule unordered=ordered=false
 """
 
 import argparse
 import pathlib
+import re
 import statistics
 import subprocess
 import sys
@@ -28,7 +32,7 @@ CASES = [
 WINDOW = 4096
 
 
-def compile_bundle(arguments, case, path):
+def compile_bundle(arguments, case, schedule, path):
     mask, batch, heads, kv_heads, length, dim = case
     method = mask if mask in ("window", "lighthouse") else "dense"
     sets = {"batch": batch, "heads": heads, "kv_heads": kv_heads, "seq_len": length, "head_dim": dim}
@@ -36,7 +40,11 @@ def compile_bundle(arguments, case, path):
         sets["causal"] = "true" if mask == "causal" else "false"
     if method == "window":
         sets["window"] = WINDOW
-    command = [arguments.fresnel, "compile", method, "-o", str(path), "--no-ptxas"]
+    command = [arguments.fresnel, "compile", method, "-o", str(path), "--no-ptxas", "--no-db"]
+    if arguments.backward:
+        command += ["--grad", "--grad-of", "out"]
+    if schedule:
+        command += ["--gradient-schedule" if arguments.backward else "--schedule", schedule]
     for name, value in sets.items():
         command += ["--set", f"{name}={value}"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
@@ -106,49 +114,89 @@ def measure(torch, functions, launches, samples, flush):
     return [statistics.median(t) for t in times]
 
 
-def check_capture(torch, plan):
+def check_capture(torch, launch, outputs, ordered):
     """A captured launch, replayed over poisoned outputs, gives the bits of a plain launch."""
-    plan.launch()
+    launch()
     torch.cuda.synchronize()
-    plain = {name: tensor.clone() for name, tensor in plan.outputs.items()}
+    plain = {name: tensor.clone() for name, tensor in outputs.items()}
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        plan.launch()
-    for tensor in plan.outputs.values():
+        launch()
+    for tensor in outputs.values():
         tensor.fill_(-7)
     graph.replay()
     torch.cuda.synchronize()
-    for name, tensor in plan.outputs.items():
-        if not torch.equal(tensor, plain[name]):
+    for name, tensor in outputs.items():
+        same = torch.equal(tensor, plain[name]) if ordered else compare(name, tensor, plain[name])
+        if not same:
             sys.exit(f"attention.py: output {name} of a captured launch differs from a plain one")
 
 
-def check_result(torch, plan, want, case):
-    relative = ((plan.outputs["out"].float() - want.float()).norm() / want.float().norm()).item()
+def compare(name, got, want):
+    """The relative L2 of a result."""
+    # Sums of squares in f64: at long lengths those of f32 stall.
+    relative = ((got.double() - want.double()).norm() / want.double().norm()).item()
     if not relative < 1e-2:
-        sys.exit(f"attention.py: {case} is wrong: relative L2 {relative:.2e}")
+        sys.exit(f"attention.py: {name} is wrong: relative L2 {relative:.2e}")
     return f"{relative:.1e}"
+
+
+def prepare_forward(torch, plans, peers, case):
+    """What to time, and how far the first is from the peer."""
+    for plan, fields in plans:
+        check_capture(torch, plan.launch, plan.outputs, ordered=True)
+    errors = "-" if case[0] == "lighthouse" else compare("out", plans[0][0].outputs["out"], next(iter(peers.values()))())
+    return [plan.launch for plan, _ in plans], list(peers.values()), errors
+
+
+def prepare_backward(torch, plans, peers, inputs):
+    """The same for the gradients. The graph of each peer's forward pass is kept."""
+    leaves = [inputs[name] for name in "qkv"]
+    functions = []
+    for peer in peers.values():
+        for leaf in leaves:
+            leaf.requires_grad_(True)
+        out = peer()
+        functions.append(lambda out=out: torch.autograd.grad(out, leaves, inputs["dout"], retain_graph=True))
+    wants, errors = functions[0](), ""
+    for plan, fields in plans:
+        plan.launch()
+        check_capture(torch, plan.backward, plan.gradients, "ordered=false" not in fields)
+        errors = " ".join(compare(f"d{name}", plan.gradients[f"d{name}"], want) for name, want in zip("qkv", wants))
+    return [plan.backward for plan, _ in plans], functions, errors
 
 
 def run_case(torch, library, arguments, case, folder):
     mask, batch, heads, kv_heads, length, dim = case
-    bundle = pathlib.Path(folder) / "method.fkb"
-    compile_bundle(arguments, case, bundle)
     inputs = {name: torch.randn(batch, length, h, dim, device="cuda", dtype=torch.bfloat16).transpose(1, 2)
-              for name, h in (("q", heads), ("k", kv_heads), ("v", kv_heads))}
-    plan = Plan(torch, library, bundle, inputs)
+              for name, h in (("q", heads), ("k", kv_heads), ("v", kv_heads), ("dout", heads))}
+    plans = []
+    for index, (_, fields) in enumerate(arguments.schedules):
+        bundle = pathlib.Path(folder) / f"method{index}.fkb"
+        compile_bundle(arguments, case, fields, bundle)
+        plans.append((Plan(torch, library, bundle, inputs), fields))
     peers = find_peers(torch, case, inputs)
-    check_capture(torch, plan)
-    error = "-" if mask == "lighthouse" else check_result(torch, plan, next(iter(peers.values()))(), case)
-    functions = [plan.launch, *peers.values()]
+    if arguments.backward:
+        ours, theirs, errors = prepare_backward(torch, plans, peers, inputs)
+    else:
+        ours, theirs, errors = prepare_forward(torch, plans, peers, case)
+    functions = [*ours, *theirs]
     sustained = measure(torch, functions, launches=4, samples=arguments.samples, flush=False)
     flushed = measure(torch, functions, launches=1, samples=arguments.samples, flush=True)
     flops = count_flops(case)
-    for index, name in enumerate(("Fresnel", *peers)):
+    flops = flops and flops * (2.5 if arguments.backward else 1)
+    names = [*(name for name, _ in arguments.schedules), *peers]
+    reference = len(ours)
+    for index, name in enumerate(names):
         rate = f"{flops / sustained[index] * 1e-9:.0f}" if flops else "-"
-        ratios = [f"{times[index] / times[0]:.2f}" for times in (sustained, flushed)]
+        ratios = [f"{times[reference] / times[index]:.3f}" for times in (sustained, flushed)]
         print(f"| {mask} | {batch} | {heads}/{kv_heads} | {length} | {dim} | {name} | {sustained[index]:.3f} | {rate} | "
-              f"{ratios[0]} | {flushed[index]:.3f} | {ratios[1]} | {error if index == 0 else ''} |", flush=True)
+              f"{ratios[0]} | {flushed[index]:.3f} | {ratios[1]} | {errors if index == 0 else ''} |", flush=True)
+
+
+def parse_schedule(text):
+    name, _, fields = text.partition("=")
+    return name, fields
 
 
 def main():
@@ -156,18 +204,25 @@ def main():
     parser.add_argument("--fresnel", default="build/bin/fresnel")
     parser.add_argument("--runtime", default="build/lib/libfresnel_rt.so")
     parser.add_argument("--samples", type=int, default=9)
-    parser.add_argument("--filter", default="", help="only cases whose text has this, for example 'causal, 1'")
+    parser.add_argument("--backward", action="store_true", help="time the gradients")
+    parser.add_argument("--filter", default="", help="only cases whose text has this, for example '^causal, 1'")
+    parser.add_argument("--schedule", dest="schedules", action="append", type=parse_schedule,
+                        help="a name and what it changes in the kernels' schedules; may come several times")
     arguments = parser.parse_args()
+    arguments.schedules = arguments.schedules or [("Fresnel", "")]
     try:
         import torch
     except ImportError:
         sys.exit("attention.py: needs PyTorch with CUDA")
-    cases = [case for case in CASES if arguments.filter in ", ".join(map(str, case))]
+    cases = [case for case in CASES if re.search(arguments.filter, ", ".join(map(str, case)))]
+    if arguments.backward:
+        cases = [case for case in cases if case[0] != "lighthouse"]
     if not cases:
         sys.exit(f"attention.py: no case has '{arguments.filter}'")
     library = load_library(arguments.runtime)
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, cuDNN {torch.backends.cudnn.version()}\n")
-    print("| mask | B | H | N | D | kernel | sustained ms | TFLOP/s | over ours | flushed ms | over ours | relative L2 |")
+    print("| mask | B | H | N | D | kernel | sustained ms | TFLOP/s | peer over this | flushed ms | peer over this | "
+          "relative L2 |")
     print("|---|---|---|---|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         for case in cases:

@@ -142,3 +142,43 @@ fresnel.program @transpose_blocks_c1(%i: tensor<1x2x64x3xi32>) {
   %t = fresnel.transpose_blocks %i {blocks = 0} : tensor<1x2x64x3xi32>
   fresnel.return {names = []}
 }
+
+// -----
+
+fresnel.program @attend_stats_c1(%x: tensor<1x2x64x32xbf16>, %l: tensor<1x2x63xf32>) {
+  // expected-error @+1 {{`lse` and `dlse` its shape without the head dim}}
+  %s = fresnel.attend_stats %x, %x of %l : tensor<1x2x64x32xbf16>, tensor<1x2x63xf32>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @attend_grad_c1(%q: tensor<1x2x64x32xbf16>, %k: tensor<1x2x64x16xbf16>, %s: tensor<1x2x2x128xf32>) {
+  // expected-error @+1 {{q, k and v do not fit}}
+  %a, %b, %c = fresnel.attend_grad %q, %k, %k stats %s dout %q : tensor<1x2x64x32xbf16>, tensor<1x2x64x16xbf16>, tensor<1x2x64x16xbf16>, tensor<1x2x2x128xf32>, tensor<1x2x64x32xbf16>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @attend_grad_c2(%q: tensor<1x2x64x32xbf16>, %s: tensor<1x2x2x64xf32>) {
+  // expected-error @+1 {{`stats` must be 'tensor<1x2x2x128xf32>'}}
+  %a, %b, %c = fresnel.attend_grad %q, %q, %q stats %s dout %q : tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x2x64xf32>, tensor<1x2x64x32xbf16>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @round_tiles_c1(%t: tensor<1x2x2x4096xf32>) {
+  // expected-error @+1 {{`seq_len` 100 and `head_dim` 96 do not fit tiles of type 'tensor<1x2x2x4096xf32>'}}
+  %d = fresnel.round_tiles %t {seq_len = 100, head_dim = 96, scale = 1.0, element = bf16} : tensor<1x2x2x4096xf32>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @round_tiles_c2(%t: tensor<1x2x2x4096xf32>) {
+  // expected-error @+1 {{needs the attribute `element`: bf16, f16 or f32}}
+  %d = fresnel.round_tiles %t {seq_len = 100, head_dim = 64, scale = 1.0, element = i32} : tensor<1x2x2x4096xf32>
+  fresnel.return {names = []}
+}

@@ -308,3 +308,72 @@ func.func private @shared_rows(!tile.shared<4x3xbf16, padded>)
 
 // expected-error @+1 {{a swizzled tile needs a multiple of 8 rows, but got 4}}
 func.func private @shared_swizzle(!tile.shared<4x32xbf16, swizzled>)
+
+// -----
+
+func.func @bulk_load_c1(%src: !tile.global<1x8x64xf32>, %bars: !tile.barriers<1>) {
+  %c0 = arith.constant 0 : i32
+  %row = tile.alloc : !tile.shared<6xf32, linear>
+  // expected-error @+1 {{(a linear array, a multiple of 16 bytes, one index per dimension)}}
+  tile.bulk_load %src[%c0, %c0, %c0] to %row on %bars[%c0] : !tile.global<1x8x64xf32>, !tile.shared<6xf32, linear>, !tile.barriers<1>
+  return
+}
+
+// -----
+
+func.func @bulk_store_c1(%dst: !tile.global<1x8x64xf32>, %p: i1) {
+  %c0 = arith.constant 0 : i32
+  %row = tile.alloc : !tile.shared<8xf32, linear>
+  // expected-error @+1 {{at 2 indices}}
+  tile.bulk_store %row, %dst[%c0, %c0] if %p : !tile.shared<8xf32, linear>, !tile.global<1x8x64xf32>
+  return
+}
+
+// -----
+
+func.func @bulk_store_c2(%dst: !tile.global<64xi32>, %p: i1) {
+  %c0 = arith.constant 0 : i32
+  %row = tile.alloc : !tile.shared<8xi32, linear>
+  // expected-error @+1 {{`add` takes f32, but got 'i32'}}
+  tile.bulk_store add %row, %dst[%c0] if %p : !tile.shared<8xi32, linear>, !tile.global<64xi32>
+  return
+}
+
+// -----
+
+func.func @store_matrix_c1(%s: tensor<64x64xf32, #tile.acc>) {
+  %c0 = arith.constant 0 : i32
+  %tile = tile.alloc : !tile.shared<32x64xbf16, swizzled>
+  // expected-error @+1 {{cannot write 'tensor<64x64xf32, #tile.acc>' transposed to '!tile.shared<32x64xbf16, swizzled>'}}
+  tile.store_matrix %s, %tile row(%c0) transposed : tensor<64x64xf32, #tile.acc>, !tile.shared<32x64xbf16, swizzled>
+  return
+}
+
+// -----
+
+func.func @store_matrix_c2(%s: tensor<64x64xf16, #tile.lhs>) {
+  %c0 = arith.constant 0 : i32
+  %tile = tile.alloc : !tile.shared<64x64xbf16, swizzled>
+  // expected-error @+1 {{takes an f32 accumulator or a left operand of the tile's element type}}
+  tile.store_matrix %s, %tile row(%c0) : tensor<64x64xf16, #tile.lhs>, !tile.shared<64x64xbf16, swizzled>
+  return
+}
+
+// -----
+
+func.func @panel_c1() {
+  %c0 = arith.constant 0 : i32
+  %tile = tile.alloc : !tile.shared<64x128xbf16, padded>
+  // expected-error @+1 {{needs a swizzled 16-bit tile and gives its rows and 64 columns}}
+  %p = tile.panel %tile[%c0] : !tile.shared<64x128xbf16, padded> -> !tile.shared<64x64xbf16, padded>
+  return
+}
+
+// -----
+
+func.func @store_fragment_c1(%s: tensor<64x64xf32, #tile.acc>) {
+  %square = tile.alloc : !tile.shared<2048xf32, linear>
+  // expected-error @+1 {{(64 rows; a linear array of as many elements)}}
+  tile.store_fragment %s, %square : tensor<64x64xf32, #tile.acc>, !tile.shared<2048xf32, linear>
+  return
+}

@@ -166,9 +166,47 @@ tile.kernel @hopper(%map: !tile.tensor_map<128, 64, bf16>, %box: !tile.tensor_ma
     tile.barrier id(%c1) threads(256) arrive
     // CHECK: tile.tma_store
     tile.tma_store %tile row(%c0) to %map[%c0, %c0, %c0] : !swz, !tile.tensor_map<128, 64, bf16>
-    // CHECK: tile.tma_store_wait
+    // CHECK: tile.tma_store_wait{{$}}
     tile.tma_store_wait
+    // CHECK: tile.tma_store_wait pending(1) complete
+    tile.tma_store_wait pending(1) complete
     tile.yield
   }
+  tile.return
+}
+
+// CHECK-LABEL: tile.kernel @sums
+tile.kernel @sums(%stats: !tile.global<1x8x2x1024xf32>, %sums: !tile.global<1x8x16x8192xf32>, %turns: !tile.global<128xi32>)
+    attributes {block = array<i32: 128, 1, 1>, grid = array<i32: 1, 1, 1>} {
+  %c0 = arith.constant 0 : i32
+  %keys = tile.alloc : !swz
+  %rows = tile.alloc : !tile.shared<2x64xf32, linear>
+  %square = tile.alloc : !tile.shared<4096xf32, linear>
+  %full = tile.alloc : !tile.barriers<2>
+  %one = tile.elect
+  // CHECK: tile.slice %{{.*}}[%{{.*}}] : <2x64xf32, linear> -> <64xf32, linear>
+  %row = tile.slice %rows[%c0] : !tile.shared<2x64xf32, linear> -> !tile.shared<64xf32, linear>
+  // CHECK: tile.bulk_load %{{.*}}[%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}] to %{{.*}} on %{{.*}}[%{{.*}}]
+  tile.bulk_load %stats[%c0, %c0, %c0, %c0] to %row on %full[%c0]
+    : !tile.global<1x8x2x1024xf32>, !tile.shared<64xf32, linear>, !tile.barriers<2>
+  // CHECK: tile.panel %{{.*}}[%{{.*}}] : <128x128xbf16, swizzled> -> <128x64xbf16, swizzled>
+  %panel = tile.panel %keys[%c0] : !swz -> !tile.shared<128x64xbf16, swizzled>
+  // CHECK: tile.triangle %{{.*}} : tensor<64x64xi1, #tile.acc>
+  %visible = tile.triangle %c0 : tensor<64x64xi1, #tile.acc>
+  %zero = arith.constant dense<0.0> : tensor<64x64xf32, #tile.acc>
+  %s = arith.select %visible, %zero, %zero : tensor<64x64xi1, #tile.acc>, tensor<64x64xf32, #tile.acc>
+  %p = tile.to_lhs %s : tensor<64x64xf32, #tile.acc> -> tensor<64x64xbf16, #tile.lhs>
+  // CHECK: tile.store_matrix %{{.*}}, %{{.*}} row(%{{.*}}) transposed : tensor<64x64xbf16, #tile.lhs>
+  tile.store_matrix %p, %panel row(%c0) transposed : tensor<64x64xbf16, #tile.lhs>, !tile.shared<128x64xbf16, swizzled>
+  // CHECK: tile.store_fragment
+  tile.store_fragment %s, %square : tensor<64x64xf32, #tile.acc>, !tile.shared<4096xf32, linear>
+  // CHECK: tile.semaphore_wait %{{.*}}[%{{.*}}], %{{.*}} : <128xi32>
+  tile.semaphore_wait %turns[%c0], %c0 : !tile.global<128xi32>
+  // CHECK: tile.bulk_store add %{{.*}}, %{{.*}}[%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}] if %{{.*}}
+  tile.bulk_store add %square, %sums[%c0, %c0, %c0, %c0] if %one : !tile.shared<4096xf32, linear>, !tile.global<1x8x16x8192xf32>
+  // CHECK: tile.bulk_store %{{.*}}, %{{.*}}[
+  tile.bulk_store %square, %sums[%c0, %c0, %c0, %c0] if %one : !tile.shared<4096xf32, linear>, !tile.global<1x8x16x8192xf32>
+  // CHECK: tile.semaphore_post %{{.*}}, %{{.*}}[%{{.*}}] if %{{.*}} : <128xi32>
+  tile.semaphore_post %c0, %turns[%c0] if %one : !tile.global<128xi32>
   tile.return
 }

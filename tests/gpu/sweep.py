@@ -59,7 +59,8 @@ def make_case(rng, longest, grad_only):
         sets["open_first_window"] = rng.choice(("true", "false"))
     # Fields of the hopper family, which takes over from head dim 64 on.
     schedule = rng.choice(("", "", "", "tile_m=64", "persistent=true", "ping_pong=false")) if sets["head_dim"] >= 64 else ""
-    return method, sets, rng.choice(("bnhd", "bhnd")), schedule, grad
+    gradient = rng.choice(("", "", "", "family=portable", "section=1", "section=3", "stages=1"))
+    return method, sets, rng.choice(("bnhd", "bhnd")), schedule, gradient, grad
 
 
 def differs_when_repeated(command):
@@ -73,8 +74,15 @@ def differs_when_repeated(command):
         return "" if outputs[0].read_bytes() == outputs[1].read_bytes() else "two runs differ"
 
 
+def has_one_pass(method, sets):
+    """Whether the hopper family has the gradients of the method's attention in one pass."""
+    wide = sets["head_dim"] in (96, 128)
+    return method != "window" and (wide or sets["head_dim"] == 64 and not sets.get("softcap")) and not (
+        sets.get("causal") == "true" and sets.get("kv_len", sets["seq_len"]) < sets["seq_len"])
+
+
 def run_case(arguments, case, seed):
-    method, sets, layout, schedule, grad = case
+    method, sets, layout, schedule, gradient, grad = case
     command = [arguments.fresnel, "run", method, "--random", str(seed), "--device", "cuda", "--layout", layout,
                "--target", arguments.target]
     for name, value in sets.items():
@@ -83,6 +91,9 @@ def run_case(arguments, case, seed):
         command += ["--schedule", schedule]
     if grad:
         command += ["--grad"]
+        # What only the gradients in one pass have is asked for where there are such.
+        if gradient and arguments.target == "sm_90a" and ("family" in gradient or has_one_pass(method, sets)):
+            command += ["--gradient-schedule", gradient]
     result = subprocess.run([*shlex.split(arguments.wrap), *command, "--check", "--json"], capture_output=True, text=True,
                             check=False)
     difference = "" if arguments.wrap else differs_when_repeated(command)
@@ -96,7 +107,7 @@ def run_case(arguments, case, seed):
                       else f"{c['output']}:{c['relative_l2']:.1e}" for c in checks)
     ok = result.returncode == 0 and bool(checks) and not difference
     detail = "" if ok else f" | {difference} " + (result.stdout + result.stderr).strip()[-600:]
-    return ok, f"{'ok  ' if ok else 'FAIL'} {method}{' grad' if grad else ''} {layout} {schedule} seed={seed} {text} | {errors}{detail}"
+    return ok, f"{'ok  ' if ok else 'FAIL'} {method}{' grad' if grad else ''} {layout} {schedule} {gradient} seed={seed} {text} | {errors}{detail}"
 
 
 def check_selection(command, scored, folder):

@@ -16,7 +16,7 @@ namespace fresnel::tool {
 
 namespace {
 struct BenchArguments {
-  std::string method, target, schedule, html, layout = "bnhd";
+  std::string method, target, schedule, gradientSchedule, html, layout = "bnhd";
   std::vector<std::string> sets, gradOf, recompute;
   int64_t seed = 1;
   int device = 0, samples = 21;
@@ -36,6 +36,7 @@ static rt::Bundle openCompiled(const BenchArguments &arguments) {
   refuse(!arguments.sets.empty(), "--set");
   refuse(!arguments.target.empty(), "--target");
   refuse(!arguments.schedule.empty(), "--schedule");
+  refuse(!arguments.gradientSchedule.empty(), "--gradient-schedule");
   refuse(arguments.noDependentLaunch, "--no-dependent-launch");
   return openBundle(arguments.method);
 }
@@ -48,10 +49,11 @@ static rt::Bundle compileForBench(const BenchArguments &arguments, Method &metho
   options.target = arguments.target.empty() ? targetFor(gpu) : arguments.target;
   checkTarget(options.target);
   options.schedule = arguments.schedule;
+  options.gradientSchedule = arguments.gradientSchedule;
   options.recompute = arguments.recompute;
   options.dependentLaunch = !arguments.noDependentLaunch;
   TunedOptions tunedOptions = arguments.tuned;
-  tunedOptions.off |= !arguments.schedule.empty();
+  tunedOptions.off |= !arguments.schedule.empty() || !arguments.gradientSchedule.empty();
   TunedSchedules tuned = openTuned(tunedOptions, options.target, &gpu);
   options.afterPlan = [&tuned](mlir::ModuleOp module) { tuned.apply(module); };
   Progress progress("compiling " + method.name + " for " + options.target);
@@ -135,6 +137,9 @@ void addBenchCommand(CLI::App &app, Action &action) {
   command->add_option("--target", arguments->target, "GPU to compile for (default: the one that runs)");
   command->add_option("--schedule", arguments->schedule,
                       "change the attention kernels' schedules: FIELD=VALUE:..., for example tile_n=96:stages=3");
+  command->add_option("--gradient-schedule", arguments->gradientSchedule,
+                      "the same for the gradients of attention: ordered=false adds in any order, family=portable "
+                      "computes them one by one");
   addTunedOptions(*command, arguments->tuned);
   command->add_flag("--no-dependent-launch", arguments->noDependentLaunch,
                     "compile kernels that do not start before the launch in front of them has ended");

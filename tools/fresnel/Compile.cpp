@@ -20,7 +20,7 @@ namespace fresnel::tool {
 
 namespace {
 struct CompileArguments {
-  std::string method, target = "sm_90a", emit = "bundle", output, dump, schedule;
+  std::string method, target = "sm_90a", emit = "bundle", output, dump, schedule, gradientSchedule;
   std::vector<std::string> sets, overrides;
   bool json = false, noPtxas = false, noDependentLaunch = false;
   bool grad = false;
@@ -190,6 +190,7 @@ static int compileCommand(const CompileArguments &arguments) {
   CompileOptions options;
   options.target = arguments.target;
   options.schedule = arguments.schedule;
+  options.gradientSchedule = arguments.gradientSchedule;
   options.recompute = arguments.recompute;
   options.dependentLaunch = !arguments.noDependentLaunch;
   options.stopAfter = *stage;
@@ -201,7 +202,7 @@ static int compileCommand(const CompileArguments &arguments) {
     differentiate(method, arguments.gradOf);
   TunedOptions tunedOptions = arguments.tuned;
   // What the user asks for goes before what was measured.
-  tunedOptions.off |= !arguments.schedule.empty();
+  tunedOptions.off |= !arguments.schedule.empty() || !arguments.gradientSchedule.empty();
   TunedSchedules tuned = openTuned(tunedOptions, arguments.target);
   options.afterPlan = [&tuned](mlir::ModuleOp module) { tuned.apply(module); };
   Progress progress("compiling " + method.name + " for " + arguments.target);
@@ -230,6 +231,9 @@ void addCompileCommand(CLI::App &app, Action &action) {
                       "GPU: sm_80, sm_86, sm_89, sm_90, sm_90a (default), sm_100, sm_120");
   command->add_option("--schedule", arguments->schedule,
                       "change the attention kernels' schedules: FIELD=VALUE:..., for example tile_n=96:stages=3");
+  command->add_option("--gradient-schedule", arguments->gradientSchedule,
+                      "the same for the gradients of attention: ordered=false adds in any order, family=portable "
+                      "computes them one by one");
   command->add_option(
       "--emit", arguments->emit,
       "bundle (default), or a stage as text: program, plan, scheduled, tile, nvvm, llvm, ptx, manifest");

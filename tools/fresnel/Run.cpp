@@ -19,7 +19,7 @@ namespace fresnel::tool {
 
 namespace {
 struct RunArguments {
-  std::string method, input, output, device, dtype, target, layout = "bnhd", schedule, jit;
+  std::string method, input, output, device, dtype, target, layout = "bnhd", schedule, gradientSchedule, jit;
   std::vector<std::string> sets, gradOf, recompute;
   int64_t seed = -1;
   int repeat = 0;
@@ -130,6 +130,7 @@ static JitBundle findOrCompile(const RunArguments &arguments, int device, Method
   target.name = arguments.target;
   target.gpu = deviceClassOf(device);
   target.schedule = arguments.schedule;
+  target.gradientSchedule = arguments.gradientSchedule;
   target.recompute = arguments.recompute;
   JitOptions options;
   options.tuned = arguments.tuned;
@@ -356,6 +357,9 @@ void addRunCommand(CLI::App &app, Action &action) {
   command->add_option("--target", arguments->target, "GPU to compile for (default: the one that runs)");
   command->add_option("--schedule", arguments->schedule,
                       "change the attention kernels' schedules: FIELD=VALUE:..., for example tile_n=96:stages=3");
+  command->add_option("--gradient-schedule", arguments->gradientSchedule,
+                      "the same for the gradients of attention: ordered=false adds in any order, family=portable "
+                      "computes them one by one");
   addTunedOptions(*command, arguments->tuned);
   command->add_option("--jit", arguments->jit, "never, on-miss or always compile (default: FRESNEL_JIT, else on-miss)")
       ->check(CLI::IsMember({"never", "on-miss", "always"}));

@@ -118,10 +118,11 @@ llvm::Error Compilation::runPasses(Stage stage) {
   TargetPipelineOptions pipeline;
   pipeline.target = options.target;
   pipeline.schedule = options.schedule;
+  pipeline.gradientSchedule = options.gradientSchedule;
   pipeline.dependentLaunch = options.dependentLaunch;
   switch (stage) {
   case Stage::Plan:
-    populatePlanPipeline(pm, options.recompute);
+    populatePlanPipeline(pm, pipeline, options.recompute);
     break;
   case Stage::Scheduled:
     populateSchedulePipeline(pm, pipeline);

@@ -26,6 +26,9 @@ struct CompileOptions {
   /// Fields of the attention kernels' schedules that differ from the default:
   /// `name=value`, separated by `:`.
   std::string schedule;
+  /// The same for the gradients of attention, whose `ordered=false` trades equal bits in
+  /// every run for speed, and whose `family=portable` separates them.
+  std::string gradientSchedule;
   /// Operations of a differentiated program (without the dialect, e.g. "gather")
   /// that the backward half repeats rather than having their results saved.
   std::vector<std::string> recompute;

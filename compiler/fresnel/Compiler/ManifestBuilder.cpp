@@ -120,17 +120,24 @@ private:
       return llvm::Error::success();
     }
     std::string name = launch.getCallee().str() + "." + std::to_string(index);
-    rt::Buffer buffer = makeBuffer(name, rt::BufferKind::Temporary, result.getType());
+    rt::BufferKind kind = isZeroed(launch, index) ? rt::BufferKind::Zeroed : rt::BufferKind::Temporary;
+    rt::Buffer buffer = makeBuffer(name, kind, result.getType());
     buffer.offset = (*launch.getOffsets())[index];
     add(result, std::move(buffer));
     return llvm::Error::success();
   }
 
-  /// A counter that is zero when the plan starts, behind everything else in the workspace.
-  void addCounter(std::string name) {
+  /// Counters that are zero when the plan starts, behind everything else in the workspace.
+  void addCounters(std::string name, int64_t count) {
     int64_t offset = llvm::alignTo(plan.workspaceBytes, plan.workspaceAlign);
-    plan.buffers.push_back({std::move(name), rt::BufferKind::Zeroed, rt::DType::I32, {1}, offset});
-    plan.workspaceBytes = offset + plan.workspaceAlign;
+    plan.buffers.push_back({std::move(name), rt::BufferKind::Zeroed, rt::DType::I32, {count}, offset});
+    plan.workspaceBytes = llvm::alignTo(offset + 4 * count, plan.workspaceAlign);
+  }
+
+  /// Whether the launch adds to this result rather than to write it.
+  bool isZeroed(LaunchOp launch, unsigned index) {
+    auto zeroed = module.lookupSymbol(launch.getCallee())->getAttrOfType<DenseI64ArrayAttr>(kZeroedAttr);
+    return zeroed && llvm::is_contained(zeroed.asArrayRef(), int64_t(index));
   }
 
   llvm::Error readLaunch(LaunchOp launch, const llvm::StringMap<int64_t> &kernels) {
@@ -149,9 +156,9 @@ private:
       entry.operands.push_back(indices.lookup(launch.getResult(i)));
     }
     auto function = module.lookupSymbol<LLVM::LLVMFuncOp>(launch.getCallee());
-    if (function->hasAttr(kCounterAttr)) {
+    if (auto counters = function->getAttrOfType<IntegerAttr>(kCountersAttr)) {
       entry.operands.push_back(int64_t(plan.buffers.size()));
-      addCounter(launch.getCallee().str() + ".counter");
+      addCounters(launch.getCallee().str() + (counters.getInt() == 1 ? ".counter" : ".counters"), counters.getInt());
     }
     plan.launches.push_back(std::move(entry));
     return llvm::Error::success();

@@ -67,19 +67,28 @@ ScoreGradient AttendGradMath::differentiate(Val scores, Val dweights, Val lse, V
 }
 
 ScoreGradient AttendGradMath::differentiate(Val scores, Val dweights, Val lse, Val delta, Val visible) {
+  Weights weights = weigh(scores, lse, visible);
+  return {weights.weights, differentiate(weights, dweights, delta)};
+}
+
+AttendGradMath::Weights AttendGradMath::weigh(Val scores, Val lse, Val visible) {
   Type type = scores.getType();
-  Val weights, slope;
+  Weights result;
   if (shape.softcap > 0) {
     // tanh(x) = 1 - 2 / (1 + e^2x), exact at both infinities.
     Val power = b.exp2(scores * (2 * M_LOG2E * shape.scale / shape.softcap));
     Val tanh = 1.0 - 2.0 / (1.0 + power);
-    weights = b.exp2(shape.softcap * M_LOG2E * tanh - lse);
-    slope = 1.0 - tanh * tanh;
+    result.weights = b.exp2(shape.softcap * M_LOG2E * tanh - lse);
+    result.slope = 1.0 - tanh * tanh;
   } else {
-    weights = b.exp2(b.fma(scores, b.constant(type, shape.scale * M_LOG2E), 0.0 - lse));
+    result.weights = b.exp2(b.fma(scores, b.constant(type, shape.scale * M_LOG2E), 0.0 - lse));
   }
   if (visible)
-    weights = b.select(visible, weights, b.constant(type, 0.0));
-  Val dscores = weights * (dweights - delta);
-  return {weights, slope ? dscores * slope : dscores};
+    result.weights = b.select(visible, result.weights, b.constant(type, 0.0));
+  return result;
+}
+
+Val AttendGradMath::differentiate(const Weights &weights, Val dweights, Val delta) {
+  Val dscores = weights.weights * (dweights - delta);
+  return weights.slope ? dscores * weights.slope : dscores;
 }

@@ -52,6 +52,14 @@ public:
   /// The same where the pairs that are visible are given, or all are.
   ScoreGradient differentiate(Val scores, Val dweights, Val lse, Val delta, Val visible);
 
+  /// The two halves of it, for kernels in which the products arrive one after the other: the
+  /// weights, with the slope of the soft cap if there is one, and the gradient of the scores.
+  struct Weights {
+    Val weights, slope;
+  };
+  Weights weigh(Val scores, Val lse, Val visible);
+  Val differentiate(const Weights &weights, Val dweights, Val delta);
+
   mlir::Type getScoresType() { return tile::getAccType(rows, columns, b.getF32Type()); }
 
 private:

@@ -42,6 +42,9 @@ static LogicalResult lower(const KernelRequest &request, KernelBuilder &builder)
       .Case([&](GatherOp op) { return lowerGather(op, request, builder); })
       .Case([&](ScatterOp op) { return lowerScatter(op, request, builder); })
       .Case([&](AttendDeltaOp op) { return lowerAttendDelta(op, request, builder); })
+      .Case([&](AttendStatsOp op) { return lowerAttendStats(op, request, builder); })
+      .Case([&](AttendGradOp op) { return lowerAttendGrad(op, request, builder); })
+      .Case([&](RoundTilesOp op) { return lowerRoundTiles(op, request, builder); })
       .Case([&](AttendGradQOp op) { return lowerAttendGradQ(op, request, builder); })
       .Case([&](AttendGradKvOp op) { return lowerAttendGradKv(op, request, builder); })
       .Case([&](AddOp op) { return lowerAdd(op, request, builder); })
@@ -106,8 +109,9 @@ struct FresnelToTilePass final : impl::FresnelToTilePassBase<FresnelToTilePass> 
                                     builder.getNamedAttr("bytes_written", builder.getI64IntegerAttr(cost.bytesWritten)),
                                     builder.getNamedAttr("flops", builder.getI64IntegerAttr(cost.flops)),
                                     builder.getNamedAttr("exact", builder.getBoolAttr(cost.exact))}));
-    if (Attribute dependent = program->getAttr(kDependentLaunchAttr))
-      kernel->setAttr(kDependentLaunchAttr, dependent);
+    for (StringRef name : {StringRef(kDependentLaunchAttr), StringRef(kZeroedAttr)})
+      if (Attribute attribute = program->getAttr(name))
+        kernel->setAttr(name, attribute);
     symbols.erase(program);
     return success();
   }

@@ -66,7 +66,7 @@ public:
     int64_t blocks = persistent ? std::min(tiles, kHopperMultiprocessors) : tiles;
     kernel = b.beginKernel(request.getName(), getArgumentTypes(), 128 * (consumers + 1), {blocks, 1, 1});
     if (persistent)
-      kernel->setAttr(kCounterAttr, b.getUnitAttr());
+      kernel->setAttr(kCountersAttr, b.getI64IntegerAttr(1));
     int64_t minBlocks = getHopperMinBlocks(request.schedule, op);
     if (minBlocks > 1)
       kernel->setAttr(tile::kMinBlocksAttr, b.getI32IntegerAttr(minBlocks));

@@ -265,6 +265,16 @@ private:
         .Case([&](ScatterBySlotsOp op) {
           return set(0, ref::scatterBySlots(get(op.getX()), getIndices(op.getSlots()), getOptions(op))), true;
         })
+        .Case([&](AttendStatsOp op) {
+          const ref::Tensor *dlse = op.getDlse() ? &get(op.getDlse()) : nullptr;
+          return set(0, ref::attendStats(get(op.getOut()), get(op.getDout()), get(op.getLse()), dlse)), true;
+        })
+        .Case([&](AttendGradOp op) { return evaluateAttendGrad(op), true; })
+        .Case([&](RoundTilesOp op) {
+          return set(0, ref::fromTiles(get(op.getTiles()), op.getSeqLen(), op.getHeadDim(),
+                                       op.getScale().convertToDouble())),
+                 true;
+        })
         .Case([&](TransposeBlocksOp op) {
           values[op.getResult()] = ref::transposeBlocks(getIndices(op.getList()), op.getBlocks());
           return true;
@@ -284,6 +294,19 @@ private:
           return true;
         })
         .Default([](Operation *) { return false; });
+  }
+
+  void evaluateAttendGrad(AttendGradOp op) {
+    ref::AttendResult stats = ref::splitStats(get(op.getStats()), get(op.getQ()).dim(2));
+    ref::AttendGradInputs in{get(op.getQ()), get(op.getK()), get(op.getV()), stats.lse, stats.out, get(op.getDout())};
+    ref::AttendOptions attend = getAttendOptions(op);
+    ref::Tensor dq = ref::attendGradQ(in, attend);
+    for (float &value : dq.data)
+      value = float(value / op.getScaleOrDefault());
+    ref::KvGradients gradients = ref::attendGradKv(in, attend);
+    values[op.getDq()] = ref::toTiles(dq);
+    values[op.getDk()] = std::move(gradients.dk);
+    values[op.getDv()] = std::move(gradients.dv);
   }
 
   llvm::Error call(LaunchOp launch) {

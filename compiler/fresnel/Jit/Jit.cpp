@@ -91,12 +91,13 @@ Status Search::prepare(const std::string &name, const std::string &parameters, c
     return Status(Code::InvalidArgument, llvm::toString(info.takeError()));
   compileOptions.target = info->name.str();
   compileOptions.schedule = target.schedule;
+  compileOptions.gradientSchedule = target.gradientSchedule;
   compileOptions.recompute = target.recompute;
   compileOptions.name = name;
   compileOptions.parameters = parameters;
   TunedOptions tunedOptions = options.tuned;
   // What the caller asks for goes before what was measured.
-  tunedOptions.off |= !target.schedule.empty();
+  tunedOptions.off |= !target.schedule.empty() || !target.gradientSchedule.empty();
   std::vector<std::string> warnings;
   rt::Expected<TunedSchedules> schedules =
       TunedSchedules::open(tunedOptions, *info, target.gpu ? &*target.gpu : nullptr, warnings);
@@ -132,8 +133,8 @@ Status Search::plan() {
   auto add = [&all](llvm::StringRef text) { all += std::to_string(text.size()) + " " + text.str() + "\n"; };
   add(getCompilerId());
   add(std::to_string(rt::kFormatMajor) + "." + std::to_string(rt::kFormatMinor));
-  for (const std::string &text : {compileOptions.target, compileOptions.schedule, compileOptions.name,
-                                  compileOptions.parameters, programText, tuned->describeChoices()})
+  for (const std::string &text : {compileOptions.target, compileOptions.schedule, compileOptions.gradientSchedule,
+                                  compileOptions.name, compileOptions.parameters, programText, tuned->describeChoices()})
     add(text);
   add(print(*module));
   key = rt::toHex(rt::sha256(all));

@@ -50,7 +50,7 @@ struct JitTarget {
   /// The GPU that will run the code, if it is known.
   std::optional<rt::DeviceClass> gpu;
   /// As in CompileOptions. A schedule turns the tuning database off.
-  std::string schedule;
+  std::string schedule, gradientSchedule;
   std::vector<std::string> recompute;
 };
 

@@ -14,13 +14,18 @@ using namespace mlir;
 
 namespace fresnel {
 
-void populatePlanPipeline(OpPassManager &pm, llvm::ArrayRef<std::string> recompute) {
+void populatePlanPipeline(OpPassManager &pm, const TargetPipelineOptions &options,
+                          llvm::ArrayRef<std::string> recompute) {
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
   pm.addPass(createFusePyramidsPass());
   pm.addPass(createMergeGathersPass());
   pm.addPass(createInvertSelectionsPass());
   pm.addPass(createFuseSelectionsPass());
+  FuseAttendGradPassOptions gradients;
+  gradients.target = options.target;
+  gradients.schedule = options.gradientSchedule;
+  pm.addPass(createFuseAttendGradPass(gradients));
   pm.addPass(createTransposeBlocksPass());
   // Last before the kernels: whatever fuses or shares work sees both halves.
   SplitGradientPassOptions split;
@@ -33,6 +38,7 @@ void populateSchedulePipeline(OpPassManager &pm, const TargetPipelineOptions &op
   AssignSchedulesPassOptions schedules;
   schedules.target = options.target;
   schedules.schedule = options.schedule;
+  schedules.gradientSchedule = options.gradientSchedule;
   schedules.dependentLaunch = options.dependentLaunch;
   pm.addPass(createAssignSchedulesPass(schedules));
   pm.addPass(createAssignBuffersPass());
@@ -69,7 +75,7 @@ void populateLLVMPipeline(OpPassManager &pm) {
 static void registerLowering(StringRef name, StringRef description, int stages) {
   PassPipelineRegistration<TargetPipelineOptions>(("fresnel-lower-to-" + name).str(), description,
                                                   [stages](OpPassManager &pm, const TargetPipelineOptions &options) {
-                                                    populatePlanPipeline(pm);
+                                                    populatePlanPipeline(pm, options);
                                                     if (stages >= 2)
                                                       populateSchedulePipeline(pm, options);
                                                     if (stages >= 3)

@@ -22,6 +22,9 @@ struct TargetPipelineOptions : mlir::PassPipelineOptions<TargetPipelineOptions> 
                              llvm::cl::init("sm_90a")};
   Option<std::string> schedule{
       *this, "schedule", llvm::cl::desc("fields of the attention kernels' schedules: name=value, separated by ':'")};
+  Option<std::string> gradientSchedule{
+      *this, "gradient-schedule",
+      llvm::cl::desc("fields of the attention gradients' schedules: name=value, separated by ':'")};
   Option<bool> dependentLaunch{*this, "dependent-launch",
                                llvm::cl::desc("let kernels wait by themselves for the launch before them"),
                                llvm::cl::init(true)};
@@ -30,7 +33,9 @@ struct TargetPipelineOptions : mlir::PassPipelineOptions<TargetPipelineOptions> 
 /// program -> plan: canonical form, one outlined program per kernel, launches in
 /// order. A differentiated program becomes two, forward and backward; operations
 /// that `recompute` names run again in the backward one rather than being saved.
-void populatePlanPipeline(mlir::OpPassManager &pm, llvm::ArrayRef<std::string> recompute = {});
+/// The target and the gradients' schedule say which operations have a kernel together.
+void populatePlanPipeline(mlir::OpPassManager &pm, const TargetPipelineOptions &options,
+                          llvm::ArrayRef<std::string> recompute = {});
 
 /// plan -> scheduled: a schedule per kernel, workspace offsets for temporaries.
 void populateSchedulePipeline(mlir::OpPassManager &pm, const TargetPipelineOptions &options);

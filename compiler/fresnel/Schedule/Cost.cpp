@@ -99,11 +99,12 @@ static int64_t countFlops(Operation *op) {
       // Scores and their gradient are computed again by each of the two.
       .Case([&](AttendGradQOp) { return countAttention(op, 2, 1); })
       .Case([&](AttendGradKvOp) { return countAttention(op, 2, 2); })
+      .Case([&](AttendGradOp) { return countAttention(op, 3, 2); })
       // Each query row and each pooled key of its head.
       .Case<BlockScoreOp, SelectScoredOp>([&](auto score) {
         return 2 * getElements(score.getQ()) * getTensor(score.getK()).getDimSize(2);
       })
-      .Case<AttendDeltaOp, NormOp>([&](auto) { return 2 * first(); })
+      .Case<AttendDeltaOp, AttendStatsOp, NormOp>([&](auto) { return 2 * first(); })
       // Level by level from the tokens, as the definition has it.
       .Case([&](PyramidOp pyramid) { return (int64_t(pyramid.getLevels()) - 1) * first(); })
       .Case([&](PoolLevelsOp pool) { return (int64_t(pool.getLevels()) - 1 + (pool.getNorms() ? 2 : 0)) * first(); })
@@ -115,7 +116,7 @@ static int64_t countFlops(Operation *op) {
         int64_t group = getTensor(grad.getDy()).getDimSize(1) / int64_t(grad.getHeads());
         return 2 * int64_t(grad.getLevels()) * group * getElements(grad.getDx());
       })
-      .Case<GatherGradOp, PoolOp, PoolGradOp, UnpoolGradOp>([&](auto) { return first(); })
+      .Case<GatherGradOp, PoolOp, PoolGradOp, UnpoolGradOp, RoundTilesOp>([&](auto) { return first(); })
       .Case([&](AddOp add) { return int64_t(add.getTerms().size()) * first(); })
       .Case([&](GateOp gate) { return 2 * int64_t(gate.getBranches().size()) * first(); })
       .Case([&](GateGradOp gate) { return 4 * int64_t(gate.getBranches().size()) * first(); })

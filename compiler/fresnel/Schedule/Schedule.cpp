@@ -5,6 +5,7 @@
 #include "fresnel/Schedule/Schedule.h"
 #include "fresnel/Schedule/Blocks.h"
 #include "fresnel/Schedule/Hopper.h"
+#include "fresnel/Schedule/HopperGrad.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/FormatVariadic.h"
 
@@ -101,8 +102,9 @@ static std::string explainSelectBlocks(SelectBlocksOp op) {
 std::string fresnel::explainUnsupported(Operation *op) {
   std::string reason =
       TypeSwitch<Operation *, std::string>(op)
-          .Case<AttendOp, AttendGradQOp, AttendGradKvOp>([](auto op) { return explainAttend(op); })
-          .Case<PyramidOp, NormOp, GatherOp, ScatterOp, AttendDeltaOp, GatherGradOp, ScatterGradOp, PoolLevelsOp,
+          .Case<AttendOp, AttendGradQOp, AttendGradKvOp, AttendGradOp>([](auto op) { return explainAttend(op); })
+          .Case([](RoundTilesOp op) { return explainRows(op.getRows()); })
+          .Case<PyramidOp, NormOp, GatherOp, ScatterOp, AttendDeltaOp, AttendStatsOp, GatherGradOp, ScatterGradOp, PoolLevelsOp,
                 GatherLevelsOp, ScatterBySlotsOp, GatherGradBySlotsOp, PoolOp, UnpoolOp, UnpoolGradOp, GateOp,
                 GateGradOp, MergeOp, MergeGradOp>([](auto op) { return explainRows(op->getOperand(0)); })
           .Case([](AddOp op) { return explainAdd(op); })
@@ -119,7 +121,9 @@ std::string fresnel::explainUnsupported(Operation *op) {
 // Defaults and checks
 //===----------------------------------------------------------------------===//
 
-bool fresnel::isAttention(Operation *op) { return isa<AttendOp, AttendGradQOp, AttendGradKvOp>(op); }
+bool fresnel::isAttention(Operation *op) { return isa<AttendOp, AttendGradQOp, AttendGradKvOp, AttendGradOp>(op); }
+
+bool fresnel::isAttentionGradient(Operation *op) { return isAttention(op) && !isa<AttendOp>(op); }
 
 Value fresnel::getBlockList(Operation *op) {
   return TypeSwitch<Operation *, Value>(op)
@@ -156,6 +160,8 @@ ScheduleAttr fresnel::getDefaultSchedule(Operation *op, const TargetInfo &target
     return makeSchedule(context, Family::Simt, 64, 1);
   if (auto attend = dyn_cast<AttendOp>(op); attend && explainHopper(attend, target).empty())
     return getHopperDefault(attend);
+  if (auto gradient = dyn_cast<AttendGradOp>(op))
+    return getHopperGradDefault(gradient);
   auto [headDim, valueDim] = getHeadDims(op);
   // Wide heads leave fewer registers for scores, hence the narrower block; gradients hold two of them.
   int64_t widest = std::max(headDim, valueDim);
@@ -188,6 +194,10 @@ static std::string verifyPortable(ScheduleAttr schedule, Operation *op, const Ta
 std::string fresnel::verifySchedule(ScheduleAttr schedule, Operation *op, const TargetInfo &target) {
   if (schedule.getPersistent() && schedule.getFamily() != Family::Hopper)
     return "only family hopper has persistent kernels";
+  if (!schedule.getOrdered() && !isa<AttendGradOp>(op))
+    return "ordered = false is for gradients of the hopper family; everything else has one order";
+  if (isa<AttendGradOp>(op) && schedule.getFamily() != Family::Hopper)
+    return "only family hopper has all gradients of attention in one pass";
   switch (schedule.getFamily()) {
   case Family::Simt:
     return isAttention(op) ? "family simt does not serve attention; use portable" : "";
@@ -196,8 +206,13 @@ std::string fresnel::verifySchedule(ScheduleAttr schedule, Operation *op, const 
   case Family::Hopper:
     if (auto attend = dyn_cast<AttendOp>(op))
       return verifyHopper(schedule, attend, target);
-    return isAttention(op) ? "family hopper does not serve gradients of attention yet; use portable"
-                           : "family hopper serves attention only; use simt";
+    if (auto gradient = dyn_cast<AttendGradOp>(op))
+      return verifyHopperGrad(schedule, gradient, target);
+    if (!isAttention(op))
+      return "family hopper serves attention only; use simt";
+    if (std::string reason = getBlockList(op) ? "" : explainHopperGrad(op, target); !reason.empty())
+      return reason;
+    return "family hopper has no separate gradients of attention; use portable";
   }
   return "unknown family";
 }
@@ -217,16 +232,19 @@ llvm::json::Object fresnel::toJson(ScheduleAttr schedule) {
     object["persistent"] = schedule.getPersistent();
     object["ping_pong"] = schedule.getPingPong();
     object["section"] = schedule.getSection();
+    // What gives other bits every time is said where it is asked for.
+    if (!schedule.getOrdered())
+      object["ordered"] = false;
   }
   return object;
 }
 
 llvm::Expected<ScheduleAttr> fresnel::scheduleFromJson(const llvm::json::Object &object, MLIRContext *context) {
   int64_t tileM = 64, tileN = 64, stages = 2, section = 0;
-  bool persistent = false, pingPong = true;
+  bool persistent = false, pingPong = true, ordered = true;
   llvm::StringMap<int64_t *> numbers{
       {"tile_m", &tileM}, {"tile_n", &tileN}, {"stages", &stages}, {"section", &section}};
-  llvm::StringMap<bool *> flags{{"persistent", &persistent}, {"ping_pong", &pingPong}};
+  llvm::StringMap<bool *> flags{{"persistent", &persistent}, {"ping_pong", &pingPong}, {"ordered", &ordered}};
   std::optional<Family> family;
   for (const auto &[key, value] : object) {
     if (numbers.contains(key) && value.getAsInteger())
@@ -238,12 +256,12 @@ llvm::Expected<ScheduleAttr> fresnel::scheduleFromJson(const llvm::json::Object 
     else
       return llvm::createStringError(llvm::formatv(
           "schedule field '{0}' cannot be {1}; there are family (portable, hopper, simt), tile_m, tile_n, "
-          "stages, section (integers), persistent and ping_pong (true, false)",
+          "stages, section (integers), persistent, ping_pong and ordered (true, false)",
           key, value));
   }
   if (!family)
     return llvm::createStringError("a schedule needs a family: portable, hopper or simt");
-  return ScheduleAttr::get(context, *family, tileM, tileN, stages, persistent, pingPong, section);
+  return ScheduleAttr::get(context, *family, tileM, tileN, stages, persistent, pingPong, section, ordered);
 }
 
 llvm::Expected<ScheduleAttr> fresnel::changeSchedule(ScheduleAttr schedule, llvm::StringRef text) {

@@ -22,6 +22,8 @@ std::string verifySchedule(ScheduleAttr schedule, mlir::Operation *op, const Tar
 
 /// True for the operations that a family with matrix products serves: attention and its gradients.
 bool isAttention(mlir::Operation *op);
+/// The same without attention itself.
+bool isAttentionGradient(mlir::Operation *op);
 
 /// The block lists of an attention operation, or null.
 mlir::Value getBlockList(mlir::Operation *op);

@@ -24,8 +24,14 @@ struct Axis {
 };
 } // namespace
 
-static std::vector<Axis> getAxes(SpaceSize size) {
+static std::vector<Axis> getAxes(Operation *op, SpaceSize size) {
   using Values = std::vector<llvm::json::Value>;
+  // The tiles of these gradients follow from the head dim.
+  if (isa<AttendGradOp>(op))
+    return {{"tile_m", Values{64, 128}},
+            {"tile_n", Values{64, 128}},
+            {"stages", Values{1, 2}},
+            {"section", Values{0, 1, 2, 4, 8, 16}}};
   if (size == SpaceSize::Quick)
     return {{"tile_m", Values{64, 128, 192}},
             {"tile_n", Values{32, 64, 80, 96, 112, 128, 160, 176, 192, 256}},
@@ -121,7 +127,7 @@ std::vector<Candidate> fresnel::enumerateSchedules(Operation *op, const TargetIn
       continue;
     }
     size_t before = all.candidates.size();
-    all.vary(toJson(schedule), getAxes(size));
+    all.vary(toJson(schedule), getAxes(op, size));
     // A family that refuses everything for one reason is one candidate.
     llvm::MutableArrayRef<Candidate> added = llvm::MutableArrayRef(all.candidates).drop_front(before);
     if (added.size() > 1 && !added[0].rejected.empty() &&

@@ -59,10 +59,16 @@ struct AssignBuffersPass final : impl::AssignBuffersPassBase<AssignBuffersPass> 
       order[&op] = index;
     SmallVector<Placement> placed;
     int64_t end = 0;
+    SymbolTable symbols(getOperation());
     for (auto launch : program.getBody().getOps<LaunchOp>()) {
       SmallVector<int64_t> offsets;
-      for (Value result : launch.getResults()) {
+      Operation *kernel = symbols.lookup(launch.getCallee());
+      auto zeroed = kernel ? kernel->getAttrOfType<DenseI64ArrayAttr>(kZeroedAttr) : DenseI64ArrayAttr();
+      for (OpResult result : launch.getResults()) {
         int64_t lastUse = order[launch];
+        // What is zero when the plan starts is alive from then on.
+        bool early = zeroed && llvm::is_contained(zeroed.asArrayRef(), int64_t(result.getResultNumber()));
+        int64_t firstUse = early ? 0 : order[launch];
         bool returned = false;
         for (Operation *user : result.getUsers()) {
           lastUse = std::max(lastUse, order[user]);
@@ -73,8 +79,8 @@ struct AssignBuffersPass final : impl::AssignBuffersPassBase<AssignBuffersPass> 
           continue;
         }
         int64_t bytes = getBytes(result.getType());
-        int64_t offset = findOffset(placed, order[launch], lastUse, bytes);
-        placed.push_back({order[launch], lastUse, offset, bytes});
+        int64_t offset = findOffset(placed, firstUse, lastUse, bytes);
+        placed.push_back({firstUse, lastUse, offset, bytes});
         offsets.push_back(offset);
         end = std::max<int64_t>(end, llvm::alignTo(offset + bytes, kAlignment));
       }

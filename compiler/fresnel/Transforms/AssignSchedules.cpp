@@ -38,8 +38,9 @@ struct AssignSchedulesPass final : impl::AssignSchedulesPassBase<AssignSchedules
     auto schedule = program->getAttrOfType<ScheduleAttr>(kScheduleAttr);
     if (!schedule) {
       schedule = getDefaultSchedule(op, info);
-      if (isa<AttendOp>(op)) {
-        llvm::Expected<ScheduleAttr> changed = changeSchedule(schedule, this->schedule);
+      if (isAttention(op)) {
+        llvm::Expected<ScheduleAttr> changed =
+            changeSchedule(schedule, isAttentionGradient(op) ? gradientSchedule : this->schedule);
         if (!changed)
           return op->emitOpError() << llvm::toString(changed.takeError());
         schedule = *changed;
@@ -48,6 +49,9 @@ struct AssignSchedulesPass final : impl::AssignSchedulesPassBase<AssignSchedules
     if (std::string reason = verifySchedule(schedule, op, info); !reason.empty())
       return op->emitOpError() << "cannot use schedule " << schedule << ": " << reason;
     program->setAttr(kScheduleAttr, schedule);
+    // Without an order every block adds, the first one, too.
+    if (isa<AttendGradOp>(op) && !schedule.getOrdered())
+      program->setAttr(kZeroedAttr, DenseI64ArrayAttr::get(&getContext(), {0}));
     if (dependentLaunch && info.hasDependentLaunch)
       program->setAttr(kDependentLaunchAttr, UnitAttr::get(&getContext()));
     return success();

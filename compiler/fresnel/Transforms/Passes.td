@@ -78,6 +78,22 @@ def TransposeBlocksPass : Pass<"fresnel-transpose-blocks", "::mlir::ModuleOp"> {
   let statistics = [Statistic<"numTransposed", "num-transposed", "gradients that read transposed lists">];
 }
 
+def FuseAttendGradPass : Pass<"fresnel-fuse-attend-grad", "::mlir::ModuleOp"> {
+  let summary = "computes all gradients of attention in one pass over the scores";
+  let description = [{
+    A `fresnel.attend_grad_q` and the `fresnel.attend_grad_kv` of the same operands and
+    attributes become one `fresnel.attend_grad`, between a `fresnel.attend_stats` and a
+    `fresnel.round_tiles`: five matrix products for each pair of queries and keys
+    instead of seven. Only where the target has a kernel for it (`hopper`, see
+    `explainHopperGrad`), and not if `schedule` names another family.
+  }];
+  let options = [
+    Option<"target", "target", "std::string", "\"sm_90a\"", "GPU to compile for">,
+    Option<"schedule", "schedule", "std::string", "\"\"",
+           "fields of the gradients' schedules that differ from the default: name=value, separated by ':'">];
+  let statistics = [Statistic<"numFused", "num-fused", "pairs of gradients that became one">];
+}
+
 def SplitGradientPass : Pass<"fresnel-split-gradient", "::mlir::ModuleOp"> {
   let summary = "cuts a differentiated program into a forward and a backward half";
   let description = [{
@@ -128,6 +144,8 @@ def AssignSchedulesPass : Pass<"fresnel-assign-schedules", "::mlir::ModuleOp"> {
     Option<"target", "target", "std::string", "\"sm_90a\"", "GPU to schedule for">,
     Option<"schedule", "schedule", "std::string", "\"\"",
            "fields of the attention kernels' schedules that differ from the default: name=value, separated by ':'">,
+    Option<"gradientSchedule", "gradient-schedule", "std::string", "\"\"",
+           "the same for the gradients of attention">,
     Option<"dependentLaunch", "dependent-launch", "bool", "true",
            "let kernels start before the launch in front of them has ended, and wait by themselves">];
 }

@@ -31,8 +31,10 @@ namespace fresnel {
 /// Names of the attributes that the plan passes leave on a module's programs.
 constexpr llvm::StringLiteral kKernelAttr = "fresnel.kernel";
 constexpr llvm::StringLiteral kScheduleAttr = "fresnel.schedule";
-/// On a kernel whose last argument is a counter, zero when the plan starts.
-constexpr llvm::StringLiteral kCounterAttr = "fresnel.counter";
+/// On a kernel whose last argument is an array of i32 counters, zero when the plan starts: how many.
+constexpr llvm::StringLiteral kCountersAttr = "fresnel.counters";
+/// On a kernel that adds to results: the numbers of those that must be zero when the plan starts.
+constexpr llvm::StringLiteral kZeroedAttr = "fresnel.zeroed";
 /// Bytes of workspace, on the main program.
 constexpr llvm::StringLiteral kWorkspaceAttr = "fresnel.workspace_bytes";
 /// On a differentiated program: how many of its inputs and outputs it had before.

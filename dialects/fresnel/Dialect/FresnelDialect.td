@@ -86,7 +86,8 @@ def Fresnel_ScheduleAttr : AttrDef<Fresnel_Dialect, "Schedule"> {
     | stages | tiles of K and V in flight |
     | persistent | hopper: one block per multiprocessor takes tile after tile from a counter |
     | ping_pong | hopper: the consumers take turns at issuing matrix products |
-    | section | hopper, causal: heads whose tiles are started together; 0 for as many as fit L2 |
+    | section | hopper: heads whose tiles are started together; 0 for the default |
+    | ordered | hopper, gradients: sums of several thread blocks are added in one order, the same bits every time |
 
     Example: `#fresnel.schedule<family = portable, tile_m = 64, tile_n = 64, stages = 2>`
   }];
@@ -96,7 +97,12 @@ def Fresnel_ScheduleAttr : AttrDef<Fresnel_Dialect, "Schedule"> {
                         DefaultValuedParameter<"int64_t", "2">:$stages,
                         DefaultValuedParameter<"bool", "false">:$persistent,
                         DefaultValuedParameter<"bool", "true">:$ping_pong,
-                        DefaultValuedParameter<"int64_t", "0">:$section);
+                        DefaultValuedParameter<"int64_t", "0">:$section,
+                        DefaultValuedParameter<"bool", "true">:$ordered);
+  let builders = [AttrBuilder<(ins "::fresnel::Family":$family, "int64_t":$tileM, "int64_t":$tileN, "int64_t":$stages,
+                                   "bool":$persistent, "bool":$pingPong, "int64_t":$section), [{
+    return $_get($_ctxt, family, tileM, tileN, stages, persistent, pingPong, section, /*ordered=*/true);
+  }]>];
   let assemblyFormat = "`<` struct(params) `>`";
 }
 

@@ -5,7 +5,7 @@
 #ifndef FRESNEL_FUSED_OPS
 #define FRESNEL_FUSED_OPS
 
-include "fresnel/Dialect/FresnelDialect.td"
+include "fresnel/Dialect/FresnelAttentionOps.td"
 
 // Programs are written with the plain operations; fusion, after differentiation,
 // puts these in their place where that saves memory traffic. They carry no
@@ -153,6 +153,88 @@ def Fresnel_TransposeBlocksOp : Fresnel_ComputeOp<"transpose_blocks"> {
   let arguments = (ins Fresnel_Indices4:$list, I64Attr:$blocks);
   let results = (outs Fresnel_Indices4:$result);
   let assemblyFormat = "$list attr-dict `:` type($list)";
+}
+
+//===----------------------------------------------------------------------===//
+// Gradients of attention in one pass
+//===----------------------------------------------------------------------===//
+
+def Fresnel_AttendStatsOp : Fresnel_ComputeOp<"attend_stats", [AllTypesMatch<["out", "dout"]>]> {
+  let summary = "what the gradient of attention reads of each query row";
+  let description = [{
+    Rows 0 and 1 of the result [B, H, 2, P], P the length in whole steps of 128:
+    the LSE times log2(e), with +inf for rows without keys and beyond the last one;
+    and `fresnel.attend_delta`, 0 beyond the last row.
+
+    Constraints:
+    - C1: `out` and `dout` have one type, `lse` and `dlse` its shape without the head dim.
+
+    Example: `%s = fresnel.attend_stats %out, %dout of %lse : tensor<1x2x64x32xbf16>, tensor<1x2x64xf32>`
+  }];
+  let arguments = (ins Fresnel_Rows:$out, Fresnel_Rows:$dout, Fresnel_Scores3:$lse, Optional<Fresnel_Scores3>:$dlse);
+  let results = (outs Fresnel_Scores4:$stats);
+  let assemblyFormat = [{
+    $out `,` $dout `of` $lse (`lse` `(` $dlse^ `:` type($dlse) `)`)? attr-dict `:` type($out) `,` type($lse)
+  }];
+}
+
+def Fresnel_AttendGradOp : Fresnel_ComputeOp<"attend_grad"> {
+  let summary = "gradients of attention with respect to queries, keys and values in one pass";
+  let description = [{
+    `dk` and `dv` of `fresnel.attend_grad_kv`, and in f32 `dq` of
+    `fresnel.attend_grad_q` without the factor `scale`, in tiles: [B, H, T, 4096 P], T
+    tiles of 64 rows, an even number, and P panels of 64 columns. In a tile the panels
+    follow one another, each in the order in which a warpgroup holds an accumulator:
+    place 4 (128 j + t) + 2 r + i is row 16 (t div 32) + (t mod 32) div 4 + 8 r, column
+    8 j + 2 (t mod 4) + i. Rows and columns beyond those of q are 0.
+
+    Constraints:
+    - C1: q, k and v fit as in `fresnel.attend`.
+    - C2: `dout` has the type of its output, `stats` is what `fresnel.attend_stats` makes of it.
+
+    Example:
+    ```mlir
+    %dq, %dk, %dv = fresnel.attend_grad %q, %k, %v stats %s dout %g {causal = true}
+        : tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>,
+          tensor<1x2x2x128xf32>, tensor<1x2x64x32xbf16>
+    ```
+  }];
+  let arguments = (ins Fresnel_Rows:$q, Fresnel_Rows:$k, Fresnel_Rows:$v, Fresnel_Scores4:$stats, Fresnel_Rows:$dout,
+                       OptionalAttr<F64Attr>:$scale, DefaultValuedOptionalAttr<BoolAttr, "false">:$causal,
+                       DefaultValuedOptionalAttr<I64Attr, "0">:$window, DefaultValuedOptionalAttr<I64Attr, "0">:$sinks,
+                       DefaultValuedOptionalAttr<F64Attr, "0.0">:$softcap);
+  let results = (outs Fresnel_Scores4:$dq, Fresnel_Rows:$dk, Fresnel_Rows:$dv);
+  let assemblyFormat = [{
+    $q `,` $k `,` $v `stats` $stats `dout` $dout attr-dict
+    `:` type($q) `,` type($k) `,` type($v) `,` type($stats) `,` type($dout)
+  }];
+  let extraClassDeclaration = [{
+    double getScaleOrDefault();
+    /// What the other gradients have and this one has not.
+    ::mlir::TypedValue<::mlir::RankedTensorType> getBlocks() { return {}; }
+    int64_t getKeyWindow() { return 1; }
+    int64_t getKeyStride() { return 1; }
+    int64_t getQueryBlock() { return 1; }
+    int64_t getKeyBlock() { return 1; }
+  }];
+}
+
+def Fresnel_RoundTilesOp : Fresnel_ComputeOp<"round_tiles"> {
+  let summary = "rows out of the tiles of `fresnel.attend_grad`, scaled and rounded";
+  let description = [{
+    Constraints:
+    - C1: `tiles` has an even number of tiles, all of the `seq_len` rows and not 128 more, and panels for
+      `head_dim` columns and not 64 more.
+    - C2: `element` is bf16, f16 or f32.
+
+    Example:
+    ```mlir
+    %dq = fresnel.round_tiles %t {seq_len = 100, head_dim = 96, scale = 0.125, element = bf16} : tensor<1x2x2x8192xf32>
+    ```
+  }];
+  let arguments = (ins Fresnel_Scores4:$tiles, I64Attr:$seq_len, I64Attr:$head_dim, F64Attr:$scale, TypeAttr:$element);
+  let results = (outs Fresnel_Rows:$rows);
+  let assemblyFormat = "$tiles attr-dict `:` type($tiles)";
 }
 
 #endif // FRESNEL_FUSED_OPS

@@ -152,3 +152,75 @@ LogicalResult TransposeBlocksOp::inferReturnTypes(MLIRContext *, std::optional<L
       RankedTensorType::get({list.getDimSize(0), list.getDimSize(1), blocks, words}, list.getElementType()));
   return success();
 }
+
+//===----------------------------------------------------------------------===//
+// Gradients of attention in one pass
+//===----------------------------------------------------------------------===//
+
+/// Rows of the stats and tiles are padded to this.
+constexpr int64_t kStatsStep = 128;
+/// Rows of a tile, columns of a panel.
+constexpr int64_t kTileRows = 64;
+
+LogicalResult AttendStatsOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location, Adaptor adaptor,
+                                              SmallVectorImpl<Type> &results) {
+  Inference<AttendStatsOp> infer{location};
+  if (failed(infer.requireRows({adaptor.getOut(), adaptor.getDout()})) ||
+      failed(infer.requireScores({adaptor.getLse(), adaptor.getDlse()})))
+    return failure();
+  RankedTensorType out = getTensor(adaptor.getOut());
+  auto fits = [&](Value scores) { return getTensor(scores).getShape() == out.getShape().drop_back(); };
+  if (adaptor.getDout().getType() != out || !fits(adaptor.getLse()) ||
+      (adaptor.getDlse() && !fits(adaptor.getDlse()))) // attend_stats_c1
+    return infer.fail("`dout` must have the type of `out`, ", out, ", and `lse` and `dlse` its shape without the head "
+                      "dim");
+  int64_t padded = llvm::alignTo(out.getDimSize(2), kStatsStep);
+  results.push_back(
+      RankedTensorType::get({out.getDimSize(0), out.getDimSize(1), 2, padded}, Float32Type::get(context)));
+  return success();
+}
+
+LogicalResult AttendGradOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location, Adaptor adaptor,
+                                             SmallVectorImpl<Type> &results) {
+  Inference<AttendGradOp> infer{location};
+  SmallVector<Type> forward;
+  // attend_grad_c1
+  if (failed(AttendOp::inferReturnTypes(
+          context, location,
+          AttendOp::Adaptor({adaptor.getQ(), adaptor.getK(), adaptor.getV()}, adaptor.getAttributes()), forward)))
+    return failure();
+  RankedTensorType q = getTensor(adaptor.getQ());
+  int64_t padded = llvm::alignTo(q.getDimSize(2), kStatsStep);
+  Type f32 = Float32Type::get(context);
+  Type stats = RankedTensorType::get({q.getDimSize(0), q.getDimSize(1), 2, padded}, f32);
+  if (adaptor.getDout().getType() != forward[0] || adaptor.getStats().getType() != stats) // attend_grad_c2
+    return infer.fail("`stats` must be ", stats, " and `dout` ", forward[0], ", but got ",
+                      adaptor.getStats().getType(), " and ", adaptor.getDout().getType());
+  int64_t panels = llvm::divideCeil(q.getDimSize(3), kTileRows);
+  results.push_back(RankedTensorType::get(
+      {q.getDimSize(0), q.getDimSize(1), padded / kTileRows, panels * kTileRows * kTileRows}, f32));
+  results.append({adaptor.getK().getType(), adaptor.getV().getType()});
+  return success();
+}
+
+double AttendGradOp::getScaleOrDefault() { return resolveScale(getScale(), getQ()); }
+
+LogicalResult RoundTilesOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
+                                             SmallVectorImpl<Type> &results) {
+  Inference<RoundTilesOp> infer{location};
+  if (failed(infer.require(adaptor.getAttributes(), {"seq_len", "head_dim"})))
+    return failure();
+  auto type = adaptor.getAttributes().getAs<TypeAttr>("element");
+  if (!type || !(type.getValue().isBF16() || type.getValue().isF16() || type.getValue().isF32())) // round_tiles_c2
+    return infer.fail("needs the attribute `element`: bf16, f16 or f32");
+  auto tiles = dyn_cast<RankedTensorType>(adaptor.getTiles().getType());
+  int64_t length = adaptor.getSeqLen(), columns = adaptor.getHeadDim();
+  if (!tiles || tiles.getRank() != 4 || length <= 0 || columns <= 0 ||
+      tiles.getDimSize(2) * kTileRows != int64_t(llvm::alignTo(length, kStatsStep)) ||
+      tiles.getDimSize(3) != int64_t(llvm::divideCeil(columns, kTileRows)) * kTileRows * kTileRows) // round_tiles_c1
+    return infer.fail("`seq_len` ", length, " and `head_dim` ", columns, " do not fit tiles of type ",
+                      adaptor.getTiles().getType());
+  results.push_back(
+      RankedTensorType::get({tiles.getDimSize(0), tiles.getDimSize(1), length, columns}, type.getValue()));
+  return success();
+}

@@ -39,3 +39,43 @@ LogicalResult TmaLoadOp::verify() {
     return emitOpError() << "the boxes of " << map << " do not fill " << target;
   return success();
 }
+
+/// Checks C1 of bulk copies of linear arrays.
+static LogicalResult verifyBulk(Operation *op, GlobalType global, SharedType shared, size_t indices) {
+  if (shared.getRank() != 1 || shared.getLayout() != Layout::Linear || shared.getBytes() % 16 ||
+      shared.getElementType() != global.getElementType() ||
+      indices != size_t(global.getRank())) // bulk_load_c1, bulk_store_c1
+    return op->emitOpError() << "cannot copy between " << shared << " and " << global << " at " << indices
+                             << " indices (a linear array, a multiple of 16 bytes, one index per dimension)";
+  return success();
+}
+
+LogicalResult BulkLoadOp::verify() {
+  return verifyBulk(*this, cast<GlobalType>(getSource().getType()), cast<SharedType>(getTarget().getType()),
+                    getIndices().size());
+}
+
+LogicalResult BulkStoreOp::verify() {
+  auto source = cast<SharedType>(getSource().getType());
+  if (failed(verifyBulk(*this, cast<GlobalType>(getTarget().getType()), source, getIndices().size())))
+    return failure();
+  if (getAdd() && !source.getElementType().isF32()) // bulk_store_c2
+    return emitOpError() << "`add` takes f32, but got " << source.getElementType();
+  return success();
+}
+
+LogicalResult StoreMatrixOp::verify() {
+  auto value = cast<RankedTensorType>(getValue().getType());
+  auto target = cast<SharedType>(getTarget().getType());
+  int64_t cols = value.getShape()[1];
+  bool fits = getTransposed() ? target.getCols() == 64 && target.getRows() >= cols
+                              : target.getCols() == cols && target.getRows() >= 64;
+  if (value.getShape()[0] != 64 || cols % 16 || target.getRank() != 2 || target.getLayout() != Layout::Swizzled ||
+      target.getElementBytes() != 2 || !fits) // store_matrix_c1
+    return emitOpError() << "cannot write " << value << (getTransposed() ? " transposed" : "") << " to " << target;
+  bool isLhs = isa<LhsAttr>(value.getEncoding());
+  if (isLhs ? value.getElementType() != target.getElementType() : !value.getElementType().isF32()) // store_matrix_c2
+    return emitOpError() << "takes an f32 accumulator or a left operand of the tile's element type, but got " << value
+                         << " for " << target;
+  return success();
+}

@@ -115,13 +115,107 @@ def Tile_TmaStoreOp : Tile_Op<"tma_store", [MemoryEffects<[MemRead, MemWrite]>]>
 
 def Tile_TmaStoreWaitOp : Tile_Op<"tma_store_wait"> {
   let summary = "waits until the thread's bulk copies to device memory have read their tiles";
-  let assemblyFormat = "attr-dict";
+  let description = [{
+    All but the `pending` latest ones; with `complete` until they have also written
+    device memory.
+
+    Example: `tile.tma_store_wait pending(1)`
+  }];
+  let arguments = (ins DefaultValuedAttr<I32Attr, "0">:$pending, UnitAttr:$complete);
+  let assemblyFormat = "(`pending` `(` $pending^ `)`)? (`complete` $complete^)? attr-dict";
+}
+
+def Tile_BulkLoadOp : Tile_Op<"bulk_load", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "bulk-copies consecutive elements to a linear shared array (one thread)";
+  let description = [{
+    Fills the array from the element at `indices` on and completes on the mbarrier.
+
+    Constraints:
+    - C1: the array is linear, of rank 1, a multiple of 16 bytes, and of the tensor's element type; one index per
+      dimension. The first element must lie at a multiple of 16 bytes.
+
+    Example:
+    ```mlir
+    tile.bulk_load %stats[%b, %h, %c0, %r] to %lse on %full[%s]
+        : !tile.global<1x8x2x1024xf32>, !tile.shared<64xf32, linear>, !tile.barriers<2>
+    ```
+  }];
+  let arguments = (ins Tile_GlobalType:$source, Variadic<I32>:$indices, Tile_SharedType:$target,
+                       Tile_BarriersType:$barriers, I32:$stage);
+  let assemblyFormat = [{
+    $source `[` $indices `]` `to` $target `on` $barriers `[` $stage `]` attr-dict
+    `:` type($source) `,` type($target) `,` type($barriers)
+  }];
+  let hasVerifier = 1;
+}
+
+def Tile_BulkStoreOp : Tile_Op<"bulk_store", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "starts a bulk copy of a linear shared array to consecutive elements, where the predicate holds";
+  let description = [{
+    With `add` the f32 elements are added to what is there, in one rounding each and
+    in no order among the threads of the device. The array must be left alone until
+    the same thread's `tile.tma_store_wait`.
+
+    Constraints:
+    - C1: the array is linear, of rank 1, a multiple of 16 bytes, and of the tensor's element type; one index per
+      dimension. The first element must lie at a multiple of 16 bytes.
+    - C2: `add` takes f32.
+
+    Example:
+    ```mlir
+    tile.bulk_store add %part, %sums[%b, %h, %t, %c0] if %elected
+        : !tile.shared<4096xf32, linear>, !tile.global<1x8x16x8192xf32>
+    ```
+  }];
+  let arguments = (ins UnitAttr:$add, Tile_SharedType:$source, Tile_GlobalType:$target, Variadic<I32>:$indices,
+                       I1:$predicate);
+  let assemblyFormat = [{
+    (`add` $add^)? $source `,` $target `[` $indices `]` `if` $predicate attr-dict `:` type($source) `,` type($target)
+  }];
+  let hasVerifier = 1;
+}
+
+def Tile_SemaphoreWaitOp : Tile_Op<"semaphore_wait", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "spins until an i32 in device memory has a value";
+  let description = [{
+    What the block that posted the value wrote before is visible afterwards, to bulk
+    copies of this thread, too. The block that posts must not wait for this one, and
+    must have been started before it: blocks are started in the order of their numbers.
+
+    Example: `tile.semaphore_wait %turns[%i], %n : !tile.global<512xi32>`
+  }];
+  let arguments = (ins Tile_GlobalType:$view, Variadic<I32>:$indices, I32:$value);
+  let assemblyFormat = "$view `[` $indices `]` `,` $value attr-dict `:` type($view)";
+}
+
+def Tile_SemaphorePostOp : Tile_Op<"semaphore_post", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "sets an i32 in device memory after what the thread wrote, where the predicate holds";
+  let description = [{
+    Bulk copies count as written once a `tile.tma_store_wait complete` has waited for them.
+
+    Example: `tile.semaphore_post %next, %turns[%i] if %elected : !tile.global<512xi32>`
+  }];
+  let arguments = (ins I32:$value, Tile_GlobalType:$view, Variadic<I32>:$indices, I1:$predicate);
+  let assemblyFormat = "$value `,` $view `[` $indices `]` `if` $predicate attr-dict `:` type($view)";
 }
 
 def Tile_StoreMatrixOp : Tile_Op<"store_matrix", [MemoryEffects<[MemWrite]>]> {
-  let summary = "rounds an accumulator and writes it to 64 rows of a swizzled tile (stmatrix)";
-  let arguments = (ins Tile_Acc:$value, Tile_SharedType:$target, I32:$row);
-  let assemblyFormat = "$value `,` $target `row` `(` $row `)` attr-dict `:` type($value) `,` type($target)";
+  let summary = "writes a fragment of 64 rows to a swizzled tile (stmatrix)";
+  let description = [{
+    An accumulator is rounded first; a left operand is stored as it is. Row r goes to
+    row `row` + r of the tile; `transposed`, column c of the fragment goes to row
+    `row` + c, and its rows to the tile's 64 columns.
+
+    Constraints:
+    - C1: the fragment has 64 rows and a multiple of 16 columns; the tile is swizzled, of 16-bit elements, has the
+      fragment's columns and at least 64 rows; transposed 64 columns and at least as many rows as the fragment has columns.
+    - C2: an accumulator is f32; a left operand has the tile's element type.
+  }];
+  let arguments = (ins AnyTypeOf<[Tile_Acc, Tile_Lhs]>:$value, Tile_SharedType:$target, I32:$row, UnitAttr:$transposed);
+  let assemblyFormat = [{
+    $value `,` $target `row` `(` $row `)` (`transposed` $transposed^)? attr-dict `:` type($value) `,` type($target)
+  }];
+  let hasVerifier = 1;
 }
 
 def Tile_FenceAsyncOp : Tile_Op<"fence_async"> {

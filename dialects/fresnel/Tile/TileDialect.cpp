@@ -120,7 +120,7 @@ int64_t SharedType::getRowBytes() const {
 int64_t SharedType::getTileBytes() const { return getRows() * getRowBytes(); }
 
 SharedType SharedType::getTile() const {
-  return get(getContext(), getShape().take_back(2), getElementType(), getLayout());
+  return get(getContext(), getShape().drop_front(), getElementType(), getLayout());
 }
 
 //===----------------------------------------------------------------------===//

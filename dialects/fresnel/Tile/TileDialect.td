@@ -138,7 +138,7 @@ def Tile_SharedType : Tile_Type<"Shared", "shared"> {
     int64_t getBytes() const { return getTileBytes() * getStages(); }
     /// The alignment the layout needs: a swizzled tile starts an 8-row atom.
     int64_t getAlignment() const { return getLayout() == Layout::Swizzled ? 1024 : 16; }
-    /// One tile of the ring.
+    /// One tile of a ring of rank 3, one row of an array of rank 2.
     SharedType getTile() const;
   }];
 }

@@ -29,6 +29,18 @@ def Tile_ColIndexOp : Tile_Op<"col_index", [Pure]> {
   let assemblyFormat = "$base attr-dict `:` type($result)";
 }
 
+def Tile_TriangleOp : Tile_Op<"triangle", [Pure]> {
+  let summary = "true where an element's column is at least its row plus an offset";
+  let description = [{
+    One comparison an element, of a value of the row with a constant.
+
+    Example: `%visible = tile.triangle %first : tensor<64x64xi1, #tile.acc>`
+  }];
+  let arguments = (ins I32:$offset);
+  let results = (outs Tile_Acc:$result);
+  let assemblyFormat = "$offset attr-dict `:` type($result)";
+}
+
 def Tile_ReduceOp : Tile_Op<"reduce", [Pure]> {
   let summary = "combines the columns of each row";
   let description = [{
@@ -226,6 +238,22 @@ def Tile_StoreSharedOp : Tile_Op<"store_shared", [MemoryEffects<[MemWrite]>]> {
   }];
   let arguments = (ins Tile_Acc:$value, Tile_SharedType:$target, UnitAttr:$transposed);
   let assemblyFormat = "$value `,` $target (`transposed` $transposed^)? attr-dict `:` type($value) `,` type($target)";
+  let hasVerifier = 1;
+}
+
+def Tile_StoreFragmentOp : Tile_Op<"store_fragment", [MemoryEffects<[MemWrite]>]> {
+  let summary = "stores an accumulator of 64 rows to a linear shared array, in the order in which threads hold it";
+  let description = [{
+    Element 4j + k of thread t of the warpgroup goes to place 4 (128 j + t) + k: each
+    thread writes 16 bytes at once, and a warp no bank twice.
+
+    Constraints:
+    - C1: the fragment has 64 rows; the array is linear, has rank 1, the fragment's element type and as many elements.
+
+    Example: `tile.store_fragment %dq, %part : tensor<64x64xf32, #tile.acc>, !tile.shared<4096xf32, linear>`
+  }];
+  let arguments = (ins Tile_Acc:$value, Tile_SharedType:$target);
+  let assemblyFormat = "$value `,` $target attr-dict `:` type($value) `,` type($target)";
   let hasVerifier = 1;
 }
 

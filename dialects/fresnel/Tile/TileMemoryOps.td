@@ -21,7 +21,7 @@ def Tile_AllocOp : Tile_Op<"alloc", [MemoryEffects<[MemAlloc]>]> {
 }
 
 def Tile_SliceOp : Tile_Op<"slice", [Pure]> {
-  let summary = "one tile of a ring";
+  let summary = "one tile of a ring, or one row of a linear array of rank 2";
   let description = [{
     Example: `%k0 = tile.slice %k[%stage] : !tile.shared<2x64x128xbf16, padded>`
   }];
@@ -31,6 +31,29 @@ def Tile_SliceOp : Tile_Op<"slice", [Pure]> {
     build($_builder, $_state, ::llvm::cast<SharedType>(ring.getType()).getTile(), ring, stage);
   }]>];
   let assemblyFormat = "$ring `[` $stage `]` attr-dict `:` type($ring) `->` type($result)";
+  let hasVerifier = 1;
+}
+
+def Tile_PanelOp : Tile_Op<"panel", [Pure]> {
+  let summary = "64 columns of a swizzled tile";
+  let description = [{
+    Panel i holds the columns 64i .. 64i + 63. Columns of the last panel that the
+    tile does not have are what was written there, zeros after a `tile.tma_load`.
+
+    Constraints:
+    - C1: the tile has rank 2, is swizzled and of 16-bit elements; the result has its rows and 64 columns.
+
+    Example: `%left = tile.panel %k[%c0] : !tile.shared<128x128xbf16, swizzled> -> !tile.shared<128x64xbf16, swizzled>`
+  }];
+  let arguments = (ins Tile_SharedType:$tile, I32:$panel);
+  let results = (outs Tile_SharedType:$result);
+  let builders = [OpBuilder<(ins "::mlir::Value":$tile, "::mlir::Value":$panel), [{
+    auto type = ::llvm::cast<SharedType>(tile.getType());
+    build($_builder, $_state,
+          SharedType::get($_builder.getContext(), {type.getRows(), 64}, type.getElementType(), type.getLayout()), tile,
+          panel);
+  }]>];
+  let assemblyFormat = "$tile `[` $panel `]` attr-dict `:` type($tile) `->` type($result)";
   let hasVerifier = 1;
 }
 

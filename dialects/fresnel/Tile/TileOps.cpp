@@ -13,10 +13,20 @@ using namespace fresnel::tile;
 
 LogicalResult SliceOp::verify() {
   auto ring = cast<SharedType>(getRing().getType());
-  if (ring.getRank() != 3)
-    return emitOpError() << "needs a ring of rank 3, but got " << ring;
+  if (ring.getRank() != 3 && (ring.getRank() != 2 || ring.getLayout() != Layout::Linear))
+    return emitOpError() << "needs a ring of rank 3, or a linear array of rank 2, but got " << ring;
   if (getResult().getType() != ring.getTile())
     return emitOpError() << "result must be " << ring.getTile() << ", but got " << getResult().getType();
+  return success();
+}
+
+LogicalResult PanelOp::verify() {
+  auto tile = cast<SharedType>(getTile().getType());
+  if (tile.getRank() != 2 || tile.getLayout() != Layout::Swizzled || tile.getElementBytes() != 2 ||
+      getResult().getType() !=
+          SharedType::get(getContext(), {tile.getRows(), 64}, tile.getElementType(), tile.getLayout())) // panel_c1
+    return emitOpError() << "needs a swizzled 16-bit tile and gives its rows and 64 columns, but got " << tile
+                         << " and " << getResult().getType();
   return success();
 }
 
@@ -114,6 +124,17 @@ LogicalResult StoreTileOp::verify() {
       int32_t(getGroup()) <= 0) // store_tile_c1
     return emitOpError() << "cannot store " << getValue().getType() << " to rows of " << target << " in groups of "
                          << int32_t(getGroup());
+  return success();
+}
+
+LogicalResult StoreFragmentOp::verify() {
+  auto target = cast<SharedType>(getTarget().getType());
+  auto value = getValue().getType();
+  if (value.getShape()[0] != 64 || target.getRank() != 1 || target.getLayout() != Layout::Linear ||
+      target.getElementType() != value.getElementType() ||
+      target.getShape()[0] != value.getNumElements()) // store_fragment_c1
+    return emitOpError() << "cannot store " << value << " to " << target
+                         << " (64 rows; a linear array of as many elements)";
   return success();
 }
 

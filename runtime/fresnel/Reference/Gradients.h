@@ -44,6 +44,21 @@ struct KvGradients {
 /// dk and dv: sums over the query heads that share the key head, then over their rows.
 KvGradients attendGradKv(const AttendGradInputs &inputs, const AttendOptions &options);
 
+/// What the gradient in one pass reads of each row: [B, H, 2, P], P = N in whole steps
+/// of 128. Row 0 is the LSE times log2(e), +inf where there are no keys or no row; row 1
+/// is `attendDelta`, 0 where there is no row.
+Tensor attendStats(const Tensor &out, const Tensor &dout, const Tensor &lse, const Tensor *dlse);
+/// The LSE and delta of `rows` rows out of that.
+AttendResult splitStats(const Tensor &stats, int64_t rows);
+
+/// Rows [B, H, N, D] as the accumulators of a warpgroup hold them, and back: [B, H, T,
+/// 4096 P], T tiles of 64 rows, an even number, P panels of 64 columns; place
+/// 4 (128 j + t) + 2 r + i of a panel is row 16 (t / 32) + t % 32 / 4 + 8 r, column
+/// 8 j + 2 (t % 4) + i. What lies beyond the rows and columns is 0.
+Tensor toTiles(const Tensor &rows);
+/// ... times `scale`.
+Tensor fromTiles(const Tensor &tiles, int64_t rows, int64_t columns, double scale);
+
 //===----------------------------------------------------------------------===//
 // Pooling: a mean hands each row of a window its share, a maximum gives all to
 // the first row that attains it.

@@ -8,7 +8,7 @@ namespace fresnel::rt {
 
 // Values of cuda.h.
 static constexpr int kTensorMapF16 = 6, kTensorMapBf16 = 9, kTensorMapF32 = 7;
-static constexpr size_t kMaxParams = 256;
+static constexpr size_t kMaxParams = 256, kMaxMaps = 6;
 static constexpr int kProgrammaticSerialization = 6;
 /// Graphs know programmatic edges from here on; a launch must be capturable.
 static constexpr int kDependentLaunchCuda = 12030;
@@ -88,7 +88,7 @@ Status PlanHandle::checkArgument(const Buffer &buffer, const TensorArg &arg) con
 namespace {
 /// The parameters of one launch, on the stack.
 struct ParamBlock {
-  alignas(64) char maps[4][128];
+  alignas(64) char maps[kMaxMaps][128];
   uint64_t words[kMaxParams];
   void *pointers[kMaxParams];
   size_t count = 0, mapCount = 0;
@@ -139,8 +139,9 @@ Status PlanHandle::launchKernel(const Launch &launch, const TensorArg *args, con
     } else if (param.kind == ParamKind::Stride) {
       block.add(uint64_t(strides[param.dim]));
     } else {
-      if (block.mapCount == 4)
-        return Status(Code::Unsupported, "kernel '" + kernel.name + "' takes more than four tensor maps");
+      if (block.mapCount == kMaxMaps)
+        return Status(Code::Unsupported, "kernel '" + kernel.name + "' takes more than " + std::to_string(kMaxMaps) +
+                                             " tensor maps; use a newer runtime");
       void *map = block.maps[block.mapCount++];
       if (int error = encodeMap(driver, buffer, data, strides, denseStrides[index].data(), param, map))
         return driver.check(error, "encoding the tensor map of '" + buffer.name + "'");

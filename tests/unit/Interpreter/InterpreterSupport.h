@@ -41,6 +41,7 @@ inline std::vector<NamedValue> runText(const std::string &text, llvm::ArrayRef<N
     passes.addPass(createMergeGathersPass());
     passes.addPass(createInvertSelectionsPass());
     passes.addPass(createFuseSelectionsPass());
+    passes.addPass(createFuseAttendGradPass());
     passes.addPass(createTransposeBlocksPass());
   }
   EXPECT_TRUE(succeeded(passes.run(*module)));

@@ -137,3 +137,39 @@ TEST_F(SpaceTest, ProblemsDoNotDependOnDefaultsThatAreSpelt) {
   EXPECT_EQ(describe("causal = true, softcap = 0.0"), describe("causal = true"));
   EXPECT_FALSE(describe("causal = true, softcap = 2.0") == describe("causal = true"));
 }
+
+// The gradients in one pass: sections are what there is to try, and what gives other bits every time is not.
+TEST_F(SpaceTest, GradientsInOnePass) {
+  module = parseSourceString<ModuleOp>(R"(
+!x = tensor<1x16x4096x128xbf16>
+fresnel.program @p(%x: !x, %s: tensor<1x16x2x4096xf32>) {
+  %a, %b, %c = fresnel.attend_grad %x, %x, %x stats %s dout %x {causal = true} : !x, !x, !x, tensor<1x16x2x4096xf32>, !x
+  fresnel.return %b, %c {names = ["dk", "dv"]} : !x, !x
+})",
+                                       &context);
+  ASSERT_TRUE(module);
+  Operation *op = nullptr;
+  module->walk([&](AttendGradOp found) { op = found; });
+  std::set<int64_t> sections;
+  for (const Candidate &candidate : legal(enumerateSchedules(op, target("sm_90a"), 132, SpaceSize::Quick))) {
+    EXPECT_EQ(candidate.schedule.getFamily(), Family::Hopper);
+    EXPECT_TRUE(candidate.schedule.getOrdered());
+    sections.insert(candidate.schedule.getSection());
+  }
+  EXPECT_EQ(sections, (std::set<int64_t>{0, 1, 2, 4, 8, 16}));
+
+  ScheduleAttr first = getDefaultSchedule(op, target("sm_90a"));
+  auto change = [&](llvm::StringRef text) {
+    llvm::Expected<ScheduleAttr> changed = changeSchedule(first, text);
+    EXPECT_TRUE(bool(changed));
+    return changed ? verifySchedule(*changed, op, target("sm_90a")) : std::string();
+  };
+  EXPECT_EQ(change("ordered=false"), "");
+  EXPECT_EQ(change("tile_n=128"), "tile_n, the queries of a step, must be 64 in gradients with head dim 128, but is 128");
+  EXPECT_EQ(change("tile_m=64"), "tile_m, the keys of a thread block, must be 128 in gradients, but is 64");
+  EXPECT_EQ(change("stages=3"), "the tiles need 230248 bytes of shared memory, but sm_90a has 232448; lower stages");
+  EXPECT_EQ(change("ping_pong=false"), "the consumers of gradients take no turns; leave ping_pong = true");
+  EXPECT_EQ(change("persistent=true"), "gradients are not persistent; set persistent = false");
+  EXPECT_EQ(change("section=-1"), "section must be positive, or 0 for the default, but is -1");
+  EXPECT_EQ(change("family=portable"), "only family hopper has all gradients of attention in one pass");
+}

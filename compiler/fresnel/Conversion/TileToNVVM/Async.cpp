@@ -131,8 +131,78 @@ struct TmaStoreLowering final : TilePattern<TmaStoreOp> {
 struct TmaStoreWaitLowering final : TilePattern<TmaStoreWaitOp> {
   using TilePattern::TilePattern;
   LogicalResult matchAndRewrite(TmaStoreWaitOp op, OpAdaptor, ConversionPatternRewriter &rewriter) const override {
-    rewriter.replaceOpWithNewOp<NVVM::CpAsyncBulkWaitGroupOp>(op, rewriter.getI32IntegerAttr(0),
-                                                              rewriter.getUnitAttr());
+    rewriter.replaceOpWithNewOp<NVVM::CpAsyncBulkWaitGroupOp>(op, op.getPendingAttr(),
+                                                              op.getComplete() ? UnitAttr() : rewriter.getUnitAttr());
+    return success();
+  }
+};
+
+struct BulkLoadLowering final : TilePattern<BulkLoadOp> {
+  using TilePattern::TilePattern;
+  LogicalResult matchAndRewrite(BulkLoadOp op, OpAdaptor adaptor, ConversionPatternRewriter &rewriter) const override {
+    Emitter emitter(op.getLoc(), rewriter);
+    Value from =
+        emitter.globalAddress(cast<GlobalType>(op.getSource().getType()), adaptor.getSource(), adaptor.getIndices());
+    emitter.ptx("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [$0], [$1], $2, [$3];", "r,l,r,r",
+                {adaptor.getTarget(), from, emitter.i32(cast<SharedType>(op.getTarget().getType()).getBytes()),
+                 getBarrier(emitter, adaptor.getBarriers(), adaptor.getStage())});
+    rewriter.eraseOp(op);
+    return success();
+  }
+};
+
+struct BulkStoreLowering final : TilePattern<BulkStoreOp> {
+  using TilePattern::TilePattern;
+  LogicalResult matchAndRewrite(BulkStoreOp op, OpAdaptor adaptor, ConversionPatternRewriter &rewriter) const override {
+    Emitter emitter(op.getLoc(), rewriter);
+    Value to =
+        emitter.globalAddress(cast<GlobalType>(op.getTarget().getType()), adaptor.getTarget(), adaptor.getIndices());
+    // Predicated with its commit, so that the warp never diverges around named barriers.
+    std::string copy = op.getAdd() ? "@$3 cp.reduce.async.bulk.global.shared::cta.bulk_group.add.f32 [$0], [$1], $2;"
+                                   : "@$3 cp.async.bulk.global.shared::cta.bulk_group [$0], [$1], $2;";
+    emitter.ptx(copy + "\n\t@$3 cp.async.bulk.commit_group;", "l,r,r,b",
+                {to, adaptor.getSource(), emitter.i32(cast<SharedType>(op.getSource().getType()).getBytes()),
+                 adaptor.getPredicate()});
+    rewriter.eraseOp(op);
+    return success();
+  }
+};
+
+struct SemaphoreWaitLowering final : TilePattern<SemaphoreWaitOp> {
+  using TilePattern::TilePattern;
+  LogicalResult matchAndRewrite(SemaphoreWaitOp op, OpAdaptor adaptor,
+                                ConversionPatternRewriter &rewriter) const override {
+    Emitter emitter(op.getLoc(), rewriter);
+    Value address =
+        emitter.globalAddress(cast<GlobalType>(op.getView().getType()), adaptor.getView(), adaptor.getIndices());
+    auto loop = scf::WhileOp::create(emitter, TypeRange(), ValueRange());
+    {
+      OpBuilder::InsertionGuard restore(emitter);
+      emitter.createBlock(&loop.getBefore());
+      Value seen =
+          emitter.ptx("ld.acquire.gpu.global.b32 $0, [$1];", "=r,l,~{memory}", address, emitter.getI32Type())[0];
+      Value again = LLVM::ICmpOp::create(emitter, LLVM::ICmpPredicate::ne, seen, adaptor.getValue());
+      scf::ConditionOp::create(emitter, again, ValueRange());
+      emitter.createBlock(&loop.getAfter());
+      scf::YieldOp::create(emitter);
+    }
+    // The bulk copies that follow belong to another proxy.
+    emitter.ptx("fence.proxy.async.global;", "~{memory}", {});
+    rewriter.eraseOp(op);
+    return success();
+  }
+};
+
+struct SemaphorePostLowering final : TilePattern<SemaphorePostOp> {
+  using TilePattern::TilePattern;
+  LogicalResult matchAndRewrite(SemaphorePostOp op, OpAdaptor adaptor,
+                                ConversionPatternRewriter &rewriter) const override {
+    Emitter emitter(op.getLoc(), rewriter);
+    Value address =
+        emitter.globalAddress(cast<GlobalType>(op.getView().getType()), adaptor.getView(), adaptor.getIndices());
+    emitter.ptx("fence.proxy.async.global;\n\t@$2 st.release.gpu.global.b32 [$0], $1;", "l,r,b,~{memory}",
+                {address, adaptor.getValue(), adaptor.getPredicate()});
+    rewriter.eraseOp(op);
     return success();
   }
 };
@@ -143,28 +213,45 @@ struct StoreMatrixLowering final : TilePattern<StoreMatrixOp> {
                                 ConversionPatternRewriter &rewriter) const override {
     Emitter emitter(op.getLoc(), rewriter);
     auto target = cast<SharedType>(op.getTarget().getType());
-    SmallVector<Value> values = emitter.unpack(adaptor.getValue());
-    // Lane l addresses row l % 16, 16-byte chunk l / 16 of each 16x16 block.
-    Value lane = emitter.laneId();
-    Value warp = emitter.bitAnd(emitter.shr(emitter.threadId(), 5), 3);
-    Value row = emitter.add(adaptor.getRow(), emitter.add(emitter.shl(warp, 4), emitter.bitAnd(lane, 15)));
-    Value side = emitter.shl(emitter.shr(lane, 4), 3);
-    for (int64_t block = 0, blocks = values.size() / 8; block < blocks; ++block) {
-      SmallVector<Value> registers;
-      for (int64_t i = 8 * block; i < 8 * block + 8; i += 2)
-        registers.push_back(packPair(emitter, target.getElementType(), values[i], values[i + 1]));
-      Value col = emitter.add(side, emitter.i32(16 * block));
+    SmallVector<Value> registers = getRegisters(op, adaptor, emitter);
+    StringRef text = op.getTransposed() ? "stmatrix.sync.aligned.m8n8.x4.trans.shared::cta.b16 [$0], {$1, $2, $3, $4};"
+                                        : "stmatrix.sync.aligned.m8n8.x4.shared::cta.b16 [$0], {$1, $2, $3, $4};";
+    for (int64_t block = 0, blocks = registers.size() / 4; block < blocks; ++block) {
+      auto [row, col] = getPlace(op, adaptor, emitter, block);
       Value address = emitter.offset(adaptor.getTarget(), emitter.sharedOffset(target, row, col));
-      emitter.ptx("stmatrix.sync.aligned.m8n8.x4.shared::cta.b16 [$0], {$1, $2, $3, $4};", "r,r,r,r,r",
-                  {address, registers[0], registers[1], registers[2], registers[3]});
+      SmallVector<Value> operands{address};
+      operands.append(registers.begin() + 4 * block, registers.begin() + 4 * block + 4);
+      emitter.ptx(text, "r,r,r,r,r", operands);
     }
     rewriter.eraseOp(op);
     return success();
   }
 
-  static Value packPair(Emitter &emitter, Type element, Value low, Value high) {
-    StringRef text = element.isBF16() ? "cvt.rn.bf16x2.f32 $0, $1, $2;" : "cvt.rn.f16x2.f32 $0, $1, $2;";
-    return emitter.ptx(text, "=r,f,f", {high, low}, emitter.getI32Type())[0];
+  /// Where this lane's row of the `block`-th 16x16 block lies in the tile. The four 8x8
+  /// matrices of a block are its quarters, upper left, lower left, upper right, lower right;
+  /// lane l addresses row l % 8 of matrix l / 8.
+  static std::pair<Value, Value> getPlace(StoreMatrixOp op, OpAdaptor adaptor, Emitter &emitter, int64_t block) {
+    Value lane = emitter.laneId();
+    Value warp = emitter.shl(emitter.bitAnd(emitter.shr(emitter.threadId(), 5), 3), 4);
+    Value right = emitter.shl(emitter.shr(lane, 4), 3), across = emitter.i32(16 * block);
+    if (!op.getTransposed())
+      return {emitter.add(adaptor.getRow(), emitter.add(warp, emitter.bitAnd(lane, 15))), emitter.add(right, across)};
+    // Columns become rows; a row of a matrix becomes a column of the tile.
+    Value lower = emitter.bitAnd(lane, 8), column = emitter.add(emitter.bitAnd(lane, 7), right);
+    return {emitter.add(adaptor.getRow(), emitter.add(column, across)), emitter.add(warp, lower)};
+  }
+
+  /// Pairs of neighbouring columns as 32-bit registers.
+  static SmallVector<Value> getRegisters(StoreMatrixOp op, OpAdaptor adaptor, Emitter &emitter) {
+    SmallVector<Value> values = emitter.unpack(adaptor.getValue());
+    if (isa<LhsAttr>(cast<RankedTensorType>(op.getValue().getType()).getEncoding()))
+      return values;
+    bool isBf16 = cast<SharedType>(op.getTarget().getType()).getElementType().isBF16();
+    StringRef text = isBf16 ? "cvt.rn.bf16x2.f32 $0, $1, $2;" : "cvt.rn.f16x2.f32 $0, $1, $2;";
+    SmallVector<Value> registers;
+    for (size_t i = 0; i < values.size(); i += 2)
+      registers.push_back(emitter.ptx(text, "=r,f,f", {values[i + 1], values[i]}, emitter.getI32Type())[0]);
+    return registers;
   }
 };
 
@@ -194,6 +281,7 @@ struct PrefetchMapLowering final : TilePattern<PrefetchMapOp> {
 
 void fresnel::tile::populateAsyncPatterns(const TileTypeConverter &converter, RewritePatternSet &patterns) {
   patterns.add<ElectLowering, InitLowering, ExpectLowering, ArriveLowering, WaitLowering, TmaLoadLowering,
-               TmaStoreLowering, TmaStoreWaitLowering, StoreMatrixLowering, FenceAsyncLowering, PrefetchMapLowering>(
+               TmaStoreLowering, TmaStoreWaitLowering, BulkLoadLowering, BulkStoreLowering, SemaphoreWaitLowering,
+               SemaphorePostLowering, StoreMatrixLowering, FenceAsyncLowering, PrefetchMapLowering>(
       converter);
 }

@@ -61,6 +61,24 @@ struct ColIndexLowering final : TilePattern<ColIndexOp> {
   }
 };
 
+struct TriangleLowering final : TilePattern<TriangleOp> {
+  using TilePattern::TilePattern;
+  LogicalResult matchAndRewrite(TriangleOp op, OpAdaptor adaptor, ConversionPatternRewriter &rewriter) const override {
+    Emitter emitter(op.getLoc(), rewriter);
+    auto fragment = op.getResult().getType();
+    // What the column must reach, counted from this thread's first column.
+    Value first = LLVM::SubOp::create(
+        emitter, emitter.add(adaptor.getOffset(), emitter.fragmentRow(fragment.getShape()[0])), emitter.fragmentColumn());
+    Value limits[] = {first, emitter.add(first, emitter.i32(8))};
+    SmallVector<Value> values(getElementsPerThread(fragment));
+    forEachElement(fragment, [&](int64_t element, int64_t r, int64_t col) {
+      values[element] = LLVM::ICmpOp::create(emitter, LLVM::ICmpPredicate::sle, limits[r], emitter.i32(col));
+    });
+    rewriter.replaceOp(op, emitter.pack(getTypeConverter()->convertType(fragment), values));
+    return success();
+  }
+};
+
 static Value combine(Emitter &emitter, Combine kind, Value a, Value b) {
   if (kind == Combine::Max)
     return arith::MaxNumFOp::create(emitter, a, b);
@@ -331,6 +349,27 @@ struct StoreSharedLowering final : TilePattern<StoreSharedOp> {
   }
 };
 
+struct StoreFragmentLowering final : TilePattern<StoreFragmentOp> {
+  using TilePattern::TilePattern;
+  LogicalResult matchAndRewrite(StoreFragmentOp op, OpAdaptor adaptor,
+                                ConversionPatternRewriter &rewriter) const override {
+    Emitter emitter(op.getLoc(), rewriter);
+    SmallVector<Value> values = emitter.unpack(adaptor.getValue());
+    Type element = op.getValue().getType().getElementType();
+    int64_t bytes = element.getIntOrFloatBitWidth() / 2;
+    Value base = emitter.offset(adaptor.getTarget(),
+                                emitter.mul(emitter.bitAnd(emitter.threadId(), 127), emitter.i32(bytes)));
+    for (size_t j = 0; j < values.size() / 4; ++j) {
+      Value four = LLVM::PoisonOp::create(emitter, VectorType::get(4, element));
+      for (size_t k = 0; k < 4; ++k)
+        four = LLVM::InsertElementOp::create(emitter, four, values[4 * j + k], emitter.i32(int64_t(k)));
+      LLVM::StoreOp::create(emitter, four, emitter.offset(base, int64_t(j) * 128 * bytes), unsigned(bytes));
+    }
+    rewriter.eraseOp(op);
+    return success();
+  }
+};
+
 struct StoreRowsLowering final : TilePattern<StoreRowsOp> {
   using TilePattern::TilePattern;
   LogicalResult matchAndRewrite(StoreRowsOp op, OpAdaptor adaptor, ConversionPatternRewriter &rewriter) const override {
@@ -361,5 +400,5 @@ struct StoreRowsLowering final : TilePattern<StoreRowsOp> {
 void fresnel::tile::populateFragmentPatterns(const TileTypeConverter &converter, RewritePatternSet &patterns) {
   patterns.add<SplatLowering, RowIndexLowering, ColIndexLowering, ReduceLowering, QuadReduceLowering, AnyLowering,
                BroadcastLowering, LoadRowsLowering, LoadColsLowering, LookupLowering, ToLhsLowering, StoreTileLowering,
-               StoreSharedLowering, StoreRowsLowering>(converter);
+               StoreSharedLowering, StoreFragmentLowering, StoreRowsLowering, TriangleLowering>(converter);
 }

@@ -24,8 +24,18 @@ struct SliceLowering final : TilePattern<SliceOp> {
   using TilePattern::TilePattern;
   LogicalResult matchAndRewrite(SliceOp op, OpAdaptor adaptor, ConversionPatternRewriter &rewriter) const override {
     Emitter emitter(op.getLoc(), rewriter);
-    int64_t bytes = cast<SharedType>(op.getRing().getType()).getTileBytes();
+    int64_t bytes = cast<SharedType>(op.getResult().getType()).getBytes();
     rewriter.replaceOp(op, emitter.offset(adaptor.getRing(), emitter.mul(adaptor.getStage(), emitter.i32(bytes))));
+    return success();
+  }
+};
+
+struct PanelLowering final : TilePattern<PanelOp> {
+  using TilePattern::TilePattern;
+  LogicalResult matchAndRewrite(PanelOp op, OpAdaptor adaptor, ConversionPatternRewriter &rewriter) const override {
+    Emitter emitter(op.getLoc(), rewriter);
+    int64_t bytes = cast<SharedType>(op.getResult().getType()).getBytes();
+    rewriter.replaceOp(op, emitter.offset(adaptor.getTile(), emitter.mul(adaptor.getPanel(), emitter.i32(bytes))));
     return success();
   }
 };
@@ -177,6 +187,6 @@ struct ReturnLowering final : TilePattern<ReturnOp> {
 } // namespace
 
 void fresnel::tile::populateMemoryPatterns(const TileTypeConverter &converter, RewritePatternSet &patterns) {
-  patterns.add<AllocLowering, SliceLowering, IdLowering, LoadLowering, StoreLowering, AtomicLowering, ShuffleLowering,
+  patterns.add<AllocLowering, SliceLowering, PanelLowering, IdLowering, LoadLowering, StoreLowering, AtomicLowering, ShuffleLowering,
                BallotLowering, BarrierLowering, ReturnLowering>(converter);
 }

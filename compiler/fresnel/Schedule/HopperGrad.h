@@ -1,0 +1,31 @@
+//===- HopperGrad.h - Attention's gradients in the hopper family -*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#ifndef FRESNEL_SCHEDULE_HOPPERGRAD_H
+#define FRESNEL_SCHEDULE_HOPPERGRAD_H
+
+#include "fresnel/Dialect/Fresnel.h"
+#include "fresnel/Target/TargetInfo.h"
+
+namespace fresnel {
+
+/// Why the family has no gradient of queries, keys and values in one pass for these
+/// operands, attributes (those of `fresnel.attend`) and target, or "".
+std::string explainHopperGrad(mlir::Operation *op, const TargetInfo &target);
+/// The limit that the schedule breaks and what to change, or "".
+std::string verifyHopperGrad(ScheduleAttr schedule, AttendGradOp op, const TargetInfo &target);
+/// The schedule for an operation that the family serves.
+ScheduleAttr getHopperGradDefault(AttendGradOp op);
+
+/// Consecutive key heads whose blocks of keys are started together: what the schedule
+/// says, or the default for the shape.
+///
+/// Thread blocks add to a tile of dQ in the order of their keys, so that those of one
+/// head which start together wait for each other: with s heads side by side 132 / s
+/// blocks of a head do, half that number of steps each on average. The more heads, the
+/// less waiting; the fewer, the more of what they read they share through L2.
+int64_t getHopperGradSection(ScheduleAttr schedule, AttendGradOp op);
+
+} // namespace fresnel
+
+#endif // FRESNEL_SCHEDULE_HOPPERGRAD_H

@@ -1,0 +1,79 @@
+//===- FuseAttendGrad.cpp - All gradients of attention in one pass --------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "fresnel/Schedule/HopperGrad.h"
+#include "fresnel/Transforms/Passes.h"
+
+using namespace mlir;
+
+namespace fresnel {
+#define GEN_PASS_DEF_FUSEATTENDGRADPASS
+#include "fresnel/Transforms/Passes.h.inc"
+
+namespace {
+
+/// The gradient of the keys and values that belongs to that of the queries, or null.
+AttendGradKvOp findPartner(AttendGradQOp queries) {
+  for (Operation *user : queries.getDelta().getUsers()) {
+    auto partner = dyn_cast<AttendGradKvOp>(user);
+    if (partner && partner->getBlock() == queries->getBlock() &&
+        llvm::equal(partner->getOperands(), queries->getOperands()) &&
+        partner.getScaleOrDefault() == queries.getScaleOrDefault() && partner.getCausal() == queries.getCausal() &&
+        partner.getWindow() == queries.getWindow() && partner.getSinks() == queries.getSinks() &&
+        partner.getSoftcap() == queries.getSoftcap())
+      return partner;
+  }
+  return {};
+}
+
+struct FuseAttendGradPass final : impl::FuseAttendGradPassBase<FuseAttendGradPass> {
+  using Base::Base;
+
+  void runOnOperation() override {
+    ProgramOp main = requireMainProgram(getOperation());
+    if (!main)
+      return signalPassFailure();
+    llvm::Expected<TargetInfo> info = findTarget(target);
+    if (!info) {
+      getOperation().emitError() << llvm::toString(info.takeError());
+      return signalPassFailure();
+    }
+    // Another family has separate kernels.
+    SmallVector<StringRef> fields;
+    StringRef(schedule).split(fields, ':');
+    if (llvm::any_of(fields, [](StringRef field) { return field.consume_front("family=") && field != "hopper"; }))
+      return;
+    for (auto queries : llvm::make_early_inc_range(main.getBody().getOps<AttendGradQOp>())) {
+      auto delta = queries.getDelta().getDefiningOp<AttendDeltaOp>();
+      AttendGradKvOp partner = findPartner(queries);
+      if (delta && partner && !queries.getBlocks() && explainHopperGrad(queries, *info).empty())
+        fuse(delta, queries, partner);
+    }
+  }
+
+  void fuse(AttendDeltaOp delta, AttendGradQOp queries, AttendGradKvOp keys) {
+    // The first of the two stands behind all operands of both.
+    OpBuilder builder(queries->isBeforeInBlock(keys) ? queries.getOperation() : keys.getOperation());
+    Value stats = AttendStatsOp::create(builder, delta.getLoc(), delta.getOut(), delta.getDout(), queries.getLse(),
+                                        delta.getDlse());
+    double scale = queries.getScaleOrDefault();
+    auto gradient = AttendGradOp::create(builder, queries.getLoc(), queries.getQ(), queries.getK(), queries.getV(),
+                                         stats, queries.getDout(), builder.getF64FloatAttr(scale), queries.getCausal(),
+                                         queries.getWindow(), queries.getSinks(), queries.getSoftcap());
+    auto q = cast<RankedTensorType>(queries.getQ().getType());
+    Value rows = RoundTilesOp::create(builder, queries.getLoc(), gradient.getDq(), q.getDimSize(2), q.getDimSize(3),
+                                      APFloat(scale), q.getElementType());
+    queries.getDq().replaceAllUsesWith(rows);
+    keys.getDk().replaceAllUsesWith(gradient.getDk());
+    keys.getDv().replaceAllUsesWith(gradient.getDv());
+    keys.erase();
+    queries.erase();
+    if (delta.use_empty())
+      delta.erase();
+    ++numFused;
+  }
+};
+
+} // namespace
+} // namespace fresnel

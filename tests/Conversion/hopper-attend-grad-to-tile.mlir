@@ -1,0 +1,73 @@
+// All gradients of attention in one kernel: a producer warp that loads, one that adds dQ, two consumers.
+// RUN: fresnel-opt %s --split-input-file --fresnel-lower-to-tile | FileCheck %s
+// RUN: fresnel-opt %s --split-input-file --fresnel-lower-to-tile=gradient-schedule=ordered=false | FileCheck %s --check-prefix=ANY
+
+// CHECK-LABEL: tile.kernel @attend_stats_0
+// A row of 128 takes 16 lanes: four steps of a butterfly for each of four rows.
+// CHECK-COUNT-16: tile.shuffle xor
+// CHECK-LABEL: tile.kernel @attend_grad_1(
+// CHECK-SAME: %{{.*}}: !tile.tensor_map<64, 64, bf16>, %{{.*}}: !tile.tensor_map<128, 64, bf16>
+// CHECK-SAME: !tile.global<1x4x2x1024xf32>
+// CHECK-SAME: !tile.global<64xi32>
+// CHECK-SAME: fresnel.counters = 64
+// CHECK-SAME: grid = array<i32: 18, 1, 1>
+// CHECK: tile.warp_specialize producer registers(24)
+// CHECK: tile.tma_load
+// CHECK: tile.bulk_load
+// The first block stores, the others add, each after the one before it.
+// CHECK: tile.semaphore_wait
+// CHECK: tile.bulk_store %
+// CHECK: tile.bulk_store add
+// CHECK: tile.tma_store_wait complete
+// CHECK: tile.semaphore_post
+// CHECK: consumer(2) registers(240)
+// CHECK: scf.for
+// CHECK: tile.wgmma %{{.*}} row(%{{.*}}), %{{.*}} transposed
+// CHECK: tile.wgmma %{{.*}} row(%{{.*}}), %{{.*}} transposed
+// CHECK: tile.wgmma_wait 1
+// CHECK: tile.triangle
+// CHECK: tile.wgmma_wait 0
+// CHECK: tile.store_matrix {{.*}} transposed
+// CHECK: tile.wgmma
+// CHECK: tile.fence_async
+// CHECK: tile.barrier id(%{{.*}}) threads(256)
+// CHECK: tile.panel
+// CHECK: tile.wgmma
+// CHECK: tile.store_fragment
+// CHECK: tile.tma_store
+// CHECK-LABEL: tile.kernel @round_tiles_2
+// CHECK-COUNT-8: tile.load {{.*}} -> vector<4xf32>
+// CHECK: tile.barrier
+
+// ANY-LABEL: tile.kernel @attend_grad_1(
+// ANY-SAME: fresnel.zeroed = array<i64: 0>
+// ANY-NOT: tile.semaphore
+!q = tensor<1x4x1000x128xbf16>
+!k = tensor<1x2x1100x128xbf16>
+!l = tensor<1x4x1000xf32>
+fresnel.program @main(%q: !q, %k: !k, %l: !l, %g: !q) {
+  %d = fresnel.attend_delta %q, %g : !q
+  %a = fresnel.attend_grad_q %q, %k, %k lse %l delta %d dout %g {causal = true} : !q, !k, !k, !l, !l, !q
+  %b, %c = fresnel.attend_grad_kv %q, %k, %k lse %l delta %d dout %g {causal = true} : !q, !k, !k, !l, !l, !q
+  fresnel.return %a, %b, %c {names = ["dq", "dk", "dv"]} : !q, !k, !k
+}
+
+// -----
+
+// 64 columns are one panel: the consumers' squares lie one below the other, in steps of 128 queries. All pairs of
+// whole blocks are visible.
+// CHECK-LABEL: tile.kernel @attend_grad_1(
+// CHECK-SAME: %{{.*}}: !tile.tensor_map<128, 64, f16>, %{{.*}}: !tile.tensor_map<128, 64, f16>
+// CHECK-SAME: fresnel.counters = 16
+// CHECK-NOT: tile.triangle
+// CHECK-NOT: tile.row_index
+// CHECK: tile.return
+!q = tensor<1x2x1000x64xf16>
+!k = tensor<1x2x512x64xf16>
+!l = tensor<1x2x1000xf32>
+fresnel.program @main(%q: !q, %k: !k, %l: !l, %g: !q) {
+  %d = fresnel.attend_delta %q, %g : !q
+  %a = fresnel.attend_grad_q %q, %k, %k lse %l delta %d dout %g : !q, !k, !k, !l, !l, !q
+  %b, %c = fresnel.attend_grad_kv %q, %k, %k lse %l delta %d dout %g : !q, !k, !k, !l, !l, !q
+  fresnel.return %a, %b, %c {names = ["dq", "dk", "dv"]} : !q, !k, !k
+}

@@ -1,0 +1,51 @@
+// RUN: fresnel-opt %s --split-input-file --fresnel-fuse-attend-grad | FileCheck %s
+// RUN: fresnel-opt %s --split-input-file --fresnel-fuse-attend-grad="schedule=section=4:ordered=false" | FileCheck %s
+// RUN: fresnel-opt %s --split-input-file --fresnel-fuse-attend-grad=target=sm_90 | FileCheck %s --check-prefix=APART
+// RUN: fresnel-opt %s --split-input-file --fresnel-fuse-attend-grad=schedule=family=portable | FileCheck %s --check-prefix=APART
+
+// APART-NOT: fresnel.attend_grad{{ }}
+!x = tensor<1x4x100x128xbf16>
+!k = tensor<1x2x100x128xbf16>
+!l = tensor<1x4x100xf32>
+
+// CHECK-LABEL: fresnel.program @both
+// CHECK-NEXT: %[[S:.*]] = fresnel.attend_stats %x, %g of %l lse(%m
+// CHECK-NEXT: %[[DQ:.*]], %[[DK:.*]], %[[DV:.*]] = fresnel.attend_grad %x, %k, %k stats %[[S]] dout %g {causal = true, {{.*}}scale = 5.000000e-01
+// CHECK-NEXT: %[[Q:.*]] = fresnel.round_tiles %[[DQ]] {element = bf16, head_dim = 128 : i64, scale = 5.000000e-01 : f64, seq_len = 100 : i64}
+// CHECK-NEXT: fresnel.return %[[Q]], %[[DK]], %[[DV]]
+fresnel.program @both(%x: !x, %k: !k, %l: !l, %m: !l, %g: !x) {
+  %d = fresnel.attend_delta %x, %g lse(%m : !l) : !x
+  %a = fresnel.attend_grad_q %x, %k, %k lse %l delta %d dout %g {causal = true, scale = 0.5} : !x, !k, !k, !l, !l, !x
+  %b, %c = fresnel.attend_grad_kv %x, %k, %k lse %l delta %d dout %g {causal = true, scale = 0.5} : !x, !k, !k, !l, !l, !x
+  fresnel.return %a, %b, %c {names = ["dq", "dk", "dv"]} : !x, !k, !k
+}
+
+// -----
+
+!x = tensor<1x4x100x128xbf16>
+!l = tensor<1x4x100xf32>
+// One alone, and two that differ, stay what they are.
+// CHECK-LABEL: fresnel.program @alone
+// CHECK-NEXT: fresnel.attend_delta
+// CHECK-NEXT: fresnel.attend_grad_q
+// CHECK-NEXT: fresnel.attend_grad_kv {{.*}}causal = true
+fresnel.program @alone(%x: !x, %l: !l) {
+  %d = fresnel.attend_delta %x, %x : !x
+  %a = fresnel.attend_grad_q %x, %x, %x lse %l delta %d dout %x : !x, !x, !x, !l, !l, !x
+  %b, %c = fresnel.attend_grad_kv %x, %x, %x lse %l delta %d dout %x {causal = true} : !x, !x, !x, !l, !l, !x
+  fresnel.return %a, %b {names = ["dq", "dk"]} : !x, !x
+}
+
+// -----
+
+!x = tensor<1x4x100x128xbf16>
+!l = tensor<1x4x100xf32>
+// A window has no kernel that computes all at once.
+// CHECK-LABEL: fresnel.program @window
+// CHECK: fresnel.attend_grad_q
+fresnel.program @window(%x: !x, %l: !l) {
+  %d = fresnel.attend_delta %x, %x : !x
+  %a = fresnel.attend_grad_q %x, %x, %x lse %l delta %d dout %x {causal = true, window = 5} : !x, !x, !x, !l, !l, !x
+  %b, %c = fresnel.attend_grad_kv %x, %x, %x lse %l delta %d dout %x {causal = true, window = 5} : !x, !x, !x, !l, !l, !x
+  fresnel.return %a, %b {names = ["dq", "dk"]} : !x, !x
+}
