@@ -8,6 +8,9 @@
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/NVVM/NVVMToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Export.h"
+#include "llvm/Analysis/LoopInfo.h"
+#include "llvm/IR/Dominators.h"
+#include "llvm/IR/InlineAsm.h"
 #include "llvm/IR/InstIterator.h"
 #include "llvm/IR/Instructions.h"
 #include "llvm/IR/LegacyPassManager.h"
@@ -57,6 +60,25 @@ static void markAssemblyConvergent(llvm::Module &module) {
       }
 }
 
+static bool issuesMatrixProducts(const llvm::Instruction &instruction) {
+  const auto *call = dyn_cast<llvm::CallInst>(&instruction);
+  const auto *assembly = call ? dyn_cast<llvm::InlineAsm>(call->getCalledOperand()) : nullptr;
+  return assembly && assembly->getAsmString().contains("wgmma.mma_async");
+}
+
+/// The roles of a warp-specialised kernel have as many registers as their loops need as
+/// they are. LLVM and ptxas would unroll those that they see to be short, and spill.
+static void keepLoopsRolled(llvm::Module &module) {
+  for (llvm::Function &function : module) {
+    if (llvm::none_of(llvm::instructions(function), issuesMatrixProducts))
+      continue;
+    llvm::DominatorTree dominators(function);
+    llvm::LoopInfo loops(dominators);
+    for (llvm::Loop *loop : loops.getLoopsInPreorder())
+      loop->setLoopAlreadyUnrolled();
+  }
+}
+
 static void optimise(llvm::Module &module, llvm::TargetMachine &machine) {
   llvm::LoopAnalysisManager loops;
   llvm::FunctionAnalysisManager functions;
@@ -89,6 +111,7 @@ llvm::Expected<PtxOutput> fresnel::emitPtx(LLVM::LLVMFuncOp kernel, const Target
     return machine.takeError();
   llvmModule->setDataLayout((*machine)->createDataLayout());
   llvmModule->setTargetTriple((*machine)->getTargetTriple());
+  keepLoopsRolled(*llvmModule);
   optimise(*llvmModule, **machine);
 
   PtxOutput output;
