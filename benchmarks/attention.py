@@ -1,6 +1,6 @@
 """Times attention kernels beside PyTorch's cuDNN, FlashAttention and FlexAttention, in one process on one GPU.
 
-All sides run on the same bf16 tensors, [B, N, H, D], taking turns with a rotating start. Two ways of timing, both
+All sides run on the same bf16 tensors, [B, N, H, D], taking turns in a new order every round. Two ways of timing, both
 medians: sustained (four launches in a row a sample, no pause: the GPU is at its power limit) and flushed (one launch a
 sample, L2 flushed before it). The results are compared with cuDNN's first: a wrong kernel is not timed. With --backward
 the gradients are timed, from what the forward launch left, with everything in front of and behind the main kernel, as
@@ -11,6 +11,7 @@ CUDA. Usage: attention.py --fresnel PATH --runtime libfresnel_rt.so [--backward]
 
 import argparse
 import pathlib
+import random
 import re
 import statistics
 import subprocess
@@ -99,9 +100,12 @@ def measure(torch, functions, launches, samples, flush):
     """Median milliseconds of each function."""
     scratch = torch.empty(256 << 20 if flush else 1, device="cuda", dtype=torch.uint8)
     times = [[] for _ in functions]
+    order = list(range(len(functions)))
+    shuffle = random.Random(0).shuffle
     for sample in range(samples + 2):
-        for turn in range(len(functions)):
-            which = (turn + sample) % len(functions)
+        # Under a power limit a kernel gains from a lighter one before it: nobody keeps a neighbour.
+        shuffle(order)
+        for which in order:
             scratch.zero_()
             begin, end = torch.cuda.Event(True), torch.cuda.Event(True)
             begin.record()
