@@ -161,6 +161,14 @@ fresnel.program @attend_grad_c1(%q: tensor<1x2x64x32xbf16>, %k: tensor<1x2x64x16
 
 // -----
 
+fresnel.program @attend_grad_c1_columns(%q: tensor<1x2x64x36xbf16>, %s: tensor<1x2x2x128xf32>) {
+  // expected-error @+1 {{the head dim of q must be a multiple of 8, but is 36}}
+  %a, %b, %c = fresnel.attend_grad %q, %q, %q stats %s dout %q : tensor<1x2x64x36xbf16>, tensor<1x2x64x36xbf16>, tensor<1x2x64x36xbf16>, tensor<1x2x2x128xf32>, tensor<1x2x64x36xbf16>
+  fresnel.return {names = []}
+}
+
+// -----
+
 fresnel.program @attend_grad_c2(%q: tensor<1x2x64x32xbf16>, %s: tensor<1x2x2x64xf32>) {
   // expected-error @+1 {{`stats` must be 'tensor<1x2x2x128xf32>'}}
   %a, %b, %c = fresnel.attend_grad %q, %q, %q stats %s dout %q : tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x2x64xf32>, tensor<1x2x64x32xbf16>

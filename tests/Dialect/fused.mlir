@@ -36,11 +36,11 @@ fresnel.program @gradients(%q: !g, %k: !h, %l: !l) {
   %s = fresnel.attend_stats %q, %q of %l : !g, !l
   // CHECK: fresnel.attend_stats %q, %q of %l lse(%l : tensor<1x4x100xf32>)
   %t = fresnel.attend_stats %q, %q of %l lse(%l : !l) : !g, !l
-  // Two tiles of 64 rows, two panels of 64 columns.
+  // Two tiles of 64 rows.
   // CHECK: %dq, %dk, %dv = fresnel.attend_grad %q, %k, %k stats %[[S]] dout %q {causal = true}
   // CHECK-SAME: tensor<1x4x2x128xf32>, tensor<1x4x100x96xbf16>
   %a, %b, %c = fresnel.attend_grad %q, %k, %k stats %s dout %q {causal = true} : !g, !h, !h, tensor<1x4x2x128xf32>, !g
-  // CHECK: fresnel.round_tiles %dq {element = bf16, head_dim = 96 : i64, scale = 2.500000e-01 : f64, seq_len = 100 : i64} : tensor<1x4x2x8192xf32>
-  %d = fresnel.round_tiles %a {seq_len = 100, head_dim = 96, scale = 0.25, element = bf16} : tensor<1x4x2x8192xf32>
+  // CHECK: fresnel.round_tiles %dq {element = bf16, head_dim = 96 : i64, scale = 2.500000e-01 : f64, seq_len = 100 : i64} : tensor<1x4x2x6144xf32>
+  %d = fresnel.round_tiles %a {seq_len = 100, head_dim = 96, scale = 0.25, element = bf16} : tensor<1x4x2x6144xf32>
   fresnel.return %d, %b, %c {names = ["dq", "dk", "dv"]} : !g, !h, !h
 }

@@ -10,12 +10,13 @@
 // that sum dV and dK, in registers. The gradient of the scores also goes through shared
 // memory, where both consumers read it for dQ: each has a square of 64 x 64 of it.
 //
-// A warp of the producer adds the squares to device memory. The blocks of one head do so
+// Warps of the producer add the squares to device memory, in turns. The blocks of one head do so
 // in the order of their keys, each after the one before it has told that it is done, so
 // that the sums have the same bits in every run; the first one stores, and the last one
 // leaves the counters at zero. They walk the queries from the last to the first: blocks
 // that start together then wait one step for each other, and what they have in common,
-// the queries, is read by all of them at about the same time.
+// the queries, is read by all of them at about the same time. Query heads that share a
+// key head take turns at each tile, for the same reason.
 //
 //===----------------------------------------------------------------------===//
 
@@ -32,10 +33,14 @@ namespace {
 constexpr int64_t kConsumers = 2, kGroupRows = 64;
 /// Rows and columns of what a consumer adds to dQ at once.
 constexpr int64_t kSquare = 64;
-/// Named barriers: both consumers'; a consumer's square was taken, and is there; a consumer's own.
-constexpr int64_t kScoresBarrier = 1, kTakenBarrier = 2, kReadyBarrier = 4, kOwnBarrier = 6;
 /// The threads of a consumer and of the warp that takes its squares.
 constexpr int64_t kHandThreads = 128 + 32;
+/// Warps that take the squares in turns: while one waits until its sums have arrived, and
+/// tells the next block so, another takes the squares of the next step.
+constexpr int64_t kAddWarps = 2;
+/// Named barriers: both consumers'; a consumer's own; its square was taken; its square is
+/// there, one for each warp that takes it.
+constexpr int64_t kScoresBarrier = 1, kOwnBarrier = 2, kTakenBarrier = 4, kReadyBarrier = 6;
 
 /// Positions of the kernel's arguments.
 enum Argument : unsigned { kQ, kK, kV, kStats, kDout, kDq, kDk, kDv, kTurns };
@@ -116,6 +121,11 @@ private:
     // Two, so that a consumer may write the next one while the other reads.
     scoreTiles = swizzled({2, queryRows, keyRows});
     squares = b.alloc({kConsumers, kSquare * kSquare}, b.getF32Type(), tile::Layout::Linear);
+    // A part of one: its first columns.
+    parts = shape.headDim % kSquare ? b.allocReusing(squares, {kConsumers * kSquare / (shape.headDim % kSquare),
+                                                               kSquare * (shape.headDim % kSquare)},
+                                                     b.getF32Type(), tile::Layout::Linear)
+                                    : squares;
     keysFull = allocBarriers(1);
   }
 
@@ -154,16 +164,12 @@ private:
     Val firstStep = b.i32(0);
     if (shape.causal)
       firstStep = b.max(firstKey - double(shape.getOffset()), b.i32(0)) / double(queryRows);
-    walked = double(steps) - firstStep;
-    total = walked * double(group);
+    total = (double(steps) - firstStep) * double(group);
   }
 
   Step getStep(Val i) {
-    Val head = kvHead, step = double(steps - 1) - i;
-    if (group > 1) {
-      head = kvHead * double(group) + i / walked;
-      step = double(steps - 1) - i % walked;
-    }
+    Val head = group == 1 ? kvHead : kvHead * double(group) + i % double(group);
+    Val step = double(steps - 1) - (group == 1 ? i : i / double(group));
     return {head, step * double(queryRows), (batch * double(shape.heads) + head) * double(steps) + step};
   }
 
@@ -221,7 +227,7 @@ private:
     });
   }
 
-  /// Where consumer `c`'s square of a step goes: two panels of a tile, or the same of two tiles.
+  /// Where consumer `c`'s square of a step goes: columns of a tile, or all of one of two tiles.
   SmallVector<Value> getSquareIndices(const Step &step, int64_t c) {
     Val tile = step.row / double(kSquare), zero = b.i32(0);
     if (queryRows > kSquare)
@@ -230,7 +236,10 @@ private:
   }
 
   void addSquare(const Step &step, int64_t c, Val elected) {
-    Val square = b.slice(squares, b.i32(c));
+    // The last columns of a head dim that is no multiple of 64 are a part of a square.
+    bool isPart = queryRows == kSquare && (c + 1) * kSquare > shape.headDim;
+    int64_t perSquare = kSquare / (isPart ? shape.headDim % kSquare : kSquare);
+    Val square = b.slice(isPart ? parts : squares, b.i32(c * perSquare));
     auto write = [&](bool add, Val predicate) {
       tile::BulkStoreOp::create(b, add, Value(square), Value(argument(kDq)), getSquareIndices(step, c),
                                 Value(predicate));
@@ -248,12 +257,14 @@ private:
     return b.min((step.row + double(queryRows - 1 + shape.getOffset())) / double(keyRows), b.i32(blocks - 1));
   }
 
-  void addAll() {
+  /// The steps first, first + kAddWarps, ...
+  void addFrom(Val first) {
+    Val ready = first * double(kConsumers) + double(kReadyBarrier);
     Val elected = b.wrap(tile::ElectOp::create(b, b.getI1Type()));
-    b.forRange(b.i32(0), total, b.i32(1), [&](Val i) {
+    b.forRange(first, total, b.i32(kAddWarps), [&](Val i) {
       Step step = getStep(i);
       for (int64_t c = 0; c < kConsumers; ++c) {
-        meet(b.i32(kReadyBarrier + c), kHandThreads);
+        meet(ready + double(c), kHandThreads);
         if (ordered && c == 0)
           tile::SemaphoreWaitOp::create(b, Value(argument(kTurns)), ValueRange{step.turn}, Value(block));
         addSquare(step, c, elected);
@@ -278,7 +289,7 @@ private:
       Val elected = b.wrap(tile::ElectOp::create(b, b.getI1Type()));
       b.ifThen(elected, [&] { loadAll(); });
     });
-    b.ifThen(warp == 1.0, [&] { addAll(); });
+    b.ifThen((warp > 0.0) & (warp <= double(kAddWarps)), [&] { addFrom(warp - 1.0); });
   }
 
   //===--------------------------------------------------------------------===//
@@ -364,7 +375,8 @@ private:
     meet(consumer + double(kTakenBarrier), kHandThreads);
     tile::StoreFragmentOp::create(b, Value(dq), Value(b.slice(squares, consumer)));
     tile::FenceAsyncOp::create(b);
-    meet(consumer + double(kReadyBarrier), kHandThreads, /*arriving=*/true);
+    meet(i % double(kAddWarps) * double(kConsumers) + consumer + double(kReadyBarrier), kHandThreads,
+         /*arriving=*/true);
     dk = waitFor(dk, 0);
     arrive(queries.empty, slot);
     return {dk, dv};
@@ -409,9 +421,9 @@ private:
   AttendGradMath math;
   tile::KernelOp kernel;
   Val thread, block, batch, kvHead, firstKey;
-  /// Steps of one query head, and in all.
-  Val walked, total;
-  Val keyTile, valueTile, scoreTiles, squares, keysFull;
+  /// Steps in all.
+  Val total;
+  Val keyTile, valueTile, scoreTiles, squares, parts, keysFull;
   RowRing queries, douts;
   // In a consumer: its number, its first row, and whether this thread speaks for it.
   Val consumer, groupRow, leader;

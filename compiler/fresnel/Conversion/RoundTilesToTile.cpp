@@ -13,23 +13,22 @@
 using namespace mlir;
 using namespace fresnel;
 
-/// Rows and columns of a square; the threads that held it.
-static constexpr int64_t kSquare = 64, kHolders = 128;
+/// Rows of a tile; the threads that held it.
+static constexpr int64_t kTileRows = 64, kHolders = 128;
 
 LogicalResult fresnel::lowerRoundTiles(RoundTilesOp op, const KernelRequest &request, KernelBuilder &b) {
   auto rows = cast<RankedTensorType>(op.getRows().getType());
   int64_t length = rows.getDimSize(2), columns = rows.getDimSize(3), width = getVectorWidth(rows.getElementType());
-  int64_t panels = llvm::divideCeil(columns, kSquare), quads = panels * kSquare * kSquare / 4;
-  int64_t tiles = llvm::divideCeil(length, kSquare);
+  int64_t quads = kTileRows * columns / 4, tiles = llvm::divideCeil(length, kTileRows);
   auto kernel = b.beginKernel(request.getName(), request.getArgumentTypes(), kRowThreads,
                               {tiles, rows.getDimSize(1), rows.getDimSize(0)});
   Val source = b.argument(kernel, 0), target = b.argument(kernel, 1);
   Val batch = b.id(tile::Id::BlockZ), head = b.id(tile::Id::BlockY), tile = b.id(tile::Id::BlockX);
-  Val thread = b.id(tile::Id::Thread), shared = b.alloc({kSquare, panels * kSquare}, b.getF32Type(), tile::Layout::Padded);
+  Val thread = b.id(tile::Id::Thread), shared = b.alloc({kTileRows, columns}, b.getF32Type(), tile::Layout::Padded);
 
   // All loads first, so that they are in flight together.
   SmallVector<Val> places, values;
-  for (int64_t i = 0; i < quads / kRowThreads; ++i) {
+  for (int64_t i = 0; i < int64_t(llvm::divideCeil(quads, kRowThreads)); ++i) {
     places.push_back(thread + double(i * kRowThreads));
     values.push_back(b.load(source, {batch, head, tile, places.back() * 4.0}, 4));
   }
@@ -42,10 +41,10 @@ LogicalResult fresnel::lowerRoundTiles(RoundTilesOp op, const KernelRequest &req
   }
   b.barrier();
 
-  int64_t chunks = columns / width, total = kSquare * chunks;
+  int64_t chunks = columns / width, total = kTileRows * chunks;
   b.forRange(thread, b.i32(total), b.i32(kRowThreads), [&](Val i) {
     Val local = i / double(chunks), column = i % double(chunks) * double(width);
-    Val row = tile * double(kSquare) + local;
+    Val row = tile * double(kTileRows) + local;
     b.ifThen(row < double(length), [&] {
       SmallVector<Val> scaled;
       for (int64_t at = 0; at < width; at += 4) {

@@ -13,13 +13,8 @@ using namespace fresnel;
 
 /// Keys of a thread block: 64 for each of two consumers.
 static constexpr int64_t kKeyRows = 128;
-/// Key heads side by side, by the steps of one: what is waited for weighs less in longer ones.
-struct SectionRule {
-  int64_t mostSteps, heads;
-};
-static constexpr SectionRule kOrderedSections[] = {{20000, 16}, {40000, 4}};
-static constexpr SectionRule kUnorderedSections[] = {{8400, 4}};
-static constexpr int64_t kLongSection = 2;
+/// Key heads side by side: with an order, and from so many steps of a head on; without one.
+static constexpr int64_t kLongSteps = 100000, kOrderedSection = 16, kLongOrderedSection = 8, kUnorderedSection = 4;
 
 static RankedTensorType getTensor(Value value) { return cast<RankedTensorType>(value.getType()); }
 
@@ -116,7 +111,8 @@ int64_t fresnel::getHopperGradSection(ScheduleAttr schedule, AttendGradOp op) {
     return std::min(schedule.getSection(), heads);
   int64_t steps = int64_t(llvm::divideCeil(k.getDimSize(2), kKeyRows)) *
                   int64_t(llvm::divideCeil(q.getDimSize(2), schedule.getTileN())) * group / (isCausal(op) ? 2 : 1);
-  ArrayRef<SectionRule> rules = schedule.getOrdered() ? ArrayRef(kOrderedSections) : ArrayRef(kUnorderedSections);
-  const auto *rule = llvm::find_if(rules, [&](const SectionRule &rule) { return steps <= rule.mostSteps; });
-  return std::min(rule == rules.end() ? kLongSection : rule->heads, heads);
+  int64_t section = !schedule.getOrdered() ? kUnorderedSection
+                    : steps < kLongSteps   ? kOrderedSection
+                                           : kLongOrderedSection;
+  return std::min(section, heads);
 }

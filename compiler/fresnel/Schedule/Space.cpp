@@ -30,7 +30,7 @@ static std::vector<Axis> getAxes(Operation *op, SpaceSize size) {
   if (isa<AttendGradOp>(op))
     return {{"tile_m", Values{64, 128}},
             {"tile_n", Values{64, 128}},
-            {"stages", Values{1, 2}},
+            {"stages", Values{1, 2, 3}},
             {"section", Values{0, 1, 2, 4, 8, 16}}};
   if (size == SpaceSize::Quick)
     return {{"tile_m", Values{64, 128, 192}},

@@ -182,14 +182,13 @@ def Fresnel_AttendGradOp : Fresnel_ComputeOp<"attend_grad"> {
   let summary = "gradients of attention with respect to queries, keys and values in one pass";
   let description = [{
     `dk` and `dv` of `fresnel.attend_grad_kv`, and in f32 `dq` of
-    `fresnel.attend_grad_q` without the factor `scale`, in tiles: [B, H, T, 4096 P], T
-    tiles of 64 rows, an even number, and P panels of 64 columns. In a tile the panels
-    follow one another, each in the order in which a warpgroup holds an accumulator:
-    place 4 (128 j + t) + 2 r + i is row 16 (t div 32) + (t mod 32) div 4 + 8 r, column
-    8 j + 2 (t mod 4) + i. Rows and columns beyond those of q are 0.
+    `fresnel.attend_grad_q` without the factor `scale`, in tiles: [B, H, T, 64 D], T
+    tiles of 64 rows, an even number. A tile is in the order in which a warpgroup holds
+    an accumulator: place 4 (128 j + t) + 2 r + i is row 16 (t div 32) +
+    (t mod 32) div 4 + 8 r, column 8 j + 2 (t mod 4) + i. Rows beyond those of q are 0.
 
     Constraints:
-    - C1: q, k and v fit as in `fresnel.attend`.
+    - C1: q, k and v fit as in `fresnel.attend`; the head dim of q is a multiple of 8.
     - C2: `dout` has the type of its output, `stats` is what `fresnel.attend_stats` makes of it.
 
     Example:
@@ -223,13 +222,13 @@ def Fresnel_RoundTilesOp : Fresnel_ComputeOp<"round_tiles"> {
   let summary = "rows out of the tiles of `fresnel.attend_grad`, scaled and rounded";
   let description = [{
     Constraints:
-    - C1: `tiles` has an even number of tiles, all of the `seq_len` rows and not 128 more, and panels for
-      `head_dim` columns and not 64 more.
+    - C1: `tiles` has an even number of tiles, all of the `seq_len` rows and not 128 more, and 64 times `head_dim`
+      elements in each, `head_dim` a multiple of 8.
     - C2: `element` is bf16, f16 or f32.
 
     Example:
     ```mlir
-    %dq = fresnel.round_tiles %t {seq_len = 100, head_dim = 96, scale = 0.125, element = bf16} : tensor<1x2x2x8192xf32>
+    %dq = fresnel.round_tiles %t {seq_len = 100, head_dim = 96, scale = 0.125, element = bf16} : tensor<1x2x2x6144xf32>
     ```
   }];
   let arguments = (ins Fresnel_Scores4:$tiles, I64Attr:$seq_len, I64Attr:$head_dim, F64Attr:$scale, TypeAttr:$element);

@@ -159,7 +159,6 @@ LogicalResult TransposeBlocksOp::inferReturnTypes(MLIRContext *, std::optional<L
 
 /// Rows of the stats and tiles are padded to this.
 constexpr int64_t kStatsStep = 128;
-/// Rows of a tile, columns of a panel.
 constexpr int64_t kTileRows = 64;
 
 LogicalResult AttendStatsOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location, Adaptor adaptor,
@@ -190,15 +189,16 @@ LogicalResult AttendGradOp::inferReturnTypes(MLIRContext *context, std::optional
           AttendOp::Adaptor({adaptor.getQ(), adaptor.getK(), adaptor.getV()}, adaptor.getAttributes()), forward)))
     return failure();
   RankedTensorType q = getTensor(adaptor.getQ());
+  if (q.getDimSize(3) % 8) // attend_grad_c1
+    return infer.fail("the head dim of q must be a multiple of 8, but is ", q.getDimSize(3));
   int64_t padded = llvm::alignTo(q.getDimSize(2), kStatsStep);
   Type f32 = Float32Type::get(context);
   Type stats = RankedTensorType::get({q.getDimSize(0), q.getDimSize(1), 2, padded}, f32);
   if (adaptor.getDout().getType() != forward[0] || adaptor.getStats().getType() != stats) // attend_grad_c2
     return infer.fail("`stats` must be ", stats, " and `dout` ", forward[0], ", but got ",
                       adaptor.getStats().getType(), " and ", adaptor.getDout().getType());
-  int64_t panels = llvm::divideCeil(q.getDimSize(3), kTileRows);
   results.push_back(RankedTensorType::get(
-      {q.getDimSize(0), q.getDimSize(1), padded / kTileRows, panels * kTileRows * kTileRows}, f32));
+      {q.getDimSize(0), q.getDimSize(1), padded / kTileRows, kTileRows * q.getDimSize(3)}, f32));
   results.append({adaptor.getK().getType(), adaptor.getV().getType()});
   return success();
 }
@@ -215,9 +215,9 @@ LogicalResult RoundTilesOp::inferReturnTypes(MLIRContext *, std::optional<Locati
     return infer.fail("needs the attribute `element`: bf16, f16 or f32");
   auto tiles = dyn_cast<RankedTensorType>(adaptor.getTiles().getType());
   int64_t length = adaptor.getSeqLen(), columns = adaptor.getHeadDim();
-  if (!tiles || tiles.getRank() != 4 || length <= 0 || columns <= 0 ||
+  if (!tiles || tiles.getRank() != 4 || length <= 0 || columns <= 0 || columns % 8 ||
       tiles.getDimSize(2) * kTileRows != int64_t(llvm::alignTo(length, kStatsStep)) ||
-      tiles.getDimSize(3) != int64_t(llvm::divideCeil(columns, kTileRows)) * kTileRows * kTileRows) // round_tiles_c1
+      tiles.getDimSize(3) != kTileRows * columns) // round_tiles_c1
     return infer.fail("`seq_len` ", length, " and `head_dim` ", columns, " do not fit tiles of type ",
                       adaptor.getTiles().getType());
   results.push_back(

@@ -10,7 +10,7 @@
 using namespace fresnel;
 using namespace fresnel::ref;
 
-static constexpr int64_t kStatsStep = 128, kTileRows = 64, kPanel = kTileRows * kTileRows;
+static constexpr int64_t kStatsStep = 128, kTileRows = 64;
 
 static int64_t alignTo(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
@@ -45,15 +45,13 @@ AttendResult ref::splitStats(const Tensor &stats, int64_t rows) {
 
 /// Where an element of a tile lies.
 static int64_t getPlace(int64_t row, int64_t column) {
-  int64_t panel = column / kTileRows, inner = column % kTileRows;
-  int64_t thread = row / 16 * 32 + row % 8 * 4 + inner % 8 / 2, r = row % 16 / 8, i = inner % 2;
-  return panel * kPanel + 4 * (128 * (inner / 8) + thread) + 2 * r + i;
+  int64_t thread = row / 16 * 32 + row % 8 * 4 + column % 8 / 2, r = row % 16 / 8, i = column % 2;
+  return 4 * (128 * (column / 8) + thread) + 2 * r + i;
 }
 
 Tensor ref::toTiles(const Tensor &rows) {
   int64_t length = rows.dim(2), columns = rows.dim(3);
-  Tensor tiles({rows.dim(0), rows.dim(1), alignTo(length, kStatsStep) / kTileRows,
-                alignTo(columns, kTileRows) * kTileRows});
+  Tensor tiles({rows.dim(0), rows.dim(1), alignTo(length, kStatsStep) / kTileRows, columns * kTileRows});
   for (int64_t plane = 0; plane < rows.dim(0) * rows.dim(1); ++plane)
     for (int64_t row = 0; row < length; ++row)
       for (int64_t column = 0; column < columns; ++column)

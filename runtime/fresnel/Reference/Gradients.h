@@ -52,9 +52,9 @@ Tensor attendStats(const Tensor &out, const Tensor &dout, const Tensor &lse, con
 AttendResult splitStats(const Tensor &stats, int64_t rows);
 
 /// Rows [B, H, N, D] as the accumulators of a warpgroup hold them, and back: [B, H, T,
-/// 4096 P], T tiles of 64 rows, an even number, P panels of 64 columns; place
-/// 4 (128 j + t) + 2 r + i of a panel is row 16 (t / 32) + t % 32 / 4 + 8 r, column
-/// 8 j + 2 (t % 4) + i. What lies beyond the rows and columns is 0.
+/// 64 D], T tiles of 64 rows, an even number; place 4 (128 j + t) + 2 r + i of a tile is
+/// row 16 (t / 32) + t % 32 / 4 + 8 r, column 8 j + 2 (t % 4) + i. D is a multiple of 8;
+/// what lies beyond the rows is 0.
 Tensor toTiles(const Tensor &rows);
 /// ... times `scale`.
 Tensor fromTiles(const Tensor &tiles, int64_t rows, int64_t columns, double scale);

@@ -114,10 +114,10 @@ TEST(Fusion, GradientsInOnePass) {
 
 TEST(Reference, TilesHoldEveryElementOnce) {
   ref::Tensor rows = randomTensor({1, 2, 150, 96}, 1), tiles = ref::toTiles(rows);
-  EXPECT_EQ(tiles.shape, (std::vector<int64_t>{1, 2, 4, 2 * 64 * 64}));
+  EXPECT_EQ(tiles.shape, (std::vector<int64_t>{1, 2, 4, 64 * 96}));
   EXPECT_EQ(ref::fromTiles(tiles, 150, 96, 1.0).data, rows.data);
-  // Row 17, column 70: panel 1, thread 32 + 1 * 4 + 3 of the warpgroup.
-  EXPECT_EQ(tiles.data[4096 + 4 * (32 + 4 + 3)], rows.data[17 * 96 + 70]);
+  // Row 17, column 70: eight columns eight times, thread 32 + 1 * 4 + 3 of the warpgroup.
+  EXPECT_EQ(tiles.data[4 * (128 * 8 + 32 + 4 + 3)], rows.data[17 * 96 + 70]);
   EXPECT_EQ(std::count_if(tiles.data.begin(), tiles.data.end(), [](float x) { return x != 0; }), 2 * 150 * 96);
 }
 
