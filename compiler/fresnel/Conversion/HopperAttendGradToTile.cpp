@@ -85,8 +85,8 @@ private:
 
   SmallVector<Type> getArgumentTypes() {
     auto map = [&](int64_t rows) -> Type { return tile::TensorMapType::get(b.getContext(), rows, 64, shape.element); };
-    SmallVector<Type> types{map(queryRows),  map(keyRows),          map(keyRows),    request.views[kStats],
-                            map(queryRows),  request.views[kDq],    map(kGroupRows), map(kGroupRows)};
+    SmallVector<Type> types{map(queryRows), map(keyRows),       map(keyRows),    request.views[kStats],
+                            map(queryRows), request.views[kDq], map(kGroupRows), map(kGroupRows)};
     if (ordered)
       types.push_back(tile::GlobalType::get(b.getContext(), {shape.batches * shape.heads * steps}, b.getI32Type(),
                                             /*strided=*/false));
@@ -122,10 +122,11 @@ private:
     scoreTiles = swizzled({2, queryRows, keyRows});
     squares = b.alloc({kConsumers, kSquare * kSquare}, b.getF32Type(), tile::Layout::Linear);
     // A part of one: its first columns.
-    parts = shape.headDim % kSquare ? b.allocReusing(squares, {kConsumers * kSquare / (shape.headDim % kSquare),
-                                                               kSquare * (shape.headDim % kSquare)},
-                                                     b.getF32Type(), tile::Layout::Linear)
-                                    : squares;
+    parts = shape.headDim % kSquare
+                ? b.allocReusing(
+                      squares, {kConsumers * kSquare / (shape.headDim % kSquare), kSquare * (shape.headDim % kSquare)},
+                      b.getF32Type(), tile::Layout::Linear)
+                : squares;
     keysFull = allocBarriers(1);
   }
 
@@ -343,8 +344,7 @@ private:
   }
 
   Val toLhs(Val value) {
-    return b.wrap(
-        tile::ToLhsOp::create(b, tile::getLhsType(kGroupRows, queryRows, shape.element), Value(value)));
+    return b.wrap(tile::ToLhsOp::create(b, tile::getLhsType(kGroupRows, queryRows, shape.element), Value(value)));
   }
 
   /// One step: dK and dV come in and go out.

@@ -82,10 +82,11 @@ Status Search::prepare(const std::string &name, const std::string &parameters, c
   mode = *chosen;
   const TargetInfo *best = target.name.empty() && target.gpu ? bestTarget(target.gpu->compute) : nullptr;
   if (target.name.empty() && !best)
-    return Status(Code::Unsupported,
-                  target.gpu ? target.gpu->name + " has compute capability " + std::to_string(target.gpu->compute / 10) +
-                                   "." + std::to_string(target.gpu->compute % 10) + ", the kernels need 8.0"
-                             : "a target or a GPU to compile for is needed");
+    return Status(Code::Unsupported, target.gpu
+                                         ? target.gpu->name + " has compute capability " +
+                                               std::to_string(target.gpu->compute / 10) + "." +
+                                               std::to_string(target.gpu->compute % 10) + ", the kernels need 8.0"
+                                         : "a target or a GPU to compile for is needed");
   llvm::Expected<TargetInfo> info = findTarget(best ? best->name : target.name);
   if (!info)
     return Status(Code::InvalidArgument, llvm::toString(info.takeError()));
@@ -133,8 +134,9 @@ Status Search::plan() {
   auto add = [&all](llvm::StringRef text) { all += std::to_string(text.size()) + " " + text.str() + "\n"; };
   add(getCompilerId());
   add(std::to_string(rt::kFormatMajor) + "." + std::to_string(rt::kFormatMinor));
-  for (const std::string &text : {compileOptions.target, compileOptions.schedule, compileOptions.gradientSchedule,
-                                  compileOptions.name, compileOptions.parameters, programText, tuned->describeChoices()})
+  for (const std::string &text :
+       {compileOptions.target, compileOptions.schedule, compileOptions.gradientSchedule, compileOptions.name,
+        compileOptions.parameters, programText, tuned->describeChoices()})
     add(text);
   add(print(*module));
   key = rt::toHex(rt::sha256(all));
@@ -184,11 +186,11 @@ rt::Expected<rt::Bundle> Search::compile() {
 }
 
 Status Search::explainMiss() const {
-  return Status(Code::JitDisabled, "method '" + compileOptions.name + "' for " + compileOptions.target +
-                                       " is not in the kernel cache '" + cache->folder() +
-                                       "', and FRESNEL_JIT=never (or the mode `never`) forbids compiling it; parameters " +
-                                       compileOptions.parameters +
-                                       "; run it once with on-miss and the same compiler and tuning database");
+  return Status(Code::JitDisabled,
+                "method '" + compileOptions.name + "' for " + compileOptions.target + " is not in the kernel cache '" +
+                    cache->folder() +
+                    "', and FRESNEL_JIT=never (or the mode `never`) forbids compiling it; parameters " +
+                    compileOptions.parameters + "; run it once with on-miss and the same compiler and tuning database");
 }
 
 rt::Expected<JitBundle> Search::run() {

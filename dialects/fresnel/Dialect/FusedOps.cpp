@@ -32,7 +32,8 @@ LogicalResult PoolLevelsOp::inferReturnTypes(MLIRContext *context, std::optional
 LogicalResult GatherLevelsOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
                                                SmallVectorImpl<Type> &results) {
   Inference<GatherLevelsOp> infer{location};
-  if (failed(infer.requireRows(adaptor.getBases())) || failed(infer.requireRows(adaptor.getTails())) || failed(infer.requireScores(adaptor.getIndices())))
+  if (failed(infer.requireRows(adaptor.getBases())) || failed(infer.requireRows(adaptor.getTails())) ||
+      failed(infer.requireScores(adaptor.getIndices())))
     return failure();
   ValueRange bases = adaptor.getBases(), tails = adaptor.getTails();
   auto agree = [](ValueRange range) {
@@ -171,7 +172,8 @@ LogicalResult AttendStatsOp::inferReturnTypes(MLIRContext *context, std::optiona
   auto fits = [&](Value scores) { return getTensor(scores).getShape() == out.getShape().drop_back(); };
   if (adaptor.getDout().getType() != out || !fits(adaptor.getLse()) ||
       (adaptor.getDlse() && !fits(adaptor.getDlse()))) // attend_stats_c1
-    return infer.fail("`dout` must have the type of `out`, ", out, ", and `lse` and `dlse` its shape without the head "
+    return infer.fail("`dout` must have the type of `out`, ", out,
+                      ", and `lse` and `dlse` its shape without the head "
                       "dim");
   int64_t padded = llvm::alignTo(out.getDimSize(2), kStatsStep);
   results.push_back(
@@ -195,10 +197,10 @@ LogicalResult AttendGradOp::inferReturnTypes(MLIRContext *context, std::optional
   Type f32 = Float32Type::get(context);
   Type stats = RankedTensorType::get({q.getDimSize(0), q.getDimSize(1), 2, padded}, f32);
   if (adaptor.getDout().getType() != forward[0] || adaptor.getStats().getType() != stats) // attend_grad_c2
-    return infer.fail("`stats` must be ", stats, " and `dout` ", forward[0], ", but got ",
-                      adaptor.getStats().getType(), " and ", adaptor.getDout().getType());
-  results.push_back(RankedTensorType::get(
-      {q.getDimSize(0), q.getDimSize(1), padded / kTileRows, kTileRows * q.getDimSize(3)}, f32));
+    return infer.fail("`stats` must be ", stats, " and `dout` ", forward[0], ", but got ", adaptor.getStats().getType(),
+                      " and ", adaptor.getDout().getType());
+  results.push_back(
+      RankedTensorType::get({q.getDimSize(0), q.getDimSize(1), padded / kTileRows, kTileRows * q.getDimSize(3)}, f32));
   results.append({adaptor.getK().getType(), adaptor.getV().getType()});
   return success();
 }

@@ -93,8 +93,8 @@ void SharedType::print(AsmPrinter &printer) const {
   printer << ", " << stringifyLayout(getLayout()) << ">";
 }
 
-LogicalResult SharedType::verify(function_ref<InFlightDiagnostic()> emitError, ArrayRef<int64_t> shape,
-                                 Type element, Layout layout) {
+LogicalResult SharedType::verify(function_ref<InFlightDiagnostic()> emitError, ArrayRef<int64_t> shape, Type element,
+                                 Layout layout) {
   if (shape.empty() || shape.size() > 3)
     return emitError() << "a shared tile has rank 1, 2 or 3, but got " << shape.size();
   if (!element.isIntOrFloat() || element.getIntOrFloatBitWidth() % 8)
@@ -103,8 +103,8 @@ LogicalResult SharedType::verify(function_ref<InFlightDiagnostic()> emitError, A
     return success();
   int64_t rowBytes = shape.back() * (element.getIntOrFloatBitWidth() / 8);
   if (shape.size() == 1 || rowBytes % 16)
-    return emitError() << "a " << stringifyLayout(layout)
-                       << " tile needs rows of a multiple of 16 bytes, but got " << rowBytes;
+    return emitError() << "a " << stringifyLayout(layout) << " tile needs rows of a multiple of 16 bytes, but got "
+                       << rowBytes;
   if (layout == Layout::Swizzled && shape[shape.size() - 2] % 8)
     return emitError() << "a swizzled tile needs a multiple of 8 rows, but got " << shape[shape.size() - 2];
   return success();

@@ -65,7 +65,7 @@ Tensor ref::fromTiles(const Tensor &tiles, int64_t rows, int64_t columns, double
   for (int64_t plane = 0; plane < tiles.dim(0) * tiles.dim(1); ++plane)
     for (int64_t row = 0; row < rows; ++row)
       for (int64_t column = 0; column < columns; ++column)
-        result.plane(0, plane)[row * columns + column] = float(
-            scale * tiles.plane(0, plane)[row / kTileRows * tiles.dim(3) + getPlace(row % kTileRows, column)]);
+        result.plane(0, plane)[row * columns + column] =
+            float(scale * tiles.plane(0, plane)[row / kTileRows * tiles.dim(3) + getPlace(row % kTileRows, column)]);
   return result;
 }

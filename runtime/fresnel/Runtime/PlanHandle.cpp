@@ -198,8 +198,8 @@ Status PlanHandle::launch(const TensorArg *args, size_t count, const LaunchMemor
     if (!status.ok())
       return status;
     bool waits = code->bundle.manifest.kernels[size_t(entry.kernel)].dependentLaunch;
-    status = launchKernel(entry, args, memory, stream,
-                          follows && waits && code->driver->version() >= kDependentLaunchCuda);
+    status =
+        launchKernel(entry, args, memory, stream, follows && waits && code->driver->version() >= kDependentLaunchCuda);
     follows = true;
   }
   return status;

@@ -103,8 +103,9 @@ TEST(Fusion, GradientsInOnePass) {
       return "tensor<1x" + std::to_string(heads) + "x" + std::to_string(rows) + "x" + std::to_string(depth) + "xbf16>";
     };
     std::string q = type(4, queries), k = type(2, keys);
-    compare("fresnel.program @p(%q: " + q + ", %k: " + k + ", %v: " + k + ") {\n%out, %lse = fresnel.attend %q, %k, %v {" +
-                attributes + "} : " + q + ", " + k + ", " + k + "\nfresnel.return %out {names = [\"out\"]} : " + q + "\n}",
+    compare("fresnel.program @p(%q: " + q + ", %k: " + k + ", %v: " + k +
+                ") {\n%out, %lse = fresnel.attend %q, %k, %v {" + attributes + "} : " + q + ", " + k + ", " + k +
+                "\nfresnel.return %out {names = [\"out\"]} : " + q + "\n}",
             inputs, /*grad=*/true, /*tolerance=*/2e-4);
   };
   check(70, 130, 96, "causal = true");

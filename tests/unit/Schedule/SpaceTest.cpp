@@ -92,7 +92,8 @@ TEST_F(SpaceTest, OperationsWithOneScheduleHaveNothingToTune) {
 }
 
 TEST_F(SpaceTest, BoundCountsWholeTiles) {
-  Operation *op = find("dense", {{"seq_len", "128"}, {"heads", "132"}, {"kv_heads", "132"}, {"causal", "false"}}, "fresnel.attend");
+  Operation *op =
+      find("dense", {{"seq_len", "128"}, {"heads", "132"}, {"kv_heads", "132"}, {"causal", "false"}}, "fresnel.attend");
   auto bound = [&](const char *fields) {
     return getBoundCycles(*changeSchedule(getDefaultSchedule(op, target("sm_90a")), fields), op, target("sm_90a"), 132);
   };
@@ -127,8 +128,9 @@ TEST_F(SpaceTest, ProblemsHoldWhatDecidesTheKernel) {
 
 TEST_F(SpaceTest, ProblemsDoNotDependOnDefaultsThatAreSpelt) {
   auto describe = [this](const char *attributes) {
-    std::string text = "!t = tensor<1x2x64x64xbf16>\nfresnel.program @p(%q: !t) {\n %o, %l = fresnel.attend %q, %q, %q {" +
-                       std::string(attributes) + "} : !t, !t, !t\n fresnel.return %o {names = [\"o\"]} : !t\n}\n";
+    std::string text =
+        "!t = tensor<1x2x64x64xbf16>\nfresnel.program @p(%q: !t) {\n %o, %l = fresnel.attend %q, %q, %q {" +
+        std::string(attributes) + "} : !t, !t, !t\n fresnel.return %o {names = [\"o\"]} : !t\n}\n";
     module = parseSourceString<ModuleOp>(text, &context);
     Operation *op = nullptr;
     module->walk([&op](AttendOp attend) { op = attend; });
@@ -165,7 +167,8 @@ fresnel.program @p(%x: !x, %s: tensor<1x16x2x4096xf32>) {
     return changed ? verifySchedule(*changed, op, target("sm_90a")) : std::string();
   };
   EXPECT_EQ(change("ordered=false"), "");
-  EXPECT_EQ(change("tile_n=128"), "tile_n, the queries of a step, must be 64 in gradients with head dim 128, but is 128");
+  EXPECT_EQ(change("tile_n=128"),
+            "tile_n, the queries of a step, must be 64 in gradients with head dim 128, but is 128");
   EXPECT_EQ(change("tile_m=64"), "tile_m, the keys of a thread block, must be 128 in gradients, but is 64");
   EXPECT_EQ(change("stages=4"), "the tiles need 264328 bytes of shared memory, but sm_90a has 232448; lower stages");
   EXPECT_EQ(change("ping_pong=false"), "the consumers of gradients take no turns; leave ping_pong = true");

@@ -282,6 +282,5 @@ struct PrefetchMapLowering final : TilePattern<PrefetchMapOp> {
 void fresnel::tile::populateAsyncPatterns(const TileTypeConverter &converter, RewritePatternSet &patterns) {
   patterns.add<ElectLowering, InitLowering, ExpectLowering, ArriveLowering, WaitLowering, TmaLoadLowering,
                TmaStoreLowering, TmaStoreWaitLowering, BulkLoadLowering, BulkStoreLowering, SemaphoreWaitLowering,
-               SemaphorePostLowering, StoreMatrixLowering, FenceAsyncLowering, PrefetchMapLowering>(
-      converter);
+               SemaphorePostLowering, StoreMatrixLowering, FenceAsyncLowering, PrefetchMapLowering>(converter);
 }

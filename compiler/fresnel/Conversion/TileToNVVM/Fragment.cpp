@@ -67,8 +67,9 @@ struct TriangleLowering final : TilePattern<TriangleOp> {
     Emitter emitter(op.getLoc(), rewriter);
     auto fragment = op.getResult().getType();
     // What the column must reach, counted from this thread's first column.
-    Value first = LLVM::SubOp::create(
-        emitter, emitter.add(adaptor.getOffset(), emitter.fragmentRow(fragment.getShape()[0])), emitter.fragmentColumn());
+    Value first =
+        LLVM::SubOp::create(emitter, emitter.add(adaptor.getOffset(), emitter.fragmentRow(fragment.getShape()[0])),
+                            emitter.fragmentColumn());
     Value limits[] = {first, emitter.add(first, emitter.i32(8))};
     SmallVector<Value> values(getElementsPerThread(fragment));
     forEachElement(fragment, [&](int64_t element, int64_t r, int64_t col) {
@@ -357,8 +358,8 @@ struct StoreFragmentLowering final : TilePattern<StoreFragmentOp> {
     SmallVector<Value> values = emitter.unpack(adaptor.getValue());
     Type element = op.getValue().getType().getElementType();
     int64_t bytes = element.getIntOrFloatBitWidth() / 2;
-    Value base = emitter.offset(adaptor.getTarget(),
-                                emitter.mul(emitter.bitAnd(emitter.threadId(), 127), emitter.i32(bytes)));
+    Value base =
+        emitter.offset(adaptor.getTarget(), emitter.mul(emitter.bitAnd(emitter.threadId(), 127), emitter.i32(bytes)));
     for (size_t j = 0; j < values.size() / 4; ++j) {
       Value four = LLVM::PoisonOp::create(emitter, VectorType::get(4, element));
       for (size_t k = 0; k < 4; ++k)

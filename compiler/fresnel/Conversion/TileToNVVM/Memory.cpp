@@ -187,6 +187,6 @@ struct ReturnLowering final : TilePattern<ReturnOp> {
 } // namespace
 
 void fresnel::tile::populateMemoryPatterns(const TileTypeConverter &converter, RewritePatternSet &patterns) {
-  patterns.add<AllocLowering, SliceLowering, PanelLowering, IdLowering, LoadLowering, StoreLowering, AtomicLowering, ShuffleLowering,
-               BallotLowering, BarrierLowering, ReturnLowering>(converter);
+  patterns.add<AllocLowering, SliceLowering, PanelLowering, IdLowering, LoadLowering, StoreLowering, AtomicLowering,
+               ShuffleLowering, BallotLowering, BarrierLowering, ReturnLowering>(converter);
 }
