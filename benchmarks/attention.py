@@ -155,6 +155,8 @@ def prepare_forward(torch, plans, peers, case):
 
 def prepare_backward(torch, plans, peers, inputs):
     """The same for the gradients. The graph of each peer's forward pass is kept."""
+    import torch._functorch.config
+    torch._functorch.config.donated_buffer = False  # FlexAttention's backward pass runs several times.
     leaves = [inputs[name] for name in "qkv"]
     functions = []
     for peer in peers.values():

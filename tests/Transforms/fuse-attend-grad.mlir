@@ -39,13 +39,14 @@ fresnel.program @alone(%x: !x, %l: !l) {
 // -----
 
 !x = tensor<1x4x100x128xbf16>
+!k = tensor<1x4x99x128xbf16>
 !l = tensor<1x4x100xf32>
-// A window has no kernel that computes all at once.
-// CHECK-LABEL: fresnel.program @window
+// Causal queries without keys have no kernel that computes all at once.
+// CHECK-LABEL: fresnel.program @empty
 // CHECK: fresnel.attend_grad_q
-fresnel.program @window(%x: !x, %l: !l) {
+fresnel.program @empty(%x: !x, %k: !k, %l: !l) {
   %d = fresnel.attend_delta %x, %x : !x
-  %a = fresnel.attend_grad_q %x, %x, %x lse %l delta %d dout %x {causal = true, window = 5} : !x, !x, !x, !l, !l, !x
-  %b, %c = fresnel.attend_grad_kv %x, %x, %x lse %l delta %d dout %x {causal = true, window = 5} : !x, !x, !x, !l, !l, !x
-  fresnel.return %a, %b {names = ["dq", "dk"]} : !x, !x
+  %a = fresnel.attend_grad_q %x, %k, %k lse %l delta %d dout %x {causal = true} : !x, !k, !k, !l, !l, !x
+  %b, %c = fresnel.attend_grad_kv %x, %k, %k lse %l delta %d dout %x {causal = true} : !x, !k, !k, !l, !l, !x
+  fresnel.return %a, %b {names = ["dq", "dk"]} : !x, !k
 }

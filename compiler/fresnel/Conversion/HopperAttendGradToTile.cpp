@@ -53,7 +53,7 @@ struct RowRing {
 
 /// Where a step is: the query head, its first row, and the number of its semaphore.
 struct Step {
-  Val head, row, turn;
+  Val head, row, semaphore;
 };
 
 class HopperAttendGradKernel {
@@ -163,14 +163,21 @@ private:
     kvHead = flatHead % double(shape.kvHeads);
     firstKey = block * double(keyRows);
     Val firstStep = b.i32(0);
+    endStep = b.i32(steps);
     if (shape.causal)
       firstStep = b.max(firstKey - double(shape.getOffset()), b.i32(0)) / double(queryRows);
-    total = (double(steps) - firstStep) * double(group);
+    if (shape.window > 0) {
+      // The last query that sees the last owned key; sinks are seen by all.
+      Val last = firstKey + double(keyRows - 1 + shape.window - 1 - shape.getOffset());
+      Val end = b.min(b.max(last + double(queryRows), b.i32(0)) / double(queryRows), endStep);
+      endStep = b.select(firstKey < double(shape.sinks), endStep, end);
+    }
+    total = (endStep - firstStep) * double(group);
   }
 
   Step getStep(Val i) {
     Val head = group == 1 ? kvHead : kvHead * double(group) + i % double(group);
-    Val step = double(steps - 1) - (group == 1 ? i : i / double(group));
+    Val step = endStep - 1.0 - (group == 1 ? i : i / double(group));
     return {head, step * double(queryRows), (batch * double(shape.heads) + head) * double(steps) + step};
   }
 
@@ -236,7 +243,7 @@ private:
     return {batch, step.head, tile, b.i32(c * kSquare * kSquare)};
   }
 
-  void addSquare(const Step &step, int64_t c, Val elected) {
+  void addSquare(const Step &step, Val turn, int64_t c, Val elected) {
     // The last columns of a head dim that is no multiple of 64 are a part of a square.
     bool isPart = queryRows == kSquare && (c + 1) * kSquare > shape.headDim;
     int64_t perSquare = kSquare / (isPart ? shape.headDim % kSquare : kSquare);
@@ -247,8 +254,8 @@ private:
     };
     if (!ordered)
       return write(/*add=*/true, elected);
-    write(/*add=*/false, elected & (block == 0.0));
-    write(/*add=*/true, elected & (block > 0.0));
+    write(/*add=*/false, elected & (turn == 0.0));
+    write(/*add=*/true, elected & (turn > 0.0));
   }
 
   /// The last block that adds to a step's tile.
@@ -258,17 +265,29 @@ private:
     return b.min((step.row + double(queryRows - 1 + shape.getOffset())) / double(keyRows), b.i32(blocks - 1));
   }
 
+  /// How many blocks have their turn at a step's tile before this one: all in front of it,
+  /// without those between the sinks and the window.
+  Val getTurn(const Step &step) {
+    if (shape.window <= 0)
+      return block;
+    Val left = step.row + double(shape.getOffset() - shape.window + 1);
+    Val first = b.max(left, b.i32(0)) / double(keyRows);
+    Val sinks = b.min(first, b.i32(llvm::divideCeil(shape.sinks, keyRows)));
+    return b.select(block < first, block, block - first + sinks);
+  }
+
   /// The steps first, first + kAddWarps, ...
   void addFrom(Val first) {
     Val ready = first * double(kConsumers) + double(kReadyBarrier);
     Val elected = b.wrap(tile::ElectOp::create(b, b.getI1Type()));
     b.forRange(first, total, b.i32(kAddWarps), [&](Val i) {
       Step step = getStep(i);
+      Val turn = getTurn(step);
       for (int64_t c = 0; c < kConsumers; ++c) {
         meet(ready + double(c), kHandThreads);
         if (ordered && c == 0)
-          tile::SemaphoreWaitOp::create(b, Value(argument(kTurns)), ValueRange{step.turn}, Value(block));
-        addSquare(step, c, elected);
+          tile::SemaphoreWaitOp::create(b, Value(argument(kTurns)), ValueRange{step.semaphore}, Value(turn));
+        addSquare(step, turn, c, elected);
       }
       for (int64_t c = 0; c < kConsumers; ++c) {
         tile::TmaStoreWaitOp::create(b, uint32_t(kConsumers - 1 - c), /*complete=*/false);
@@ -277,8 +296,9 @@ private:
       if (!ordered)
         return;
       tile::TmaStoreWaitOp::create(b, 0, /*complete=*/true);
-      Val next = b.select(block == getLastBlock(step), b.i32(0), block + 1.0);
-      tile::SemaphorePostOp::create(b, Value(next), Value(argument(kTurns)), ValueRange{step.turn}, Value(elected));
+      Val next = b.select(block == getLastBlock(step), b.i32(0), turn + 1.0);
+      tile::SemaphorePostOp::create(b, Value(next), Value(argument(kTurns)), ValueRange{step.semaphore},
+                                    Value(elected));
     });
     // The copies read shared memory, which ends with the block.
     tile::TmaStoreWaitOp::create(b);
@@ -334,12 +354,22 @@ private:
   /// The pairs that the step may see, or null for all.
   Val getVisible(Val row) {
     Val key = firstKey + groupRow;
-    if (shape.causal) // Keys beyond the last one lie right of the diagonal.
-      return b.wrap(tile::TriangleOp::create(b, tile::getAccType(kGroupRows, queryRows, b.getI1Type()),
-                                             Value(key - row - double(shape.getOffset()))));
+    Type index = tile::getAccType(kGroupRows, queryRows, b.getI32Type());
+    auto reaches = [&](Val offset) {
+      return b.wrap(tile::TriangleOp::create(b, tile::getAccType(kGroupRows, queryRows, b.getI1Type()), Value(offset)));
+    };
+    if (shape.causal) {
+      // Keys beyond the last one are to the right of every query.
+      Val offset = key - row - double(shape.getOffset()), visible = reaches(offset);
+      if (shape.window <= 0)
+        return visible;
+      Val outside = reaches(offset + double(shape.window)), inside = outside ^ 1.0;
+      if (shape.sinks > 0)
+        inside = inside | (b.wrap(tile::RowIndexOp::create(b, index, Value(key))) < double(shape.sinks));
+      return visible & inside;
+    }
     if (shape.keys % keyRows == 0)
       return Val();
-    Type index = tile::getAccType(kGroupRows, queryRows, b.getI32Type());
     return b.wrap(tile::RowIndexOp::create(b, index, Value(key))) < double(shape.keys);
   }
 
@@ -421,8 +451,8 @@ private:
   AttendGradMath math;
   tile::KernelOp kernel;
   Val thread, block, batch, kvHead, firstKey;
-  /// Steps in all.
-  Val total;
+  /// Behind the last step of a query head; steps in all.
+  Val endStep, total;
   Val keyTile, valueTile, scoreTiles, squares, parts, keysFull;
   RowRing queries, douts;
   // In a consumer: its number, its first row, and whether this thread speaks for it.

@@ -46,8 +46,6 @@ std::string fresnel::explainHopperGrad(Operation *op, const TargetInfo &target) 
   for (StringRef name : {"key_window", "key_stride"})
     if (int64_t value = getInteger(op, name, 1); value != 1)
       return llvm::formatv("the hopper gradient serves no pooled keys, but `{0}` is {1}; use portable", name, value);
-  if (int64_t window = getInteger(op, "window", 0))
-    return llvm::formatv("the hopper gradient serves no sliding window, but `window` is {0}; use portable", window);
   auto softcap = op->getAttrOfType<FloatAttr>("softcap");
   if (softcap && softcap.getValueAsDouble() > 0 && headDim <= 64)
     return llvm::formatv("the hopper gradient has no registers for a soft cap beside {0} queries, with head dim {1}; "
