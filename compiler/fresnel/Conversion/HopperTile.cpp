@@ -49,6 +49,9 @@ void HopperTile::locate(Val index) {
     return;
   }
   visited = math.visit(position, rows.tokens);
+  // Plus 0, which nobody sees: with one or two steps in sight LLVM and ptxas would merge
+  // the copies of the loop, and spill.
+  visited.count = visited.count + b.id(tile::Id::BlockZ);
   // Tiles without keys visit one block that is hidden from them.
   if (shape.causal && shape.mayBeEmpty())
     visited.count = b.max(visited.count, b.i32(1));
