@@ -45,11 +45,9 @@ static std::string dateText(int64_t seconds) {
   return text;
 }
 
-/// Method, target and parameters of a bundle; for others what is wrong with it.
+/// Method, target and parameters of a bundle; of a damaged one what is wrong with it.
 static Json describeEntry(const rt::CacheEntry &entry) {
-  Json row = {{"kind", rt::nameOf(entry.kind)}, {"key", entry.key}, {"bytes", entry.bytes}, {"made", entry.made}};
-  if (entry.kind != rt::CacheKind::Bundle)
-    return row;
+  Json row = {{"key", entry.key}, {"bytes", entry.bytes}, {"made", entry.made}};
   rt::Expected<rt::Bundle> bundle = rt::readBundle(entry.path);
   if (!bundle) {
     row["damaged"] = bundle.status().message();
@@ -71,7 +69,7 @@ static int listCommand(bool json) {
     printJson(kSchema, {{"ok", true}, {"folder", cache.folder()}, {"entries", entries}});
     return ExitOk;
   }
-  std::vector<std::vector<std::string>> rows = {{"key", "kind", "size", "made (UTC)", "method", "target", "parameters"}};
+  std::vector<std::vector<std::string>> rows = {{"key", "size", "made (UTC)", "method", "target", "parameters"}};
   for (const Json &entry : entries) {
     std::string parameters;
     const Json values = entry.value("parameters", Json::object());
@@ -79,7 +77,7 @@ static int listCommand(bool json) {
       parameters += (parameters.empty() ? "" : " ") + name + "=" + (value.is_string() ? value.get<std::string>() : "?");
     if (entry.value("gradients", false))
       parameters += (parameters.empty() ? "" : " ") + std::string("with gradients");
-    rows.push_back({entry["key"].get<std::string>().substr(0, 16), entry["kind"], formatBytes(entry["bytes"].get<uint64_t>()),
+    rows.push_back({entry["key"].get<std::string>().substr(0, 16), formatBytes(entry["bytes"].get<uint64_t>()),
                     dateText(entry["made"].get<int64_t>()), entry.value("method", "-"), entry.value("target", "-"),
                     entry.value("damaged", parameters)});
   }
@@ -89,21 +87,15 @@ static int listCommand(bool json) {
 
 static int infoCommand(bool json) {
   rt::KernelCache cache = openCache();
-  size_t counts[2] = {};
+  std::vector<rt::CacheEntry> entries = listEntries(cache);
   int64_t bytes = 0;
-  for (const rt::CacheEntry &entry : listEntries(cache)) {
-    ++counts[int(entry.kind)];
+  for (const rt::CacheEntry &entry : entries)
     bytes += entry.bytes;
-  }
   if (json)
-    printJson(kSchema, {{"ok", true},
-                        {"folder", cache.folder()},
-                        {"bundles", counts[0]},
-                        {"cubins", counts[1]},
-                        {"bytes", bytes}});
+    printJson(kSchema, {{"ok", true}, {"folder", cache.folder()}, {"bundles", entries.size()}, {"bytes", bytes}});
   else
-    std::cout << cache.folder() << "/kernels: " << formatCount(counts[0], "bundle") << ", "
-              << formatCount(counts[1], "cubin") << ", " << formatBytes(uint64_t(bytes)) << "\n";
+    std::cout << cache.folder() << "/kernels: " << formatCount(entries.size(), "bundle") << ", "
+              << formatBytes(uint64_t(bytes)) << "\n";
   return ExitOk;
 }
 

@@ -145,24 +145,22 @@ Status Search::plan() {
 
 /// The bundle in the cache. One that is damaged is taken away, after a warning.
 std::optional<rt::Bundle> Search::find() const {
-  rt::Expected<std::optional<std::string>> content = cache->read(rt::CacheKind::Bundle, key);
+  rt::Expected<std::optional<std::string>> content = cache->read(key);
   if (!content) {
     warn("kernel cache: " + content.status().message());
     return std::nullopt;
   }
   if (!*content)
     return std::nullopt;
-  rt::Expected<rt::Bundle> bundle = rt::parseBundle(cache->pathOf(rt::CacheKind::Bundle, key), **content);
+  rt::Expected<rt::Bundle> bundle = rt::parseBundle(cache->pathOf(key), **content);
   bool same = bundle && llvm::StringRef(bundle->manifest.program).rtrim() == llvm::StringRef(programText).rtrim() &&
               bundle->manifest.target.name == compileOptions.target;
   if (same)
     return std::move(*bundle);
-  warn("kernel cache: " +
-       (bundle ? "'" + cache->pathOf(rt::CacheKind::Bundle, key) + "' holds another program"
-               : bundle.status().message()) +
+  warn("kernel cache: " + (bundle ? "'" + cache->pathOf(key) + "' holds another program" : bundle.status().message()) +
        (mode == JitMode::Never ? "" : "; it is compiled again"));
   if (mode != JitMode::Never)
-    cache->remove(rt::CacheKind::Bundle, key);
+    cache->remove(key);
   return std::nullopt;
 }
 
@@ -177,8 +175,8 @@ rt::Expected<rt::Bundle> Search::compile() {
     return content.status();
   if (cache) {
     if (mode == JitMode::Always)
-      cache->remove(rt::CacheKind::Bundle, key);
-    if (Status status = cache->publish(rt::CacheKind::Bundle, key, {*content}); !status.ok())
+      cache->remove(key);
+    if (Status status = cache->publish(key, {*content}); !status.ok())
       warn("kernel cache: " + status.message() + "; the kernels are used, but not kept");
   }
   // What was made goes the way of what is found.
@@ -201,7 +199,7 @@ rt::Expected<JitBundle> Search::run() {
     result.bundle = std::move(*bundle);
     result.found = found;
     result.tuning = tuned->summary();
-    std::string path = cache ? cache->pathOf(rt::CacheKind::Bundle, key) : "";
+    std::string path = cache ? cache->pathOf(key) : "";
     if (cache && access(path.c_str(), R_OK) == 0)
       result.path = path;
     return std::move(result);
@@ -213,7 +211,7 @@ rt::Expected<JitBundle> Search::run() {
       return finish(std::move(*bundle), true);
   if (mode == JitMode::Never)
     return explainMiss();
-  rt::CacheLock lock = cache->lock(rt::CacheKind::Bundle, key);
+  rt::CacheLock lock = cache->lock(key);
   // Who held the lock before may have made it.
   if (mode != JitMode::Always)
     if (std::optional<rt::Bundle> bundle = find())

@@ -13,18 +13,13 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <tuple>
 #include <unistd.h>
 
 namespace fresnel::rt {
 
-static constexpr CacheKind kKinds[] = {CacheKind::Bundle, CacheKind::Cubin};
-static constexpr const char *kNames[] = {"bundle", "cubin"};
-static constexpr const char *kFolders[] = {"/kernels/bundles/", "/kernels/cubins/"};
-static constexpr const char *kSuffixes[] = {".fkb", ".cubin"};
+static constexpr const char *kFolder = "/kernels/bundles/";
+static constexpr const char *kSuffix = ".fkb";
 static constexpr const char *kLockSuffix = ".lock";
-
-const char *nameOf(CacheKind kind) { return kNames[int(kind)]; }
 
 std::string KernelCache::defaultFolder() {
   auto value = [](const char *name) {
@@ -83,12 +78,12 @@ Expected<KernelCache> KernelCache::open(const std::string &folder) {
 // Entries
 //===----------------------------------------------------------------------===//
 
-std::string KernelCache::pathOf(CacheKind kind, const std::string &key) const {
-  return root + kFolders[int(kind)] + key.substr(0, 2) + "/" + key + kSuffixes[int(kind)];
+std::string KernelCache::pathOf(const std::string &key) const {
+  return root + kFolder + key.substr(0, 2) + "/" + key + kSuffix;
 }
 
-Expected<std::optional<std::string>> KernelCache::read(CacheKind kind, const std::string &key) const {
-  std::string path = pathOf(kind, key);
+Expected<std::optional<std::string>> KernelCache::read(const std::string &key) const {
+  std::string path = pathOf(key);
   if (access(path.c_str(), F_OK) != 0)
     return std::optional<std::string>();
   Expected<std::string> content = readFile(path);
@@ -100,13 +95,13 @@ Expected<std::optional<std::string>> KernelCache::read(CacheKind kind, const std
   return std::optional<std::string>(std::move(*content));
 }
 
-Status KernelCache::publish(CacheKind kind, const std::string &key, const std::vector<std::string_view> &parts) const {
-  std::string path = pathOf(kind, key);
+Status KernelCache::publish(const std::string &key, const std::vector<std::string_view> &parts) const {
+  std::string path = pathOf(key);
   Status status = makeFolders(path.substr(0, path.rfind('/')));
   return status.ok() ? publishFile(path, parts) : status;
 }
 
-void KernelCache::remove(CacheKind kind, const std::string &key) const { unlink(pathOf(kind, key).c_str()); }
+void KernelCache::remove(const std::string &key) const { unlink(pathOf(key).c_str()); }
 
 //===----------------------------------------------------------------------===//
 // Locks
@@ -129,8 +124,8 @@ CacheLock::~CacheLock() {
   close(file);
 }
 
-CacheLock KernelCache::lock(CacheKind kind, const std::string &key) const {
-  std::string path = pathOf(kind, key);
+CacheLock KernelCache::lock(const std::string &key) const {
+  std::string path = pathOf(key);
   CacheLock lock;
   lock.path = path + kLockSuffix;
   if (!makeFolders(path.substr(0, path.rfind('/'))).ok())
@@ -179,36 +174,28 @@ static Status visitFolder(const std::string &folder, Visit visit) {
   return Status();
 }
 
-/// Calls `visit(kind, name, path)` for every file of the cache.
+/// Calls `visit(name, path)` for every file of the cache.
 template <typename Visit>
 static Status visitFiles(const std::string &root, Visit visit) {
-  for (CacheKind kind : kKinds) {
-    std::vector<std::string> groups;
-    Status status = visitFolder(root + kFolders[int(kind)],
-                                [&](const std::string &, const std::string &path) { groups.push_back(path); });
-    for (size_t i = 0; status.ok() && i < groups.size(); ++i)
-      status = visitFolder(groups[i],
-                           [&](const std::string &name, const std::string &path) { visit(kind, name, path); });
-    if (!status.ok())
-      return status;
-  }
-  return Status();
+  std::vector<std::string> groups;
+  Status status =
+      visitFolder(root + kFolder, [&](const std::string &, const std::string &path) { groups.push_back(path); });
+  for (size_t i = 0; status.ok() && i < groups.size(); ++i)
+    status = visitFolder(groups[i], visit);
+  return status;
 }
 
 Expected<std::vector<CacheEntry>> KernelCache::list() const {
   std::vector<CacheEntry> entries;
-  Status status = visitFiles(root, [&](CacheKind kind, const std::string &name, const std::string &path) {
+  Status status = visitFiles(root, [&](const std::string &name, const std::string &path) {
     struct stat info;
-    const char *suffix = kSuffixes[int(kind)];
-    if (endsWith(name, suffix) && stat(path.c_str(), &info) == 0)
-      entries.push_back({kind, name.substr(0, name.size() - std::strlen(suffix)), path, int64_t(info.st_size),
-                         int64_t(info.st_mtime)});
+    if (endsWith(name, kSuffix) && stat(path.c_str(), &info) == 0)
+      entries.push_back(
+          {name.substr(0, name.size() - std::strlen(kSuffix)), path, int64_t(info.st_size), int64_t(info.st_mtime)});
   });
   if (!status.ok())
     return status;
-  std::sort(entries.begin(), entries.end(), [](const CacheEntry &a, const CacheEntry &b) {
-    return std::tie(a.kind, a.key) < std::tie(b.kind, b.key);
-  });
+  std::sort(entries.begin(), entries.end(), [](const CacheEntry &a, const CacheEntry &b) { return a.key < b.key; });
   return entries;
 }
 
@@ -216,9 +203,9 @@ Expected<std::pair<size_t, int64_t>> KernelCache::clean(int64_t before) const {
   std::pair<size_t, int64_t> removed = {0, 0};
   // A temporary file that is older than a day has no writer any more.
   int64_t stale = std::time(nullptr) - 24 * 3600;
-  Status status = visitFiles(root, [&](CacheKind kind, const std::string &name, const std::string &path) {
+  Status status = visitFiles(root, [&](const std::string &name, const std::string &path) {
     struct stat info;
-    bool entry = endsWith(name, kSuffixes[int(kind)]), temporary = name.find(".tmp.") != std::string::npos;
+    bool entry = endsWith(name, kSuffix), temporary = name.find(".tmp.") != std::string::npos;
     if (stat(path.c_str(), &info) != 0 || !(entry || temporary) || info.st_mtime >= (entry ? before : stale) ||
         unlink(path.c_str()) != 0 || !entry)
       return;

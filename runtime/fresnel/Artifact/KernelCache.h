@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// A folder of immutable files, FOLDER/kernels/KIND/XX/KEY.SUFFIX, where KEY is a
+// A folder of immutable bundles, FOLDER/kernels/bundles/XX/KEY.fkb, where KEY is a
 // SHA-256 over everything that decides the content and XX its first two digits.
 // Any number of processes and threads may use it at once: files are published
 // whole, readers take no lock, and a lock per key lets one of several that miss
@@ -21,12 +21,7 @@
 
 namespace fresnel::rt {
 
-/// Bundle: a .fkb file. Cubin: what one driver made of one kernel's PTX.
-enum class CacheKind { Bundle, Cubin };
-const char *nameOf(CacheKind kind);
-
 struct CacheEntry {
-  CacheKind kind = CacheKind::Bundle;
   std::string key, path;
   int64_t bytes = 0;
   /// When it was made, in seconds since 1970.
@@ -60,21 +55,21 @@ public:
   static Expected<KernelCache> open(const std::string &folder);
 
   const std::string &folder() const { return root; }
-  std::string pathOf(CacheKind kind, const std::string &key) const;
+  std::string pathOf(const std::string &key) const;
 
   /// The content of an entry; nothing on a miss. The caller checks the content.
-  Expected<std::optional<std::string>> read(CacheKind kind, const std::string &key) const;
+  Expected<std::optional<std::string>> read(const std::string &key) const;
   /// Makes an entry; one that exists stays.
-  Status publish(CacheKind kind, const std::string &key, const std::vector<std::string_view> &parts) const;
+  Status publish(const std::string &key, const std::vector<std::string_view> &parts) const;
   /// Removes a damaged entry, or one that is to be made again.
-  void remove(CacheKind kind, const std::string &key) const;
+  void remove(const std::string &key) const;
 
   /// Waits for the lock of a key. Look again once it is held: the one before may
   /// have made the entry. Where the file system has no locks it is not held, and
   /// two may make the same entry, which costs time only.
-  CacheLock lock(CacheKind kind, const std::string &key) const;
+  CacheLock lock(const std::string &key) const;
 
-  /// All entries, by kind and key.
+  /// All entries, by key.
   Expected<std::vector<CacheEntry>> list() const;
   /// Removes the entries made before `before` and what killed processes left
   /// behind; returns how many entries, and how many bytes.

@@ -41,15 +41,14 @@ protected:
 
 TEST_F(KernelCacheTest, EntriesAreFoundAndStay) {
   KernelCache cache = open();
-  Expected<std::optional<std::string>> missing = cache.read(CacheKind::Bundle, makeKey('a'));
+  Expected<std::optional<std::string>> missing = cache.read(makeKey('a'));
   ASSERT_TRUE(bool(missing));
   EXPECT_FALSE(*missing);
-  ASSERT_TRUE(cache.publish(CacheKind::Bundle, makeKey('a'), {"fir", "st"}).ok());
-  ASSERT_TRUE(cache.publish(CacheKind::Bundle, makeKey('a'), {"second"}).ok());
-  EXPECT_EQ(**cache.read(CacheKind::Bundle, makeKey('a')), "first");
-  EXPECT_FALSE(*cache.read(CacheKind::Cubin, makeKey('a')));
-  cache.remove(CacheKind::Bundle, makeKey('a'));
-  EXPECT_FALSE(*cache.read(CacheKind::Bundle, makeKey('a')));
+  ASSERT_TRUE(cache.publish(makeKey('a'), {"fir", "st"}).ok());
+  ASSERT_TRUE(cache.publish(makeKey('a'), {"second"}).ok());
+  EXPECT_EQ(**cache.read(makeKey('a')), "first");
+  cache.remove(makeKey('a'));
+  EXPECT_FALSE(*cache.read(makeKey('a')));
   struct stat info;
   ASSERT_EQ(stat((scratch + "/cache/kernels").c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0700u);
@@ -62,12 +61,12 @@ TEST_F(KernelCacheTest, OneThreadAtATimeHoldsAKey) {
   for (int t = 0; t < 16; ++t)
     threads.emplace_back([&] {
       for (int i = 0; i < 20; ++i) {
-        CacheLock lock = cache.lock(CacheKind::Bundle, makeKey('b'));
+        CacheLock lock = cache.lock(makeKey('b'));
         int now = ++inside;
         most = std::max(most.load(), now);
-        if (!*cache.read(CacheKind::Bundle, makeKey('b'))) {
+        if (!*cache.read(makeKey('b'))) {
           ++made;
-          EXPECT_TRUE(cache.publish(CacheKind::Bundle, makeKey('b'), {"content"}).ok());
+          EXPECT_TRUE(cache.publish(makeKey('b'), {"content"}).ok());
         }
         --inside;
       }
@@ -83,8 +82,8 @@ TEST_F(KernelCacheTest, OneThreadAtATimeHoldsAKey) {
 
 TEST_F(KernelCacheTest, ListsAndCleans) {
   KernelCache cache = open();
-  ASSERT_TRUE(cache.publish(CacheKind::Bundle, makeKey('a'), {"12345"}).ok());
-  ASSERT_TRUE(cache.publish(CacheKind::Cubin, makeKey('b'), {"123"}).ok());
+  ASSERT_TRUE(cache.publish(makeKey('a'), {"12345"}).ok());
+  ASSERT_TRUE(cache.publish(makeKey('b'), {"123"}).ok());
   // Left by killed processes: an old one, and one that may still be written.
   std::string folder = scratch + "/cache/kernels/bundles/aa/";
   ASSERT_TRUE(writeFileAtomically(folder + "old.tmp.AbCdEf", {"x"}).ok());
@@ -96,7 +95,7 @@ TEST_F(KernelCacheTest, ListsAndCleans) {
   ASSERT_EQ(entries->size(), 2u);
   EXPECT_EQ((*entries)[0].key, makeKey('a'));
   EXPECT_EQ((*entries)[0].bytes, 5);
-  EXPECT_STREQ(nameOf((*entries)[1].kind), "cubin");
+  EXPECT_EQ((*entries)[1].key, makeKey('b'));
   EXPECT_EQ(cache.clean(1)->first, 0u);
   EXPECT_FALSE(fs::exists(folder + "old.tmp.AbCdEf"));
   EXPECT_TRUE(fs::exists(folder + "new.tmp.AbCdEf"));

@@ -342,14 +342,14 @@ TEST_F(JitTest, AKilledProcessLeavesNoLock) {
   pid_t child = fork();
   ASSERT_GE(child, 0);
   if (child == 0) {
-    rt::CacheLock lock = cache->lock(rt::CacheKind::Bundle, key);
+    rt::CacheLock lock = cache->lock(key);
     raise(SIGKILL);
   }
   int status = 0;
   ASSERT_EQ(waitpid(child, &status, 0), child);
   ASSERT_TRUE(WIFSIGNALED(status));
   // Hangs if it does.
-  rt::CacheLock lock = cache->lock(rt::CacheKind::Bundle, key);
+  rt::CacheLock lock = cache->lock(key);
 }
 
 //===----------------------------------------------------------------------===//
