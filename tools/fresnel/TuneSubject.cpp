@@ -39,6 +39,11 @@ static Method load(const TuneRequest &request, const std::vector<std::string> &m
   Method method = loadMethod(request.method, sets);
   if (request.grad)
     differentiate(method, request.gradOf);
+  // Left in one plan: a kernel of the gradients is measured behind those that make
+  // what it reads, and some of them would be in the forward plan.
+  ProgramOp program = findMainProgram(*method.module);
+  program->removeAttr(kForwardInputsAttr);
+  program->removeAttr(kForwardOutputsAttr);
   return method;
 }
 
