@@ -40,10 +40,10 @@ std::string KernelCache::defaultFolder() {
 //===----------------------------------------------------------------------===//
 
 static Status checkOwner(const std::string &folder) {
-  auto refuse = [&](const std::string &why) {
+  auto refuse = [&](const std::string &why, const std::string &remedy = "") {
     return Status(Code::IoError, "the cache folder '" + folder + "' is refused: " + why +
-                                     ", and kernels that others wrote would be run; run `chmod go-w " + folder +
-                                     "`, or set FRESNEL_CACHE_DIR to a folder of your own");
+                                     ", and kernels that others wrote would be run; " + remedy +
+                                     "set FRESNEL_CACHE_DIR to a folder of your own");
   };
   struct stat info;
   if (lstat(folder.c_str(), &info) != 0)
@@ -54,7 +54,8 @@ static Status checkOwner(const std::string &folder) {
     return refuse("it belongs to user " + std::to_string(info.st_uid));
   if (info.st_mode & (S_IWGRP | S_IWOTH))
     return refuse(std::string("its ") + (info.st_mode & S_IWOTH ? "mode lets everybody" : "mode lets its group") +
-                  " write to it");
+                      " write to it",
+                  "run `chmod go-w " + folder + "`, or ");
   return Status();
 }
 
@@ -107,8 +108,7 @@ void KernelCache::remove(const std::string &key) const { unlink(pathOf(key).c_st
 // Locks
 //===----------------------------------------------------------------------===//
 
-CacheLock::CacheLock(CacheLock &&other) noexcept
-    : file(std::exchange(other.file, -1)), path(std::move(other.path)) {}
+CacheLock::CacheLock(CacheLock &&other) noexcept : file(std::exchange(other.file, -1)), path(std::move(other.path)) {}
 
 CacheLock &CacheLock::operator=(CacheLock &&other) noexcept {
   std::swap(file, other.file);

@@ -110,6 +110,10 @@ TEST_F(KernelCacheTest, AFolderThatOthersMayWriteIsRefused) {
   EXPECT_EQ(status.code(), Code::IoError);
   EXPECT_NE(status.message().find("its mode lets everybody write to it"), std::string::npos) << status.message();
   EXPECT_NE(status.message().find("chmod go-w"), std::string::npos);
+  fs::create_symlink(scratch + "/cache", scratch + "/link");
+  status = KernelCache::open(scratch + "/link").status();
+  EXPECT_NE(status.message().find("it is a link"), std::string::npos) << status.message();
+  EXPECT_EQ(status.message().find("chmod"), std::string::npos) << "it would not help: " << status.message();
   EXPECT_NE(KernelCache::open("").status().message().find("HOME is not set"), std::string::npos);
 }
 
