@@ -17,7 +17,7 @@
 
 namespace fresnel::rt {
 
-static constexpr const char *kFolder = "/kernels/bundles/";
+static constexpr const char *kFolder = "/kernels/bundles";
 static constexpr const char *kSuffix = ".fkb";
 static constexpr const char *kLockSuffix = ".lock";
 
@@ -80,7 +80,7 @@ Expected<KernelCache> KernelCache::open(const std::string &folder) {
 //===----------------------------------------------------------------------===//
 
 std::string KernelCache::pathOf(const std::string &key) const {
-  return root + kFolder + key.substr(0, 2) + "/" + key + kSuffix;
+  return root + kFolder + "/" + key.substr(0, 2) + "/" + key + kSuffix;
 }
 
 Expected<std::optional<std::string>> KernelCache::read(const std::string &key) const {

@@ -94,6 +94,7 @@ TEST_F(KernelCacheTest, ListsAndCleans) {
   ASSERT_TRUE(bool(entries));
   ASSERT_EQ(entries->size(), 2u);
   EXPECT_EQ((*entries)[0].key, makeKey('a'));
+  EXPECT_EQ((*entries)[0].path, cache.pathOf(makeKey('a')));
   EXPECT_EQ((*entries)[0].bytes, 5);
   EXPECT_EQ((*entries)[1].key, makeKey('b'));
   EXPECT_EQ(cache.clean(1)->first, 0u);
