@@ -21,6 +21,8 @@ struct CacheArguments {
 } // namespace
 
 static const char *kSchema = "fresnel.cache/1";
+/// A century; many more would not fit into seconds.
+static constexpr double kMostDays = 36500;
 
 static rt::KernelCache openCache() {
   rt::Expected<rt::KernelCache> cache = rt::KernelCache::open(rt::KernelCache::defaultFolder());
@@ -107,7 +109,8 @@ static int cleanCommand(const CacheArguments &arguments) {
   if (!removed)
     fail(ExitEnvironment, removed.status().message());
   if (arguments.json)
-    printJson(kSchema, {{"ok", true}, {"folder", cache.folder()}, {"removed", removed->first}, {"bytes", removed->second}});
+    printJson(kSchema,
+              {{"ok", true}, {"folder", cache.folder()}, {"removed", removed->first}, {"bytes", removed->second}});
   else
     std::cout << "removed " << removed->first << (removed->first == 1 ? " entry, " : " entries, ")
               << formatBytes(uint64_t(removed->second)) << "\n";
@@ -124,11 +127,12 @@ void addCacheCommand(CLI::App &app, Action &action) {
     part->callback([&action, arguments, run] { action = [arguments, run] { return run(*arguments); }; });
     return part;
   };
-  add("ls", "every entry: what it is and when it was made", [](const CacheArguments &a) { return listCommand(a.json); });
+  add("ls", "every entry: what it is and when it was made",
+      [](const CacheArguments &a) { return listCommand(a.json); });
   add("info", "where the cache is, and how large", [](const CacheArguments &a) { return infoCommand(a.json); });
   add("clean", "remove entries; they are made again when they are needed", cleanCommand)
       ->add_option("--older-than", arguments->days, "only those made more than this many days ago")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(0.0, kMostDays));
 }
 
 } // namespace fresnel::tool
