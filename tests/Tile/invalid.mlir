@@ -222,7 +222,7 @@ func.func @wgmma_c2(%a: tensor<64x64xbf16, #tile.lhs>, %b: !tile.shared<64x64xbf
 // -----
 
 func.func @wgmma_c3(%a: !tile.shared<64x64xbf16, swizzled>) {
-  // expected-error @+1 {{`row` accompanies a shared left operand, and only that}}
+  // expected-error @+1 {{`row` accompanies a shared left operand that is not transposed, and only that}}
   %0 = tile.wgmma %a, %a : !tile.shared<64x64xbf16, swizzled>, !tile.shared<64x64xbf16, swizzled> -> tensor<64x64xf32, #tile.acc>
   return
 }
@@ -364,7 +364,7 @@ func.func @store_matrix_c2(%s: tensor<64x64xf16, #tile.lhs>) {
 func.func @panel_c1() {
   %c0 = arith.constant 0 : i32
   %tile = tile.alloc : !tile.shared<64x128xbf16, padded>
-  // expected-error @+1 {{needs a swizzled 16-bit tile and gives its rows and 64 columns}}
+  // expected-error @+1 {{needs a swizzled 16-bit tile and gives its rows and a multiple of 64 columns}}
   %p = tile.panel %tile[%c0] : !tile.shared<64x128xbf16, padded> -> !tile.shared<64x64xbf16, padded>
   return
 }
@@ -375,5 +375,15 @@ func.func @store_fragment_c1(%s: tensor<64x64xf32, #tile.acc>) {
   %square = tile.alloc : !tile.shared<2048xf32, linear>
   // expected-error @+1 {{(64 rows; a linear array of as many elements)}}
   tile.store_fragment %s, %square : tensor<64x64xf32, #tile.acc>, !tile.shared<2048xf32, linear>
+  return
+}
+
+// -----
+
+func.func @wgmma_c4(%l: tensor<64x64xbf16, #tile.lhs>) {
+  %c0 = arith.constant 0 : i32
+  %tile = tile.alloc : !tile.shared<64x64xbf16, swizzled>
+  // expected-error @+1 {{`rows` accompanies a transposed right operand only}}
+  %s = tile.wgmma %l, %tile rows(%c0) : tensor<64x64xbf16, #tile.lhs>, !tile.shared<64x64xbf16, swizzled> -> tensor<64x64xf32, #tile.acc>
   return
 }

@@ -198,6 +198,16 @@ tile.kernel @sums(%stats: !tile.global<1x8x2x1024xf32>, %sums: !tile.global<1x8x
   %p = tile.to_lhs %s : tensor<64x64xf32, #tile.acc> -> tensor<64x64xbf16, #tile.lhs>
   // CHECK: tile.store_matrix %{{.*}}, %{{.*}} row(%{{.*}}) transposed : tensor<64x64xbf16, #tile.lhs>
   tile.store_matrix %p, %panel row(%c0) transposed : tensor<64x64xbf16, #tile.lhs>, !tile.shared<128x64xbf16, swizzled>
+  // CHECK: tile.panel %{{.*}}[%{{.*}}] : <64x256xbf16, swizzled> -> <64x128xbf16, swizzled>
+  %wide = tile.alloc : !tile.shared<64x256xbf16, swizzled>
+  %half = tile.panel %wide[%c0] : !tile.shared<64x256xbf16, swizzled> -> !tile.shared<64x128xbf16, swizzled>
+  // CHECK: tile.wgmma %{{.*}} row(%{{.*}}), %{{.*}} transposed rows(%{{.*}}) :
+  %few = tile.wgmma %wide row(%c0), %wide transposed rows(%c0) : !tile.shared<64x256xbf16, swizzled>, !tile.shared<64x256xbf16, swizzled> -> tensor<64x32xf32, #tile.acc>
+  // CHECK: tile.store_matrix %{{.*}}, %{{.*}} row(%{{.*}}) column(%{{.*}}) :
+  tile.store_matrix %few, %half row(%c0) column(%c0) : tensor<64x32xf32, #tile.acc>, !tile.shared<64x128xbf16, swizzled>
+  %pairs = tile.alloc : !tile.shared<64x64xbf16, swizzled>
+  // CHECK: tile.wgmma %{{.*}} lhs_transposed, %{{.*}} : !tile.shared<64x64xbf16, swizzled>, <64x128xbf16, swizzled>
+  %turned = tile.wgmma %pairs lhs_transposed, %half : !tile.shared<64x64xbf16, swizzled>, !tile.shared<64x128xbf16, swizzled> -> tensor<64x128xf32, #tile.acc>
   // CHECK: tile.store_fragment
   tile.store_fragment %s, %square : tensor<64x64xf32, #tile.acc>, !tile.shared<4096xf32, linear>
   // CHECK: tile.semaphore_wait %{{.*}}[%{{.*}}], %{{.*}} : <128xi32>

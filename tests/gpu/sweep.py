@@ -76,7 +76,7 @@ def differs_when_repeated(command):
 
 def has_one_pass(method, sets):
     """Whether the hopper family has the gradients of the method's attention in one pass."""
-    wide = sets["head_dim"] in (96, 128)
+    wide = sets["head_dim"] >= 96
     return (wide or sets["head_dim"] == 64 and not sets.get("softcap")) and not (
         sets.get("causal") == "true" and sets.get("kv_len", sets["seq_len"]) < sets["seq_len"])
 

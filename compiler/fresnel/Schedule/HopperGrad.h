@@ -17,6 +17,11 @@ std::string verifyHopperGrad(ScheduleAttr schedule, AttendGradOp op, const Targe
 /// The schedule for an operation that the family serves.
 ScheduleAttr getHopperGradDefault(AttendGradOp op);
 
+/// Whether the head is so wide that the consumers share its columns: 192 and 256.
+bool isHopperGradWide(AttendGradOp op);
+/// Tiles of the output's gradient in flight: `stages` as of the queries, if shared memory has place.
+int64_t getHopperGradDoutStages(ScheduleAttr schedule, AttendGradOp op);
+
 /// Consecutive key heads whose blocks of keys are started together: what the schedule
 /// says, or the default for the shape.
 ///

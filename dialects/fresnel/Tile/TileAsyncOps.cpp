@@ -10,13 +10,14 @@ using namespace fresnel::tile;
 LogicalResult WgmmaOp::verify() {
   auto result = getResult().getType();
   auto rhs = cast<SharedType>(getRhs().getType());
-  int64_t n = getTransposed() ? rhs.getRows() : rhs.getCols();
-  int64_t k = getTransposed() ? rhs.getCols() : rhs.getRows();
   auto lhs = dyn_cast<RankedTensorType>(getLhs().getType());
   auto tile = dyn_cast<SharedType>(getLhs().getType());
-  int64_t lhsK = lhs ? lhs.getShape()[1] : tile.getCols();
-  if (result.getShape()[0] != 64 || (lhs && lhs.getShape()[0] != 64) || result.getShape()[1] != n || n % 8 || n < 8 ||
-      n > 256 || lhsK != k || k % 16) // wgmma_c1
+  int64_t rhsN = getTransposed() ? rhs.getRows() : rhs.getCols(), n = result.getShape()[1];
+  int64_t k = getTransposed() ? rhs.getCols() : rhs.getRows();
+  int64_t lhsK = lhs ? lhs.getShape()[1] : getLhsTransposed() ? tile.getRows() : tile.getCols();
+  bool fitsLhs = lhs ? lhs.getShape()[0] == 64 : !getLhsTransposed() || tile.getCols() == 64;
+  if (result.getShape()[0] != 64 || !fitsLhs || (getRhsRow() ? rhsN < n : rhsN != n) || n % 8 || n < 8 || n > 256 ||
+      lhsK != k || k % 16) // wgmma_c1
     return emitOpError() << "shapes do not fit: " << getLhs().getType() << " times " << rhs
                          << (getTransposed() ? " transposed" : "") << " into " << result
                          << " (64 rows, N a multiple of 8 up to 256, K a multiple of 16)";
@@ -24,8 +25,10 @@ LogicalResult WgmmaOp::verify() {
     if (operand &&
         (operand.getLayout() != Layout::Swizzled || operand.getElementBytes() != 2 || operand.getRank() != 2))
       return emitOpError() << "shared operands must be swizzled 16-bit tiles, but got " << operand;
-  if (bool(tile) != bool(getLhsRow())) // wgmma_c3
-    return emitOpError() << "`row` accompanies a shared left operand, and only that";
+  if ((tile && !getLhsTransposed()) != bool(getLhsRow()) || (lhs && getLhsTransposed())) // wgmma_c3
+    return emitOpError() << "`row` accompanies a shared left operand that is not transposed, and only that";
+  if (getRhsRow() && !getTransposed()) // wgmma_c4
+    return emitOpError() << "`rows` accompanies a transposed right operand only";
   return success();
 }
 
@@ -68,10 +71,11 @@ LogicalResult StoreMatrixOp::verify() {
   auto value = cast<RankedTensorType>(getValue().getType());
   auto target = cast<SharedType>(getTarget().getType());
   int64_t cols = value.getShape()[1];
-  bool fits = getTransposed() ? target.getCols() == 64 && target.getRows() >= cols
-                              : target.getCols() == cols && target.getRows() >= 64;
+  bool fits = getTransposed()
+                  ? target.getCols() == 64 && target.getRows() >= cols
+                  : target.getRows() >= 64 && (getColumn() ? target.getCols() >= cols : target.getCols() == cols);
   if (value.getShape()[0] != 64 || cols % 16 || target.getRank() != 2 || target.getLayout() != Layout::Swizzled ||
-      target.getElementBytes() != 2 || !fits) // store_matrix_c1
+      target.getElementBytes() != 2 || !fits || (getTransposed() && getColumn())) // store_matrix_c1
     return emitOpError() << "cannot write " << value << (getTransposed() ? " transposed" : "") << " to " << target;
   bool isLhs = isa<LhsAttr>(value.getEncoding());
   if (isLhs ? value.getElementType() != target.getElementType() : !value.getElementType().isF32()) // store_matrix_c2

@@ -12,20 +12,28 @@ def Tile_WgmmaOp : Tile_Op<"wgmma", [AttrSizedOperandSegments, MemoryEffects<[Me
   let description = [{
     Issues one group of m64nNk16 instructions and commits it. `lhs` is a register
     fragment of 64 rows, or a swizzled tile of which the warpgroup's 64 rows start
-    at `lhs_row`. `rhs` is a swizzled tile, `transposed` as in `tile.mma`. Without
-    `acc` the product starts from zero. The result must be read only through
-    `tile.wgmma_wait`.
+    at `lhs_row`; with `lhs_transposed` a swizzled tile of 64 columns, whose rows are K.
+    `rhs` is a swizzled tile, `transposed` as in `tile.mma`; with `rhs_row` a transposed
+    one gives N of its rows from there on. Without `acc` the product starts from zero. The
+    result must be read only through `tile.wgmma_wait`.
 
     Constraints:
     - C1: the fragments have 64 rows; N is a multiple of 8 in [8, 256]; K a multiple of 16.
     - C2: shared operands are swizzled and 16-bit.
-    - C3: `lhs_row` accompanies a shared `lhs` only.
+    - C3: `lhs_row` accompanies a shared `lhs` that is not transposed, and only that.
+    - C4: `rhs_row`, a multiple of 8, accompanies a transposed `rhs` only.
   }];
   let arguments = (ins AnyTypeOf<[Tile_Lhs, Tile_SharedType]>:$lhs, Optional<I32>:$lhs_row, Tile_SharedType:$rhs,
-                       Optional<Tile_Acc>:$acc, UnitAttr:$transposed);
+                       Optional<I32>:$rhs_row, Optional<Tile_Acc>:$acc, UnitAttr:$transposed,
+                       UnitAttr:$lhs_transposed);
   let results = (outs Tile_Acc:$result);
+  let builders = [OpBuilder<(ins "::mlir::Type":$result, "::mlir::Value":$lhs, "::mlir::Value":$lhsRow,
+                                 "::mlir::Value":$rhs, "::mlir::Value":$acc, "bool":$transposed), [{
+    build($_builder, $_state, result, lhs, lhsRow, rhs, ::mlir::Value(), acc, transposed, /*lhs_transposed=*/false);
+  }]>];
   let assemblyFormat = [{
-    $lhs (`row` `(` $lhs_row^ `)`)? `,` $rhs (`transposed` $transposed^)? (`,` $acc^ `:` type($acc))? attr-dict
+    $lhs (`row` `(` $lhs_row^ `)`)? (`lhs_transposed` $lhs_transposed^)? `,` $rhs (`transposed` $transposed^)?
+    (`rows` `(` $rhs_row^ `)`)? (`,` $acc^ `:` type($acc))? attr-dict
     `:` type($lhs) `,` type($rhs) `->` type($result)
   }];
   let hasVerifier = 1;
@@ -203,17 +211,23 @@ def Tile_StoreMatrixOp : Tile_Op<"store_matrix", [MemoryEffects<[MemWrite]>]> {
   let summary = "writes a fragment of 64 rows to a swizzled tile (stmatrix)";
   let description = [{
     An accumulator is rounded first; a left operand is stored as it is. Row r goes to
-    row `row` + r of the tile; `transposed`, column c of the fragment goes to row
-    `row` + c, and its rows to the tile's 64 columns.
+    row `row` + r of the tile, from `column`, or 0, on; `transposed`, column c of the
+    fragment goes to row `row` + c, and its rows to the tile's 64 columns.
 
     Constraints:
-    - C1: the fragment has 64 rows and a multiple of 16 columns; the tile is swizzled, of 16-bit elements, has the
-      fragment's columns and at least 64 rows; transposed 64 columns and at least as many rows as the fragment has columns.
+    - C1: the fragment has 64 rows and a multiple of 16 columns; the tile is swizzled, of 16-bit elements, has at least
+      64 rows and the fragment's columns, with `column` at least these; transposed 64 columns and at least as many rows
+      as the fragment has columns, and there is no `column`.
     - C2: an accumulator is f32; a left operand has the tile's element type.
   }];
-  let arguments = (ins AnyTypeOf<[Tile_Acc, Tile_Lhs]>:$value, Tile_SharedType:$target, I32:$row, UnitAttr:$transposed);
+  let arguments = (ins AnyTypeOf<[Tile_Acc, Tile_Lhs]>:$value, Tile_SharedType:$target, I32:$row,
+                       Optional<I32>:$column, UnitAttr:$transposed);
+  let builders = [OpBuilder<(ins "::mlir::Value":$value, "::mlir::Value":$target, "::mlir::Value":$row,
+                                 CArg<"bool", "false">:$transposed), [{
+    build($_builder, $_state, value, target, row, ::mlir::Value(), transposed);
+  }]>];
   let assemblyFormat = [{
-    $value `,` $target `row` `(` $row `)` (`transposed` $transposed^)? attr-dict `:` type($value) `,` type($target)
+    $value `,` $target `row` `(` $row `)` (`column` `(` $column^ `)`)? (`transposed` $transposed^)? attr-dict `:` type($value) `,` type($target)
   }];
   let hasVerifier = 1;
 }

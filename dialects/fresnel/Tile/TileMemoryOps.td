@@ -35,23 +35,25 @@ def Tile_SliceOp : Tile_Op<"slice", [Pure]> {
 }
 
 def Tile_PanelOp : Tile_Op<"panel", [Pure]> {
-  let summary = "64 columns of a swizzled tile";
+  let summary = "64 columns, or a multiple of them, of a swizzled tile";
   let description = [{
-    Panel i holds the columns 64i .. 64i + 63. Columns of the last panel that the
-    tile does not have are what was written there, zeros after a `tile.tma_load`.
+    Panel i holds the columns 64i .. 64i + 63; the result begins with it. Columns of the
+    last panel that the tile does not have are what was written there, zeros after a
+    `tile.tma_load`.
 
     Constraints:
-    - C1: the tile has rank 2, is swizzled and of 16-bit elements; the result has its rows and 64 columns.
+    - C1: the tile has rank 2, is swizzled and of 16-bit elements; the result has its rows and a multiple of 64 columns,
+      not more than its panels have.
 
     Example: `%left = tile.panel %k[%c0] : !tile.shared<128x128xbf16, swizzled> -> !tile.shared<128x64xbf16, swizzled>`
   }];
   let arguments = (ins Tile_SharedType:$tile, I32:$panel);
   let results = (outs Tile_SharedType:$result);
-  let builders = [OpBuilder<(ins "::mlir::Value":$tile, "::mlir::Value":$panel), [{
+  let builders = [OpBuilder<(ins "::mlir::Value":$tile, "::mlir::Value":$panel, CArg<"int64_t", "64">:$columns), [{
     auto type = ::llvm::cast<SharedType>(tile.getType());
     build($_builder, $_state,
-          SharedType::get($_builder.getContext(), {type.getRows(), 64}, type.getElementType(), type.getLayout()), tile,
-          panel);
+          SharedType::get($_builder.getContext(), {type.getRows(), columns}, type.getElementType(), type.getLayout()),
+          tile, panel);
   }]>];
   let assemblyFormat = "$tile `[` $panel `]` attr-dict `:` type($tile) `->` type($result)";
   let hasVerifier = 1;

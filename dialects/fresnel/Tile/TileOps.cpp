@@ -21,12 +21,13 @@ LogicalResult SliceOp::verify() {
 }
 
 LogicalResult PanelOp::verify() {
-  auto tile = cast<SharedType>(getTile().getType());
+  auto tile = cast<SharedType>(getTile().getType()), result = cast<SharedType>(getResult().getType());
   if (tile.getRank() != 2 || tile.getLayout() != Layout::Swizzled || tile.getElementBytes() != 2 ||
-      getResult().getType() !=
-          SharedType::get(getContext(), {tile.getRows(), 64}, tile.getElementType(), tile.getLayout())) // panel_c1
-    return emitOpError() << "needs a swizzled 16-bit tile and gives its rows and 64 columns, but got " << tile
-                         << " and " << getResult().getType();
+      result.getCols() % 64 || result.getCols() > int64_t(llvm::alignTo(tile.getCols(), 64)) ||
+      result != SharedType::get(getContext(), {tile.getRows(), result.getCols()}, tile.getElementType(),
+                                tile.getLayout())) // panel_c1
+    return emitOpError() << "needs a swizzled 16-bit tile and gives its rows and a multiple of 64 columns, but got "
+                         << tile << " and " << result;
   return success();
 }
 

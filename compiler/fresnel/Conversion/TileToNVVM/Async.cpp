@@ -234,8 +234,12 @@ struct StoreMatrixLowering final : TilePattern<StoreMatrixOp> {
     Value lane = emitter.laneId();
     Value warp = emitter.shl(emitter.bitAnd(emitter.shr(emitter.threadId(), 5), 3), 4);
     Value right = emitter.shl(emitter.shr(lane, 4), 3), across = emitter.i32(16 * block);
-    if (!op.getTransposed())
-      return {emitter.add(adaptor.getRow(), emitter.add(warp, emitter.bitAnd(lane, 15))), emitter.add(right, across)};
+    if (!op.getTransposed()) {
+      Value column = emitter.add(right, across);
+      if (adaptor.getColumn())
+        column = emitter.add(column, adaptor.getColumn());
+      return {emitter.add(adaptor.getRow(), emitter.add(warp, emitter.bitAnd(lane, 15))), column};
+    }
     // Columns become rows; a row of a matrix becomes a column of the tile.
     Value lower = emitter.bitAnd(lane, 8), column = emitter.add(emitter.bitAnd(lane, 7), right);
     return {emitter.add(adaptor.getRow(), emitter.add(column, across)), emitter.add(warp, lower)};

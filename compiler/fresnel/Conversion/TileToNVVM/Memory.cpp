@@ -34,8 +34,8 @@ struct PanelLowering final : TilePattern<PanelOp> {
   using TilePattern::TilePattern;
   LogicalResult matchAndRewrite(PanelOp op, OpAdaptor adaptor, ConversionPatternRewriter &rewriter) const override {
     Emitter emitter(op.getLoc(), rewriter);
-    int64_t bytes = cast<SharedType>(op.getResult().getType()).getBytes();
-    rewriter.replaceOp(op, emitter.offset(adaptor.getTile(), emitter.mul(adaptor.getPanel(), emitter.i32(bytes))));
+    int64_t panelBytes = cast<SharedType>(op.getTile().getType()).getRows() * 128;
+    rewriter.replaceOp(op, emitter.offset(adaptor.getTile(), emitter.mul(adaptor.getPanel(), emitter.i32(panelBytes))));
     return success();
   }
 };

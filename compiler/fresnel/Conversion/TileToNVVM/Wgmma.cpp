@@ -83,7 +83,10 @@ struct WgmmaLowering final : TilePattern<WgmmaOp> {
     OperandWalk rhs = walkOperand(cast<SharedType>(op.getRhs().getType()), op.getTransposed());
     OperandWalk lhs;
     int64_t lhsFirst = bindLhs(op, adaptor, emitter, lhs, bind);
-    int64_t rhsIndex = bind(buildDescriptor(emitter, adaptor.getRhs(), rhs.constant), "l");
+    Value rhsTile = adaptor.getRhs();
+    if (adaptor.getRhsRow())
+      rhsTile = emitter.offset(rhsTile, emitter.shl(adaptor.getRhsRow(), 7));
+    int64_t rhsIndex = bind(buildDescriptor(emitter, rhsTile, rhs.constant), "l");
 
     std::string text = "{\n.reg .pred zero, one;\n.reg .b64 da, db;\nsetp.ne.b32 zero, 0, 0;\n"
                        "setp.eq.b32 one, 0, 0;\nwgmma.fence.sync.aligned;\n";
@@ -113,8 +116,10 @@ struct WgmmaLowering final : TilePattern<WgmmaOp> {
       }
       return first;
     }
-    walk = walkOperand(tile, /*kMajor=*/true);
-    Value rows = emitter.offset(adaptor.getLhs(), emitter.shl(adaptor.getLhsRow(), 7));
+    walk = walkOperand(tile, /*kMajor=*/!op.getLhsTransposed());
+    Value rows = adaptor.getLhs();
+    if (adaptor.getLhsRow())
+      rows = emitter.offset(rows, emitter.shl(adaptor.getLhsRow(), 7));
     return bind(buildDescriptor(emitter, rows, walk.constant), "l");
   }
 
@@ -123,7 +128,10 @@ struct WgmmaLowering final : TilePattern<WgmmaOp> {
     StringRef type = cast<SharedType>(op.getRhs().getType()).getElementType().isBF16() ? "bf16" : "f16";
     return llvm::formatv("wgmma.mma_async.sync.aligned.m64n{0}k16.f32.{1}.{1} {2}, {3}, db, {4}, 1, 1{5}, {6};\n",
                          op.getResult().getType().getShape()[1], type, acc, lhs, fromZero ? "zero" : "one",
-                         registers ? "" : ", 0", op.getTransposed() ? 0 : 1);
+                         registers               ? ""
+                         : op.getLhsTransposed() ? ", 1"
+                                                 : ", 0",
+                         op.getTransposed() ? 0 : 1);
   }
 };
 

@@ -1,0 +1,348 @@
+//===- HopperGradKernel.cpp - Attention's gradients in one pass -----------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "fresnel/Conversion/HopperGradKernel.h"
+#include "fresnel/Schedule/Hopper.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace fresnel;
+
+/// The threads of a consumer and of the warp that takes its squares.
+static constexpr int64_t kHandThreads = 128 + 32;
+/// Warps that take the squares in turns: while one waits until its sums have arrived, and
+/// tells the next block so, another takes the squares of the next step.
+static constexpr int64_t kAddWarps = 2;
+/// Named barriers: both consumers'; its square was taken; its square is there, one for
+/// each warp that takes it.
+static constexpr int64_t kScoresBarrier = 1, kTakenBarrier = 2, kReadyBarrier = 4;
+
+/// Positions of the kernel's arguments.
+enum Argument : unsigned { kQ, kK, kV, kStats, kDout, kDq, kDk, kDv, kTurns };
+
+HopperGradKernel::HopperGradKernel(AttendGradOp op, const KernelRequest &request, KernelBuilder &builder, Squares first,
+                                   Squares second)
+    : request(request), b(builder), shape(op), keyRows(request.schedule.getTileM()),
+      queryRows(request.schedule.getTileN()), steps(int64_t(llvm::alignTo(shape.queries, 128)) / queryRows),
+      blocks(llvm::divideCeil(shape.keys, keyRows)), group(shape.heads / shape.kvHeads),
+      section(getHopperGradSection(request.schedule, op)), doutStages(getHopperGradDoutStages(request.schedule, op)),
+      ordered(request.schedule.getOrdered()), squareLists{std::move(first), std::move(second)} {}
+
+void HopperGradKernel::write() {
+  int64_t count = blocks * shape.kvHeads * shape.batches;
+  kernel = b.beginKernel(request.getName(), getArgumentTypes(), 128 * (kConsumers + 1), {count, 1, 1});
+  if (ordered)
+    kernel->setAttr(kCountersAttr, b.getI64IntegerAttr(countSemaphores()));
+  allocate();
+  initialise();
+  HopperRegisters registers = getHopperRegisters(kConsumers, /*minBlocks=*/1);
+  auto roles = tile::WarpSpecializeOp::create(b, kConsumers, registers.producer, registers.consumer);
+  writeRole(roles.getProducer(), [&] { produce(); });
+  writeRole(roles.getConsumer(), [&] { consume(); });
+}
+
+//===----------------------------------------------------------------------===//
+// Set-up
+//===----------------------------------------------------------------------===//
+
+SmallVector<Type> HopperGradKernel::getArgumentTypes() {
+  auto map = [&](int64_t rows) -> Type { return tile::TensorMapType::get(b.getContext(), rows, 64, shape.element); };
+  SmallVector<Type> types{map(queryRows), map(keyRows),       map(keyRows),    request.views[kStats],
+                          map(queryRows), request.views[kDq], map(kGroupRows), map(kGroupRows)};
+  if (ordered)
+    types.push_back(tile::GlobalType::get(b.getContext(), {countSemaphores()}, b.getI32Type(), /*strided=*/false));
+  return types;
+}
+
+void HopperGradKernel::writeRole(Region &region, function_ref<void()> body) {
+  OpBuilder::InsertionGuard guard(b);
+  b.createBlock(&region);
+  body();
+  tile::YieldOp::create(b);
+}
+
+Val HopperGradKernel::allocBarriers(int64_t count) {
+  return b.wrap(tile::AllocOp::create(b, tile::BarriersType::get(b.getContext(), count), Value()));
+}
+
+HopperGradKernel::RowRing HopperGradKernel::allocRing(int64_t stages) {
+  Val tiles = b.alloc({stages, queryRows, shape.headDim}, shape.element, tile::Layout::Swizzled);
+  Val values = b.alloc({stages, queryRows}, b.getF32Type(), tile::Layout::Linear);
+  return {stages, tiles, values, allocBarriers(stages), allocBarriers(stages)};
+}
+
+void HopperGradKernel::allocate() {
+  keyTile = b.alloc({keyRows, shape.headDim}, shape.element, tile::Layout::Swizzled);
+  valueTile = b.alloc({keyRows, shape.headDim}, shape.element, tile::Layout::Swizzled);
+  queries = allocRing(request.schedule.getStages());
+  douts = allocRing(doutStages);
+  allocateScores();
+  squares = b.alloc({kConsumers, kSquare * kSquare}, b.getF32Type(), tile::Layout::Linear);
+  // A part of one: its first columns.
+  int64_t rest = shape.headDim % kSquare;
+  parts = rest ? b.allocReusing(squares, {kConsumers * kSquare / rest, kSquare * rest}, b.getF32Type(),
+                                tile::Layout::Linear)
+               : squares;
+  keysFull = allocBarriers(1);
+}
+
+void HopperGradKernel::initialise() {
+  auto init = [&](Val barriers, int64_t arrivals, bool fence = false) {
+    tile::BarrierInitOp::create(b, Value(barriers), uint32_t(arrivals), fence);
+  };
+  thread = b.id(tile::Id::Thread);
+  b.ifThen(thread == b.i32(0), [&] {
+    for (unsigned i : {kQ, kK, kV, kDout, kDk, kDv})
+      tile::PrefetchMapOp::create(b, Value(argument(i)));
+    for (const RowRing &ring : {queries, douts}) {
+      init(ring.full, 1);
+      init(ring.empty, kConsumers);
+    }
+    init(keysFull, 1, /*fence=*/true);
+  });
+  b.barrier();
+  locate();
+}
+
+/// Which keys the block owns, and the steps that it takes.
+///
+/// A section's blocks start head by head, the first keys first: under a causal mask
+/// these have the most work, so that the last ones to end are short.
+void HopperGradKernel::locate() {
+  int64_t heads = shape.kvHeads * shape.batches;
+  Val index = b.id(tile::Id::BlockX), first = index / double(section * blocks) * double(section);
+  Val width = heads % section ? b.min(b.i32(section), double(heads) - first) : b.i32(section);
+  Val rest = index % double(section * blocks), flatHead = first + rest % width;
+  block = rest / width;
+  batch = flatHead / double(shape.kvHeads);
+  kvHead = flatHead % double(shape.kvHeads);
+  firstKey = block * double(keyRows);
+  Val firstStep = b.i32(0);
+  endStep = b.i32(steps);
+  if (shape.causal)
+    firstStep = b.max(firstKey - double(shape.getOffset()), b.i32(0)) / double(queryRows);
+  if (shape.window > 0) {
+    // The last query that sees the last owned key; sinks are seen by all.
+    Val last = firstKey + double(keyRows - 1 + shape.window - 1 - shape.getOffset());
+    Val end = b.min(b.max(last + double(queryRows), b.i32(0)) / double(queryRows), endStep);
+    endStep = b.select(firstKey < double(shape.sinks), endStep, end);
+  }
+  total = (endStep - firstStep) * double(group);
+}
+
+HopperGradKernel::Step HopperGradKernel::getStep(Val i) {
+  Val head = group == 1 ? kvHead : kvHead * double(group) + i % double(group);
+  Val step = endStep - 1.0 - (group == 1 ? i : i / double(group));
+  return {head, step * double(queryRows), (batch * double(shape.heads) + head) * double(steps) + step};
+}
+
+std::pair<Val, Val> HopperGradKernel::slotOf(const RowRing &ring, Val i) {
+  if (ring.stages == 1)
+    return {b.i32(0), i & 1.0};
+  if (llvm::isPowerOf2_64(ring.stages)) {
+    int64_t bits = llvm::Log2_64(ring.stages);
+    return {i & double(ring.stages - 1), (i >> double(bits)) & 1.0};
+  }
+  return {i % double(ring.stages), (i / double(ring.stages)) & 1.0};
+}
+
+void HopperGradKernel::wait(Val barriers, Val slot, Val parity) {
+  tile::BarrierWaitOp::create(b, Value(barriers), Value(slot), Value(parity));
+}
+
+void HopperGradKernel::meet(Val id, int64_t threads, bool arriving) {
+  tile::BarrierOp::create(b, Value(id), b.getI32IntegerAttr(int32_t(threads)), arriving);
+}
+
+//===----------------------------------------------------------------------===//
+// Producer
+//===----------------------------------------------------------------------===//
+
+void HopperGradKernel::expect(Val barriers, Val slot, int64_t bytes) {
+  tile::BarrierExpectOp::create(b, Value(barriers), Value(slot), uint32_t(bytes));
+}
+
+void HopperGradKernel::load(unsigned map, Val head, Val row, Val target, Val barriers, Val slot) {
+  tile::TmaLoadOp::create(b, Value(argument(map)), Value(batch), Value(head), Value(row), Value(target),
+                          Value(barriers), Value(slot), /*evict_last=*/false);
+}
+
+/// One tile of a ring and its row of the stats.
+void HopperGradKernel::fill(const RowRing &ring, unsigned map, int64_t statsRow, Val i, const Step &step) {
+  auto [slot, parity] = slotOf(ring, i);
+  Val tile = b.slice(ring.tiles, slot), values = b.slice(ring.values, slot);
+  wait(ring.empty, slot, parity ^ 1.0);
+  expect(ring.full, slot,
+         cast<tile::SharedType>(tile.getType()).getBytes() + cast<tile::SharedType>(values.getType()).getBytes());
+  load(map, step.head, step.row, tile, ring.full, slot);
+  SmallVector<Value> indices{batch, step.head, b.i32(statsRow), step.row};
+  tile::BulkLoadOp::create(b, Value(argument(kStats)), indices, Value(values), Value(ring.full), Value(slot));
+}
+
+void HopperGradKernel::loadAll() {
+  Val zero = b.i32(0);
+  expect(keysFull, zero, 2 * cast<tile::SharedType>(keyTile.getType()).getBytes());
+  load(kK, kvHead, firstKey, keyTile, keysFull, zero);
+  load(kV, kvHead, firstKey, valueTile, keysFull, zero);
+  b.forRange(zero, total, b.i32(1), [&](Val i) {
+    Step step = getStep(i);
+    fill(queries, kQ, 0, i, step);
+    fill(douts, kDout, 1, i, step);
+  });
+}
+
+void HopperGradKernel::addSquare(const Step &step, Val turn, int64_t c, const Square &square, Val elected) {
+  int64_t perSquare = kSquare / square.columns;
+  Val source = b.slice(perSquare > 1 ? parts : squares, b.i32(c * perSquare));
+  Val tile = step.row / double(kSquare) + double(square.tile), place = b.i32(square.column * kSquare);
+  auto write = [&](bool add, Val predicate) {
+    SmallVector<Value> indices{batch, step.head, tile, place};
+    tile::BulkStoreOp::create(b, add, Value(source), Value(argument(kDq)), indices, Value(predicate));
+  };
+  if (!ordered)
+    return write(/*add=*/true, elected);
+  write(/*add=*/false, elected & (turn == 0.0));
+  write(/*add=*/true, elected & (turn > 0.0));
+}
+
+/// The last block that adds to a step's tile.
+Val HopperGradKernel::getLastBlock(const Step &step) {
+  if (!shape.causal)
+    return b.i32(blocks - 1);
+  return b.min((step.row + double(queryRows - 1 + shape.getOffset())) / double(keyRows), b.i32(blocks - 1));
+}
+
+/// How many blocks have their turn at a step's tile before this one: all in front of it,
+/// without those between the sinks and the window.
+Val HopperGradKernel::getTurn(const Step &step) {
+  if (shape.window <= 0)
+    return block;
+  Val left = step.row + double(shape.getOffset() - shape.window + 1);
+  Val first = b.max(left, b.i32(0)) / double(keyRows);
+  Val sinks = b.min(first, b.i32(llvm::divideCeil(shape.sinks, keyRows)));
+  return b.select(block < first, block, block - first + sinks);
+}
+
+/// The `round`-th square of each consumer that has one. Each round has semaphores of its
+/// own, so that the next block waits as short as can be.
+void HopperGradKernel::addRound(const Step &step, Val turn, int64_t round, Val ready, Val elected) {
+  SmallVector<int64_t> givers;
+  for (int64_t c = 0; c < kConsumers; ++c)
+    if (round < int64_t(squareLists[c].size()))
+      givers.push_back(c);
+  Val semaphore = step.semaphore * double(getRounds()) + double(round);
+  for (int64_t c : givers) {
+    meet(ready + double(c), kHandThreads);
+    if (ordered && c == givers.front())
+      tile::SemaphoreWaitOp::create(b, Value(argument(kTurns)), ValueRange{semaphore}, Value(turn));
+    addSquare(step, turn, c, squareLists[c][size_t(round)], elected);
+  }
+  for (auto [n, c] : llvm::enumerate(givers)) {
+    tile::TmaStoreWaitOp::create(b, uint32_t(givers.size() - 1 - n), /*complete=*/false);
+    meet(b.i32(kTakenBarrier + c), kHandThreads, /*arriving=*/true);
+  }
+  if (!ordered)
+    return;
+  tile::TmaStoreWaitOp::create(b, 0, /*complete=*/true);
+  Val next = b.select(block == getLastBlock(step), b.i32(0), turn + 1.0);
+  tile::SemaphorePostOp::create(b, Value(next), Value(argument(kTurns)), ValueRange{semaphore}, Value(elected));
+}
+
+/// The steps first, first + kAddWarps, ...
+void HopperGradKernel::addFrom(Val first) {
+  Val ready = first * double(kConsumers) + double(kReadyBarrier);
+  Val elected = b.wrap(tile::ElectOp::create(b, b.getI1Type()));
+  b.forRange(first, total, b.i32(kAddWarps), [&](Val i) {
+    Step step = getStep(i);
+    Val turn = getTurn(step);
+    for (int64_t round = 0; round < getRounds(); ++round)
+      addRound(step, turn, round, ready, elected);
+  });
+  // The copies read shared memory, which ends with the block.
+  tile::TmaStoreWaitOp::create(b);
+}
+
+void HopperGradKernel::produce() {
+  Val warp = b.id(tile::Id::Warp);
+  b.ifThen(warp == 0.0, [&] {
+    Val elected = b.wrap(tile::ElectOp::create(b, b.getI1Type()));
+    b.ifThen(elected, [&] { loadAll(); });
+  });
+  b.ifThen((warp > 0.0) & (warp <= double(kAddWarps)), [&] { addFrom(warp - 1.0); });
+}
+
+//===----------------------------------------------------------------------===//
+// Consumers
+//===----------------------------------------------------------------------===//
+
+void HopperGradKernel::arrive(Val barriers, Val slot) {
+  tile::BarrierArriveOp::create(b, Value(barriers), Value(slot), Value(leader));
+}
+
+void HopperGradKernel::meetConsumers() { meet(b.i32(kScoresBarrier), 128 * kConsumers); }
+
+Val HopperGradKernel::waitFor(Val product, int64_t pending) {
+  return b.wrap(tile::WgmmaWaitOp::create(b, product.getType(), uint32_t(pending), Value(product)));
+}
+
+Val HopperGradKernel::toLhs(Val value) {
+  int64_t columns = cast<RankedTensorType>(value.getType()).getShape()[1];
+  return b.wrap(tile::ToLhsOp::create(b, tile::getLhsType(kGroupRows, columns, shape.element), Value(value)));
+}
+
+Val HopperGradKernel::loadValues(const RowRing &ring, Val slot, Val first, int64_t columns) {
+  Type type = tile::getAccType(kGroupRows, columns, b.getF32Type());
+  Val row = b.slice(ring.values, slot);
+  return b.wrap(tile::LoadColsOp::create(b, type, Value(row), ValueRange{first}, APFloat(0.0f)));
+}
+
+Val HopperGradKernel::getVisible(Val key, Val row, int64_t columns) {
+  auto reaches = [&](Val offset) {
+    return b.wrap(tile::TriangleOp::create(b, tile::getAccType(kGroupRows, columns, b.getI1Type()), Value(offset)));
+  };
+  auto isBefore = [&](int64_t end) {
+    return b.wrap(tile::RowIndexOp::create(b, tile::getAccType(kGroupRows, columns, b.getI32Type()), Value(key))) <
+           double(end);
+  };
+  if (!shape.causal)
+    return shape.keys % keyRows ? isBefore(shape.keys) : Val();
+  // Keys beyond the last one are to the right of every query.
+  Val offset = key - row - double(shape.getOffset()), visible = reaches(offset);
+  if (shape.window <= 0)
+    return visible;
+  Val inside = reaches(offset + double(shape.window)) ^ 1.0;
+  return visible & (shape.sinks > 0 ? inside | isBefore(shape.sinks) : inside);
+}
+
+void HopperGradKernel::handOut(Val square, Val i) {
+  meet(consumer + double(kTakenBarrier), kHandThreads);
+  tile::StoreFragmentOp::create(b, Value(square), Value(b.slice(squares, consumer)));
+  tile::FenceAsyncOp::create(b);
+  meet(i % double(kAddWarps) * double(kConsumers) + consumer + double(kReadyBarrier), kHandThreads, /*arriving=*/true);
+}
+
+void HopperGradKernel::beginConsumer() {
+  consumer = b.id(tile::Id::Warpgroup) - 1.0;
+  leader = (thread & 127.0) == 0.0;
+  // One warp takes the part of those that take the squares, and says that both are free.
+  b.ifThen((b.id(tile::Id::Warp) & 3.0) == 0.0,
+           [&] { meet(consumer + double(kTakenBarrier), kHandThreads, /*arriving=*/true); });
+  wait(keysFull, b.i32(0), b.i32(0));
+}
+
+void HopperGradKernel::endConsumer() {
+  // The last square was taken before the shared memory ends.
+  meet(consumer + double(kTakenBarrier), kHandThreads);
+  meetConsumers();
+}
+
+void HopperGradKernel::storeGradients(Val dvTile, Val dkTile, Val tileRow, Val key) {
+  auto store = [&](Val tile, unsigned map) {
+    tile::TmaStoreOp::create(b, Value(tile), Value(tileRow), Value(argument(map)), Value(batch), Value(kvHead),
+                             Value(key));
+  };
+  store(dvTile, kDv);
+  store(dkTile, kDk);
+  tile::TmaStoreWaitOp::create(b);
+}

@@ -1,0 +1,138 @@
+//===- HopperGradKernel.h - Attention's gradients in one pass ---*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// What the hopper kernels have in common that compute all gradients of attention in one
+// pass (Shah et al., FlashAttention-3, arXiv 2407.08608, section 3). A thread block owns
+// keys, holds their K and V in shared memory and walks the queries that see them, for each
+// query head that shares the key head. Scores are computed transposed, keys by queries.
+//
+// Warps of the producer add dQ to device memory, in squares and in turns. The blocks of
+// one head do so in the order of their keys, each after the one before it has told that
+// it is done, so that the sums have the same bits in every run; the first one stores, and
+// the last one leaves the counters at zero. They walk the queries from the last to the
+// first: blocks that start together then wait one step for each other, and what they have
+// in common, the queries, is read by all of them at about the same time. Query heads that
+// share a key head take turns at each tile, for the same reason.
+//
+//===----------------------------------------------------------------------===//
+#ifndef FRESNEL_CONVERSION_HOPPERGRADKERNEL_H
+#define FRESNEL_CONVERSION_HOPPERGRADKERNEL_H
+
+#include "fresnel/Conversion/AttendGradMath.h"
+#include "fresnel/Conversion/ToTile.h"
+#include "fresnel/Schedule/HopperGrad.h"
+
+namespace fresnel {
+
+/// Writes the kernel but for the body of its consumers.
+class HopperGradKernel {
+public:
+  virtual ~HopperGradKernel() = default;
+  void write();
+
+protected:
+  static constexpr int64_t kConsumers = 2, kGroupRows = 64;
+  /// Rows and columns of what a consumer adds to dQ at once.
+  static constexpr int64_t kSquare = 64;
+
+  /// A part of dQ of a step: 64 rows of the `tile`-th tile, `columns` columns from `column` on.
+  struct Square {
+    int64_t tile, column, columns;
+  };
+  using Squares = llvm::SmallVector<Square>;
+
+  /// A ring of tiles of queries, or of the output's gradient, with one value per row beside
+  /// them, and the mbarriers that hand its slots back and forth.
+  struct RowRing {
+    int64_t stages;
+    Val tiles, values, full, empty;
+  };
+
+  /// Where a step is: the query head, its first row, and its number over all heads, that of its semaphores.
+  struct Step {
+    Val head, row, semaphore;
+  };
+
+  /// `squares` of each consumer, in the order in which it hands them out.
+  HopperGradKernel(AttendGradOp op, const KernelRequest &request, KernelBuilder &builder, Squares first,
+                   Squares second);
+
+  /// Shared memory of the consumers.
+  virtual void allocateScores() = 0;
+  /// The body of a consumer, up to the gradients of keys and values in the place of K and V.
+  virtual void consume() = 0;
+
+  Step getStep(Val i);
+  /// The slot of the i-th step and the parity of its turn.
+  std::pair<Val, Val> slotOf(const RowRing &ring, Val i);
+  void wait(Val barriers, Val slot, Val parity);
+  void meet(Val id, int64_t threads, bool arriving = false);
+  void arrive(Val barriers, Val slot);
+  /// Both consumers meet.
+  void meetConsumers();
+  Val waitFor(Val product, int64_t pending);
+  Val toLhs(Val value);
+  /// `columns` values of the queries of a slot, one for each, from the `first`-th on.
+  Val loadValues(const RowRing &ring, Val slot, Val first, int64_t columns);
+  /// The pairs of 64 keys from `key` on and `columns` queries from `row` on that the mask
+  /// opens, or null for all.
+  Val getVisible(Val key, Val row, int64_t columns);
+  /// Hands a square of step i to the warp that adds it.
+  void handOut(Val square, Val i);
+  /// Before the first step, and after the last: also that nobody reads K and V any more.
+  void beginConsumer();
+  void endConsumer();
+  /// Starts to store tiles in the places of V and K; one thread.
+  void storeGradients(Val dvTile, Val dkTile, Val tileRow, Val key);
+
+  const KernelRequest &request;
+  KernelBuilder &b;
+  AttendShape shape;
+  int64_t keyRows, queryRows;
+  Val thread, batch, kvHead, firstKey;
+  /// Steps in all.
+  Val total;
+  Val keyTile, valueTile;
+  RowRing queries, douts;
+  // In a consumer: its number, and whether this thread speaks for it.
+  Val consumer, leader;
+
+private:
+  llvm::SmallVector<mlir::Type> getArgumentTypes();
+  Val argument(unsigned index) { return b.argument(kernel, index); }
+  void writeRole(mlir::Region &region, llvm::function_ref<void()> body);
+  Val allocBarriers(int64_t count);
+  RowRing allocRing(int64_t stages);
+  void allocate();
+  void initialise();
+  void locate();
+
+  void expect(Val barriers, Val slot, int64_t bytes);
+  void load(unsigned map, Val head, Val row, Val target, Val barriers, Val slot);
+  void fill(const RowRing &ring, unsigned map, int64_t statsRow, Val i, const Step &step);
+  void loadAll();
+  Val getLastBlock(const Step &step);
+  Val getTurn(const Step &step);
+  void addSquare(const Step &step, Val turn, int64_t c, const Square &square, Val elected);
+  int64_t getRounds() const { return int64_t(std::max(squareLists[0].size(), squareLists[1].size())); }
+  int64_t countSemaphores() const { return shape.batches * shape.heads * steps * getRounds(); }
+  void addRound(const Step &step, Val turn, int64_t round, Val ready, Val elected);
+  void addFrom(Val first);
+  void produce();
+
+  /// Steps over the queries of a head, blocks of keys, query heads of a key head, key heads of a section.
+  int64_t steps, blocks, group, section;
+  int64_t doutStages;
+  bool ordered;
+  Squares squareLists[kConsumers];
+  tile::KernelOp kernel;
+  Val block;
+  /// Behind the last step of a query head.
+  Val endStep;
+  Val squares, parts, keysFull;
+};
+
+} // namespace fresnel
+
+#endif // FRESNEL_CONVERSION_HOPPERGRADKERNEL_H
