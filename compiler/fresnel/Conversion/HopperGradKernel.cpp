@@ -33,7 +33,7 @@ void HopperGradKernel::write() {
   int64_t count = blocks * shape.kvHeads * shape.batches;
   kernel = b.beginKernel(request.getName(), getArgumentTypes(), 128 * (kConsumers + 1), {count, 1, 1});
   if (ordered)
-    kernel->setAttr(kCountersAttr, b.getI64IntegerAttr(countSemaphores()));
+    kernel->setAttr(kCountersAttr, b.getI64IntegerAttr(shape.batches * shape.heads * steps));
   allocate();
   initialise();
   HopperRegisters registers = getHopperRegisters(kConsumers, /*minBlocks=*/1);
@@ -51,7 +51,8 @@ SmallVector<Type> HopperGradKernel::getArgumentTypes() {
   SmallVector<Type> types{map(queryRows), map(keyRows),       map(keyRows),    request.views[kStats],
                           map(queryRows), request.views[kDq], map(kGroupRows), map(kGroupRows)};
   if (ordered)
-    types.push_back(tile::GlobalType::get(b.getContext(), {countSemaphores()}, b.getI32Type(), /*strided=*/false));
+    types.push_back(tile::GlobalType::get(b.getContext(), {shape.batches * shape.heads * steps}, b.getI32Type(),
+                                          /*strided=*/false));
   return types;
 }
 
@@ -224,40 +225,39 @@ Val HopperGradKernel::getTurn(const Step &step) {
   return b.select(block < first, block, block - first + sinks);
 }
 
-/// The `round`-th square of each consumer that has one. Each round has semaphores of its
-/// own, so that the next block waits as short as can be.
-void HopperGradKernel::addRound(const Step &step, Val turn, int64_t round, Val ready, Val elected) {
+/// The `round`-th square of each consumer that has one.
+void HopperGradKernel::addRound(const Step &step, Val turn, size_t round, Val ready, Val elected) {
   SmallVector<int64_t> givers;
   for (int64_t c = 0; c < kConsumers; ++c)
-    if (round < int64_t(squareLists[c].size()))
+    if (round < squareLists[c].size())
       givers.push_back(c);
-  Val semaphore = step.semaphore * double(getRounds()) + double(round);
   for (int64_t c : givers) {
     meet(ready + double(c), kHandThreads);
-    if (ordered && c == givers.front())
-      tile::SemaphoreWaitOp::create(b, Value(argument(kTurns)), ValueRange{semaphore}, Value(turn));
-    addSquare(step, turn, c, squareLists[c][size_t(round)], elected);
+    if (ordered && round == 0 && c == givers.front())
+      tile::SemaphoreWaitOp::create(b, Value(argument(kTurns)), ValueRange{step.semaphore}, Value(turn));
+    addSquare(step, turn, c, squareLists[c][round], elected);
   }
   for (auto [n, c] : llvm::enumerate(givers)) {
     tile::TmaStoreWaitOp::create(b, uint32_t(givers.size() - 1 - n), /*complete=*/false);
     meet(b.i32(kTakenBarrier + c), kHandThreads, /*arriving=*/true);
   }
-  if (!ordered)
-    return;
-  tile::TmaStoreWaitOp::create(b, 0, /*complete=*/true);
-  Val next = b.select(block == getLastBlock(step), b.i32(0), turn + 1.0);
-  tile::SemaphorePostOp::create(b, Value(next), Value(argument(kTurns)), ValueRange{semaphore}, Value(elected));
 }
 
 /// The steps first, first + kAddWarps, ...
 void HopperGradKernel::addFrom(Val first) {
   Val ready = first * double(kConsumers) + double(kReadyBarrier);
   Val elected = b.wrap(tile::ElectOp::create(b, b.getI1Type()));
+  size_t rounds = std::max(squareLists[0].size(), squareLists[1].size());
   b.forRange(first, total, b.i32(kAddWarps), [&](Val i) {
     Step step = getStep(i);
     Val turn = getTurn(step);
-    for (int64_t round = 0; round < getRounds(); ++round)
+    for (size_t round = 0; round < rounds; ++round)
       addRound(step, turn, round, ready, elected);
+    if (!ordered)
+      return;
+    tile::TmaStoreWaitOp::create(b, 0, /*complete=*/true);
+    Val next = b.select(block == getLastBlock(step), b.i32(0), turn + 1.0);
+    tile::SemaphorePostOp::create(b, Value(next), Value(argument(kTurns)), ValueRange{step.semaphore}, Value(elected));
   });
   // The copies read shared memory, which ends with the block.
   tile::TmaStoreWaitOp::create(b);

@@ -49,7 +49,7 @@ protected:
     Val tiles, values, full, empty;
   };
 
-  /// Where a step is: the query head, its first row, and its number over all heads, that of its semaphores.
+  /// Where a step is: the query head, its first row, and the number of its semaphore.
   struct Step {
     Val head, row, semaphore;
   };
@@ -115,9 +115,7 @@ private:
   Val getLastBlock(const Step &step);
   Val getTurn(const Step &step);
   void addSquare(const Step &step, Val turn, int64_t c, const Square &square, Val elected);
-  int64_t getRounds() const { return int64_t(std::max(squareLists[0].size(), squareLists[1].size())); }
-  int64_t countSemaphores() const { return shape.batches * shape.heads * steps * getRounds(); }
-  void addRound(const Step &step, Val turn, int64_t round, Val ready, Val elected);
+  void addRound(const Step &step, Val turn, size_t round, Val ready, Val elected);
   void addFrom(Val first);
   void produce();
 
