@@ -85,8 +85,22 @@ private:
   const std::string &pick() { return seeds[below(seeds.size())]; }
 
   void change(std::string &input) {
-    static const char *const words[] = {"0", "-1", "1", "9223372036854775807", "18446744073709551615", "1e999", "\"\"",
-                                        "null", "[]", "{}", "true", "x", "4294967296", "\xff", "f32", "?x"};
+    static const char *const words[] = {"0",
+                                        "-1",
+                                        "1",
+                                        "9223372036854775807",
+                                        "18446744073709551615",
+                                        "1e999",
+                                        "\"\"",
+                                        "null",
+                                        "[]",
+                                        "{}",
+                                        "true",
+                                        "x",
+                                        "4294967296",
+                                        "\xff",
+                                        "f32",
+                                        "?x"};
     size_t at = below(input.size() + 1), length = 1 + below(16);
     switch (below(8)) {
     case 0: // A bit.

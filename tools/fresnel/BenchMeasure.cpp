@@ -169,8 +169,8 @@ static int64_t countNan(const HostTensor &tensor) {
 static int64_t countDifferent(const HostTensor &a, const HostTensor &b) {
   int64_t size = elementBytes(a.dtype), different = 0;
   for (size_t at = 0; at < a.data.size(); at += size_t(size))
-    different += !std::equal(a.data.begin() + int64_t(at), a.data.begin() + int64_t(at) + size,
-                             b.data.begin() + int64_t(at));
+    different +=
+        !std::equal(a.data.begin() + int64_t(at), a.data.begin() + int64_t(at) + size, b.data.begin() + int64_t(at));
   return different;
 }
 
@@ -229,8 +229,8 @@ void Bench::timePart(BenchResult &result, const Part &part, Clocks &clocks) {
       launchStep(i);
   };
   bool dependent = launches.size() > 1 && std::any_of(launches.begin() + 1, launches.end(), [&](const auto &launch) {
-    return manifest.kernels[size_t(launch.kernel)].dependentLaunch;
-  });
+                     return manifest.kernels[size_t(launch.kernel)].dependentLaunch;
+                   });
   Graph graph(*driver, part, stream);
   auto sample = [&](std::vector<double> &samples, bool counts, auto work) {
     flush();

@@ -54,7 +54,8 @@ static std::string planText(const PlanTimes &plan, const Ceilings &ceilings) {
   std::string text = plan.name + " plan\n" + formatTable(rows);
   text += "sum of the kernels " + fixed(plan.sumOfSteps(), 1) + " us";
   for (const auto &[mode, us] : plan.whole)
-    text += "; " + mode + " launches " + fixed(us.median, 1) + " (" + fixed(us.p20, 1) + " to " + fixed(us.p80, 1) + ")";
+    text +=
+        "; " + mode + " launches " + fixed(us.median, 1) + " (" + fixed(us.p20, 1) + " to " + fixed(us.p80, 1) + ")";
   return text + "; workspace " + formatBytes(uint64_t(plan.workspaceBytes)) + "\n";
 }
 

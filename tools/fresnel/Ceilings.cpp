@@ -101,8 +101,7 @@ static void measureMatrix(const std::shared_ptr<rt::Driver> &driver, int device,
   DeviceTensors tensors(driver, /*sequenceMajor=*/false);
   tensors.add(plan.forward(), inputs);
   std::vector<rt::TensorArg> args = tensors.arguments(plan.forward());
-  double seconds =
-      measureSeconds(*driver, [&] { check(plan.launch(args.data(), args.size(), nullptr, 0, nullptr)); });
+  double seconds = measureSeconds(*driver, [&] { check(plan.launch(args.data(), args.size(), nullptr, 0, nullptr)); });
   const rt::Kernel &kernel = plan.manifest().kernels.front();
   ceilings.matrixOp = kernel.op;
   ceilings.matrix = seconds > 0 ? double(kernel.cost->flops) / seconds : 0;

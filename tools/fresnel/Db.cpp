@@ -104,7 +104,8 @@ static int showTrials(const DbArguments &arguments) {
   rt::Database database = openDatabase(arguments.database);
   std::vector<const rt::Trial *> trials;
   for (const auto &[text, record] : database.records())
-    if (record.kind == rt::RecordKind::Trial && rt::describe(record.trial.problem).find(arguments.problem) != std::string::npos &&
+    if (record.kind == rt::RecordKind::Trial &&
+        rt::describe(record.trial.problem).find(arguments.problem) != std::string::npos &&
         record.trial.device.name.find(arguments.device) != std::string::npos)
       trials.push_back(&record.trial);
   if (arguments.json) {
@@ -237,8 +238,7 @@ static int printDigest(const DbArguments &arguments) {
     rt::SelectionDigest digest;
     digest.add(selection);
     rows.push_back({device.name, std::to_string(selection.choices().size()), digest.finish()});
-    digests.push_back(
-        {{"device", device.name}, {"problems", selection.choices().size()}, {"digest", digest.finish()}});
+    digests.push_back({{"device", device.name}, {"problems", selection.choices().size()}, {"digest", digest.finish()}});
   }
   if (arguments.json)
     printJson(kSchema, {{"ok", true}, {"digests", digests}});
@@ -260,8 +260,8 @@ static std::map<std::string, rt::Record> keepBest(const rt::Database &database) 
     const rt::Trial &trial = record.trial;
     if (record.kind != rt::RecordKind::Trial)
       continue;
-    Key key{trial.problem.key, trial.device, trial.kernel, trial.schedule, trial.stage,
-            trial.status == rt::TrialStatus::Ok};
+    Key key{trial.problem.key, trial.device, trial.kernel,
+            trial.schedule,    trial.stage,  trial.status == rt::TrialStatus::Ok};
     auto [entry, inserted] = best.emplace(key, std::pair(trial.us.count, text));
     if (!inserted && trial.us.count > entry->second.first)
       entry->second = {trial.us.count, text};

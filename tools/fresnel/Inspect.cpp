@@ -42,7 +42,8 @@ static void printPlan(const rt::Plan &plan, const std::vector<rt::Kernel> &kerne
                        : buffer.isSaved()     ? std::to_string(buffer.savedOffset)
                                               : "-"});
   std::cout << formatTable(buffers) << "workspace " << formatBytes(uint64_t(plan.workspaceBytes)) << "\n\n";
-  std::vector<std::vector<std::string>> launches = {{"#", "kernel", "op", "grid", "block", "shared", "schedule", "from", "operands"}};
+  std::vector<std::vector<std::string>> launches = {
+      {"#", "kernel", "op", "grid", "block", "shared", "schedule", "from", "operands"}};
   for (size_t i = 0; i < plan.launches.size(); ++i) {
     const rt::Kernel &kernel = kernels[size_t(plan.launches[i].kernel)];
     std::string operands;

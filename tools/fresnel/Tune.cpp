@@ -132,9 +132,9 @@ static int tuneCommand(TuneArguments arguments) {
   Scratch scratch;
   TuneSession session(options, database, scratch.path);
   std::string target = arguments.target.empty() ? targetFor(session.device()) : arguments.target;
-  std::vector<TuneRequest> requests =
-      arguments.trace.empty() ? listRequests(arguments, target)
-                              : readTraceRequests(arguments.trace, target, session.device(), scratch.path);
+  std::vector<TuneRequest> requests = arguments.trace.empty()
+                                          ? listRequests(arguments, target)
+                                          : readTraceRequests(arguments.trace, target, session.device(), scratch.path);
   std::vector<ProblemReport> reports;
   std::set<std::string> seen;
   for (size_t i = 0; i < requests.size() && !isInterrupted(); ++i) {

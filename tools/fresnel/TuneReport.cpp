@@ -67,10 +67,10 @@ static std::string problemText(const ProblemReport &report) {
     bool standard = candidate->schedule == report.defaultSchedule;
     char error[32];
     std::snprintf(error, sizeof error, "%.1e", std::max(trial.verified.oracle, trial.verified.baseline));
-    rows.push_back({scheduleText(candidate->schedule), fixed(trial.us.median, 2), fixed(trial.us.p20, 2),
-                    fixed(trial.us.p80, 2), std::to_string(trial.us.count), fixed(trial.us.relative, 3),
-                    rt::nameOf(trial.stage), error,
-                    std::string(chosen ? "chosen" : "") + (chosen && standard ? ", " : "") + (standard ? "default" : "")});
+    rows.push_back(
+        {scheduleText(candidate->schedule), fixed(trial.us.median, 2), fixed(trial.us.p20, 2), fixed(trial.us.p80, 2),
+         std::to_string(trial.us.count), fixed(trial.us.relative, 3), rt::nameOf(trial.stage), error,
+         std::string(chosen ? "chosen" : "") + (chosen && standard ? ", " : "") + (standard ? "default" : "")});
   }
   return text + formatTable(rows) + outcomesText(report) + "\n";
 }
@@ -149,7 +149,9 @@ static std::string plot(const ProblemReport &report) {
     lowY = std::min(lowY, dot->trial->us.relative);
     highY = std::max(highY, std::min(dot->trial->us.relative, 3.0));
   }
-  auto x = [&](double v) { return kMargin + (kWidth - 2 * kMargin) * (highX > lowX ? (v - lowX) / (highX - lowX) : 0.5); };
+  auto x = [&](double v) {
+    return kMargin + (kWidth - 2 * kMargin) * (highX > lowX ? (v - lowX) / (highX - lowX) : 0.5);
+  };
   auto y = [&](double v) {
     double at = highY > lowY ? (std::min(v, highY) - lowY) / (highY - lowY) : 0.5;
     return kHeight - kMargin - (kHeight - 2 * kMargin) * at;
@@ -169,7 +171,10 @@ static std::string plot(const ProblemReport &report) {
     bool chosen = report.chosen && report.chosen->schedule == dot->schedule;
     bool standard = dot->schedule == report.defaultSchedule;
     svg += "<circle cx=\"" + fixed(x(dot->boundUs), 1) + "\" cy=\"" + fixed(y(dot->trial->us.relative), 1) + "\" r=\"" +
-           (chosen || standard ? "6" : "4") + "\" fill=\"" + (chosen ? "#c33" : standard ? "#333" : "#69c") +
+           (chosen || standard ? "6" : "4") + "\" fill=\"" +
+           (chosen     ? "#c33"
+            : standard ? "#333"
+                       : "#69c") +
            "\"><title>" + escape(scheduleText(dot->schedule)) + ": " + fixed(dot->trial->us.median, 2) +
            " us</title></circle>";
   }
@@ -177,10 +182,12 @@ static std::string plot(const ProblemReport &report) {
 }
 
 std::string reportHtml(const std::vector<ProblemReport> &reports, const rt::DeviceClass &device) {
-  std::string page = "<!DOCTYPE html><meta charset=\"utf-8\"><title>Tuning on " + escape(device.name) +
-                     "</title><style>body{font-family:sans-serif;margin:2em}pre{overflow-x:auto}</style><h1>Tuning on " +
-                     escape(device.name) + "</h1>\n<p>Red: the choice. Black: the default. Hover over a dot for its "
-                     "schedule.</p>\n";
+  std::string page =
+      "<!DOCTYPE html><meta charset=\"utf-8\"><title>Tuning on " + escape(device.name) +
+      "</title><style>body{font-family:sans-serif;margin:2em}pre{overflow-x:auto}</style><h1>Tuning on " +
+      escape(device.name) +
+      "</h1>\n<p>Red: the choice. Black: the default. Hover over a dot for its "
+      "schedule.</p>\n";
   for (const ProblemReport &report : reports)
     page += "<h2>" + escape(report.subject + ", " + report.kernel) + "</h2>\n" + plot(report) + "<pre>" +
             escape(problemText(report)) + "</pre>\n";

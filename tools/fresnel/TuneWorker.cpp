@@ -102,14 +102,16 @@ static std::string tailOf(const std::string &path) {
 static WorkerReply readReply(const std::string &output, int status, const std::string &errors) {
   if (WIFSIGNALED(status))
     return {rt::TrialStatus::Crashed,
-            std::string("the worker was ended by ") + strsignal(WTERMSIG(status)) + tailOf(errors), {}};
+            std::string("the worker was ended by ") + strsignal(WTERMSIG(status)) + tailOf(errors),
+            {}};
   size_t end = output.find_last_not_of('\n');
   size_t begin = end == std::string::npos ? end : output.rfind('\n', end);
   std::string line = end == std::string::npos ? "" : output.substr(begin == std::string::npos ? 0 : begin + 1);
   Json data = Json::parse(line, nullptr, false);
   if (!data.is_object() || !data.contains("status") || !data["status"].is_string())
     return {rt::TrialStatus::Crashed,
-            "the worker ended with code " + std::to_string(WEXITSTATUS(status)) + " and no answer" + tailOf(errors), {}};
+            "the worker ended with code " + std::to_string(WEXITSTATUS(status)) + " and no answer" + tailOf(errors),
+            {}};
   WorkerReply reply;
   for (int i = 0; i <= int(rt::TrialStatus::Crashed); ++i)
     if (data["status"] == rt::nameOf(rt::TrialStatus(i)))
@@ -159,7 +161,8 @@ WorkerReply runWorker(const Json &job, const std::string &scratch, double second
     ;
   WorkerReply reply = done ? readReply(output, status, errors)
                            : WorkerReply{rt::TrialStatus::Timeout,
-                                         "no answer within " + formatSeconds(seconds) + ", ended" + tailOf(errors), {}};
+                                         "no answer within " + formatSeconds(seconds) + ", ended" + tailOf(errors),
+                                         {}};
   unlink(file.c_str());
   unlink(errors.c_str());
   return reply;

@@ -25,8 +25,8 @@ struct WorkerReply {
 /// Runs a job in a worker of its own and waits at most `seconds`; a worker that
 /// takes longer, or lives when the tuner is interrupted, is killed. `idle` is
 /// called several times a second. May be called from several threads.
-WorkerReply runWorker(const Json &job, const std::string &scratch, double seconds,
-                      const std::function<void()> &idle = [] {});
+WorkerReply
+runWorker(const Json &job, const std::string &scratch, double seconds, const std::function<void()> &idle = [] {});
 
 /// True once the user asked to stop (Ctrl-C, SIGTERM).
 bool isInterrupted();

@@ -30,7 +30,8 @@ rt::Database openDatabase(const std::string &path) {
 
 void addTunedOptions(CLI::App &command, TunedOptions &options) {
   auto *database = command.add_option("--db", options.database, "tuning database to take schedules from");
-  auto *device = command.add_option("--tuned-for", options.device, "take the trials of the GPU whose name contains this");
+  auto *device =
+      command.add_option("--tuned-for", options.device, "take the trials of the GPU whose name contains this");
   command.add_flag("--no-db", options.off, "take the default schedules")->excludes(database)->excludes(device);
 }
 

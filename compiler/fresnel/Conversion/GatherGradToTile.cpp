@@ -30,8 +30,9 @@ public:
         slots(dy.getDimSize(2)), group(dy.getDimSize(1) / dx.getDimSize(1)) {}
 
   void write() {
-    auto kernel = b.beginKernel(request.getName(), request.getArgumentTypes(), kRowThreads,
-                                {int64_t(llvm::divideCeil(dx.getDimSize(2), rows)), dx.getDimSize(1), dx.getDimSize(0)});
+    auto kernel =
+        b.beginKernel(request.getName(), request.getArgumentTypes(), kRowThreads,
+                      {int64_t(llvm::divideCeil(dx.getDimSize(2), rows)), dx.getDimSize(1), dx.getDimSize(0)});
     source = b.argument(kernel, 0);
     indices = b.argument(kernel, 1);
     target = b.argument(kernel, 2);
@@ -112,7 +113,8 @@ private:
   void store() {
     forEachElement([&](Val row, Val column) {
       b.ifThen(firstRow + row < double(dx.getDimSize(2)), [&] {
-        b.store(b.cast(b.load(sums, {row, column}), dx.getElementType()), target, {batch, head, firstRow + row, column});
+        b.store(b.cast(b.load(sums, {row, column}), dx.getElementType()), target,
+                {batch, head, firstRow + row, column});
       });
     });
   }

@@ -100,7 +100,9 @@ public:
   Val load(Val view, llvm::ArrayRef<Val> indices, int64_t width = 1);
   void store(Val value, Val view, llvm::ArrayRef<Val> indices);
   Val atomic(tile::Combine kind, Val value, Val view, llvm::ArrayRef<Val> indices);
-  Val shuffle(tile::Shuffle kind, Val value, Val lane) { return wrap(tile::ShuffleOp::create(*this, kind, value, lane)); }
+  Val shuffle(tile::Shuffle kind, Val value, Val lane) {
+    return wrap(tile::ShuffleOp::create(*this, kind, value, lane));
+  }
   Val shuffleXor(Val value, int64_t mask) { return shuffle(tile::Shuffle::Xor, value, i32(mask)); }
   Val ballot(Val predicate) { return wrap(tile::BallotOp::create(*this, getI32Type(), predicate)); }
   void barrier() { tile::BarrierOp::create(*this, mlir::Value(), mlir::IntegerAttr(), false); }

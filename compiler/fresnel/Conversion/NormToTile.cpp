@@ -18,9 +18,9 @@ LogicalResult fresnel::lowerNorm(NormOp op, const KernelRequest &request, Kernel
   auto x = cast<RankedTensorType>(op.getX().getType());
   Type element = x.getElementType(), f64 = b.getF64Type();
   int64_t rowsPerBlock = kRowThreads / 32, width = getVectorWidth(element), chunks = x.getDimSize(3) / width;
-  auto kernel = b.beginKernel(request.getName(), request.getArgumentTypes(), kRowThreads,
-                              {int64_t(llvm::divideCeil(x.getDimSize(2), rowsPerBlock)), x.getDimSize(1),
-                               x.getDimSize(0)});
+  auto kernel =
+      b.beginKernel(request.getName(), request.getArgumentTypes(), kRowThreads,
+                    {int64_t(llvm::divideCeil(x.getDimSize(2), rowsPerBlock)), x.getDimSize(1), x.getDimSize(0)});
   Val source = b.argument(kernel, 0), target = b.argument(kernel, 1);
   Val batch = b.id(tile::Id::BlockZ), head = b.id(tile::Id::BlockY), lane = b.id(tile::Id::Lane);
   Val row = b.id(tile::Id::BlockX) * double(rowsPerBlock) + b.id(tile::Id::Warp);

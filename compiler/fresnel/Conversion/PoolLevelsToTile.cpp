@@ -66,9 +66,7 @@ private:
   void finishNorms(Val first, Val number, Values squares, Carry &carry);
   Values reduceAcrossLanes(Val first, Values squares);
   void storeNorm(int64_t level, Val index, Val square, Val condition);
-  Val isFlushed(int64_t level, Val number) {
-    return (number + 1.0) % double(shape.windows[level] / unit) == 0.0;
-  }
+  Val isFlushed(int64_t level, Val number) { return (number + 1.0) % double(shape.windows[level] / unit) == 0.0; }
   int64_t getCarried() const { return levels - 1 - unitLevels; }
   /// Lane `part` of the parts that a lane owns: whether its chunk exists.
   bool isPartial() const { return chunks % lanes != 0; }
@@ -295,9 +293,7 @@ void PoolLevelsKernel::storeNorm(int64_t level, Val index, Val square, Val condi
   condition = both(condition, exists);
   if (!complete)
     condition = condition & (index < b.i32(shape.sizes[level]));
-  b.ifThen(condition, [&] {
-    b.store(b.sqrt(square), norms, {batch, head, index + double(shape.offsets[level])});
-  });
+  b.ifThen(condition, [&] { b.store(b.sqrt(square), norms, {batch, head, index + double(shape.offsets[level])}); });
 }
 
 } // namespace

@@ -38,13 +38,12 @@ Window findWindow(KernelBuilder &b, const PyramidShape &shape, Val entry) {
 SmallVector<Val> poolRows(KernelBuilder &b, PoolKind kind, Window window, int64_t count,
                           function_ref<SmallVector<Val>(Val)> load) {
   SmallVector<Val> init(count, b.f32(kind == PoolKind::Max ? -INFINITY : 0.0));
-  SmallVector<Val> pooled =
-      b.forRange(window.first, window.end, b.i32(1), init, [&](Val row, ArrayRef<Val> state) {
-        SmallVector<Val> next;
-        for (auto [old, value] : llvm::zip(state, load(row)))
-          next.push_back(kind == PoolKind::Max ? b.max(old, value) : old + value);
-        return next;
-      });
+  SmallVector<Val> pooled = b.forRange(window.first, window.end, b.i32(1), init, [&](Val row, ArrayRef<Val> state) {
+    SmallVector<Val> next;
+    for (auto [old, value] : llvm::zip(state, load(row)))
+      next.push_back(kind == PoolKind::Max ? b.max(old, value) : old + value);
+    return next;
+  });
   if (kind == PoolKind::Mean) {
     Val count = b.toFloat(window.end - window.first, b.getF32Type());
     for (Val &value : pooled)
@@ -75,9 +74,9 @@ LogicalResult fresnel::lowerPyramid(PyramidOp op, const KernelRequest &request, 
     return success();
   }
   int64_t entries = result.getDimSize(2);
-  auto kernel = b.beginKernel(request.getName(), request.getArgumentTypes(), kRowThreads,
-                              {int64_t(llvm::divideCeil(entries, kRowThreads)), result.getDimSize(1),
-                               result.getDimSize(0)});
+  auto kernel =
+      b.beginKernel(request.getName(), request.getArgumentTypes(), kRowThreads,
+                    {int64_t(llvm::divideCeil(entries, kRowThreads)), result.getDimSize(1), result.getDimSize(0)});
   Val source = b.argument(kernel, 0), target = b.argument(kernel, 1);
   Val batch = b.id(tile::Id::BlockZ), head = b.id(tile::Id::BlockY);
   Val entry = b.id(tile::Id::BlockX) * double(kRowThreads) + b.id(tile::Id::Thread);

@@ -44,7 +44,8 @@ struct RowGrid {
 /// be in flight together, and neighbouring blocks work on the heads of the same
 /// rows, which [B, N, H, D] memory holds side by side.
 struct RowBatch {
-  RowBatch(llvm::ArrayRef<int64_t> shape, mlir::Type element, int64_t perThread) : one(shape, element), perThread(perThread) {}
+  RowBatch(llvm::ArrayRef<int64_t> shape, mlir::Type element, int64_t perThread)
+      : one(shape, element), perThread(perThread) {}
 
   int64_t rowsPerBlock() const { return one.rowsPerBlock() * perThread; }
   int64_t threads() const { return one.threads(); }
@@ -53,9 +54,7 @@ struct RowBatch {
   }
 
   /// Whether every thread's rows exist.
-  bool isComplete() const {
-    return one.rows % rowsPerBlock() == 0 && one.rowsPerBlock() * one.chunks == one.threads();
-  }
+  bool isComplete() const { return one.rows % rowsPerBlock() == 0 && one.rowsPerBlock() * one.chunks == one.threads(); }
 
   /// Where a thread works. A row that does not exist is not `inside` and stands
   /// for the last one, so that it can be read.
@@ -66,7 +65,8 @@ struct RowBatch {
   Place locate(KernelBuilder &b) const {
     Val thread = b.id(tile::Id::Thread), block = b.id(tile::Id::BlockX);
     Val local = thread / double(one.chunks);
-    Place place{b.id(tile::Id::BlockZ), block % double(one.heads), thread % double(one.chunks) * double(one.width), {}, {}};
+    Place place{
+        b.id(tile::Id::BlockZ), block % double(one.heads), thread % double(one.chunks) * double(one.width), {}, {}};
     Val first = block / double(one.heads) * double(rowsPerBlock()) + local;
     for (int64_t i = 0; i < perThread; ++i) {
       Val row = first + double(i * one.rowsPerBlock());

@@ -102,9 +102,8 @@ private:
     coarsest = share(chunk + 1.0, shape.pyramid.sizes.back()) - first;
     budget = getBudget(chunk);
     slots = getSlots(chunk);
-    firstSlot = b.forRange(b.i32(0), chunk, b.i32(1), {b.i32(0)}, [&](Val t, ArrayRef<Val> state) {
-      return SmallVector<Val>{state[0] + getSlots(t)};
-    })[0];
+    firstSlot = b.forRange(b.i32(0), chunk, b.i32(1), {b.i32(0)},
+                           [&](Val t, ArrayRef<Val> state) { return SmallVector<Val>{state[0] + getSlots(t)}; })[0];
   }
 
   /// Words of a bitmap with a bit for each candidate, and one more for the bound.
@@ -245,9 +244,8 @@ private:
     Val real = b.i32(0);
     for (int64_t level = 0; level < levels; ++level)
       real = real + counts[level];
-    b.forRange(real + thread, slots, b.i32(threads), [&](Val slot) {
-      b.store(b.i32(-1), output, {batch, head, firstSlot + slot});
-    });
+    b.forRange(real + thread, slots, b.i32(threads),
+               [&](Val slot) { b.store(b.i32(-1), output, {batch, head, firstSlot + slot}); });
   }
 
   SelectCascadeOp op;

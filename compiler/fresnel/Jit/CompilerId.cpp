@@ -47,11 +47,11 @@ static int visitObject(dl_phdr_info *info, size_t, void *data) {
   llvm::ArrayRef<ElfW(Phdr)> segments(info->dlpi_phdr, info->dlpi_phnum);
   if (llvm::none_of(segments, inside))
     return 0;
-  for (const ElfW(Phdr) & segment : segments)
+  for (const ElfW(Phdr) &segment : segments)
     if (segment.p_type == PT_NOTE && search->id.empty())
-      search->id = llvm::toHex(findBuildId({reinterpret_cast<const char *>(info->dlpi_addr + segment.p_vaddr),
-                                            size_t(segment.p_filesz)}),
-                               /*LowerCase=*/true);
+      search->id = llvm::toHex(
+          findBuildId({reinterpret_cast<const char *>(info->dlpi_addr + segment.p_vaddr), size_t(segment.p_filesz)}),
+          /*LowerCase=*/true);
   return 1;
 }
 

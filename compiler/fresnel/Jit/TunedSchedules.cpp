@@ -24,9 +24,9 @@ std::string fresnel::hashKernel(const std::string &ptx, const std::string &entry
   llvm::StringRef rest = ptx;
   auto isName = [](char c) { return isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '$'; };
   for (size_t at; (at = rest.find(entry)) != llvm::StringRef::npos; rest = rest.drop_front(at + entry.size())) {
-    bool whole = (at == 0 || !isName(rest[at - 1])) &&
-                 (at + entry.size() == rest.size() || !isName(rest[at + entry.size()]) ||
-                  rest.drop_front(at + entry.size()).starts_with("_param"));
+    bool whole =
+        (at == 0 || !isName(rest[at - 1])) && (at + entry.size() == rest.size() || !isName(rest[at + entry.size()]) ||
+                                               rest.drop_front(at + entry.size()).starts_with("_param"));
     text += rest.take_front(at);
     text += whole ? "kernel" : entry;
   }
@@ -62,16 +62,16 @@ rt::Status TunedSchedules::chooseDevice(const rt::Database &database, const Tune
   std::vector<rt::DeviceClass> devices;
   std::string names;
   for (const rt::DeviceClass &device : rt::listDevices(database)) {
-    bool named = options.device.empty() ? !gpu || *gpu == device
-                                        : device.name.find(options.device) != std::string::npos;
+    bool named =
+        options.device.empty() ? !gpu || *gpu == device : device.name.find(options.device) != std::string::npos;
     if (!named || !runsOn(target, device.compute))
       continue;
     devices.push_back(device);
     names += (names.empty() ? "" : ", ") + device.name;
   }
   if (devices.empty() && !options.device.empty())
-    return rt::Status(rt::Code::InvalidArgument, "the tuning database has no trials of a GPU named '" +
-                                                     options.device + "' that runs " + target.name.str());
+    return rt::Status(rt::Code::InvalidArgument, "the tuning database has no trials of a GPU named '" + options.device +
+                                                     "' that runs " + target.name.str());
   if (devices.size() > 1) {
     text = "tuning database not used: it has trials of " + names + "; name one with --tuned-for";
     return rt::Status();
@@ -122,8 +122,9 @@ void TunedSchedules::apply(mlir::ModuleOp module) {
     ++counts[int(choice.source)];
     choices[kernel.getSymName().str()] = choice;
   }
-  text = head + ": " + std::to_string(counts[0]) + " exact, " + std::to_string(counts[1]) + " from the nearest length, " +
-          std::to_string(counts[2]) + (counts[2] == 1 ? " kernel" : " kernels") + " by the heuristic";
+  text = head + ": " + std::to_string(counts[0]) + " exact, " + std::to_string(counts[1]) +
+         " from the nearest length, " + std::to_string(counts[2]) + (counts[2] == 1 ? " kernel" : " kernels") +
+         " by the heuristic";
 }
 
 static llvm::json::Object describeChoice(const rt::Choice &choice) {

@@ -53,15 +53,15 @@ struct InvertSelectionsPass final : impl::InvertSelectionsPassBase<InvertSelecti
     if (auto scatter = dyn_cast<ScatterOp>(op))
       return isSamePyramid(scatter, cascade);
     auto gradient = dyn_cast<GatherGradOp>(op);
-    return gradient && int64_t(gradient.getRows()) ==
-                           cast<RankedTensorType>(cascade.getQueryScores().getType()).getDimSize(2);
+    return gradient &&
+           int64_t(gradient.getRows()) == cast<RankedTensorType>(cascade.getQueryScores().getType()).getDimSize(2);
   }
 
   static SelectCascadeOp addSlots(SelectCascadeOp cascade) {
     OpBuilder builder(cascade);
-    auto inverted = SelectCascadeOp::create(
-        builder, cascade.getLoc(), cascade.getQueryScores(), cascade.getKeyScores(), cascade.getSeqLen(),
-        cascade.getLevels(), cascade.getFactor(), cascade.getTopk(), cascade.getOpenFirstWindow(), /*with_slots=*/true);
+    auto inverted = SelectCascadeOp::create(builder, cascade.getLoc(), cascade.getQueryScores(), cascade.getKeyScores(),
+                                            cascade.getSeqLen(), cascade.getLevels(), cascade.getFactor(),
+                                            cascade.getTopk(), cascade.getOpenFirstWindow(), /*with_slots=*/true);
     cascade.getResult().replaceAllUsesWith(inverted.getResult());
     cascade.erase();
     return inverted;

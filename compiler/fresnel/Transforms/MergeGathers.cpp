@@ -36,9 +36,8 @@ struct MergeGathersPass final : impl::MergeGathersPassBase<MergeGathersPass> {
       GatherLevelsOp last = gathers.pop_back_val();
       SmallVector<GatherLevelsOp> members;
       llvm::erase_if(gathers, [&](GatherLevelsOp gather) {
-        bool joins = fit(gather, last) && llvm::none_of(gather->getUsers(), [&](Operation *user) {
-          return user->isBeforeInBlock(last);
-        });
+        bool joins = fit(gather, last) &&
+                     llvm::none_of(gather->getUsers(), [&](Operation *user) { return user->isBeforeInBlock(last); });
         if (joins)
           members.push_back(gather);
         return joins;

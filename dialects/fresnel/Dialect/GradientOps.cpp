@@ -34,7 +34,8 @@ static bool isLseOf(Value lse, RankedTensorType rows) {
 LogicalResult AttendDeltaOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location, Adaptor adaptor,
                                               SmallVectorImpl<Type> &results) {
   Inference<AttendDeltaOp> infer{location};
-  if (failed(infer.requireRows({adaptor.getOut(), adaptor.getDout()})) || failed(infer.requireScores(adaptor.getDlse())))
+  if (failed(infer.requireRows({adaptor.getOut(), adaptor.getDout()})) ||
+      failed(infer.requireScores(adaptor.getDlse())))
     return failure();
   RankedTensorType out = getTensor(adaptor.getOut());
   if (adaptor.getDout().getType() != out || (adaptor.getDlse() && !isLseOf(adaptor.getDlse(), out))) // attend_delta_c1
@@ -226,7 +227,8 @@ LogicalResult GateGradOp::inferReturnTypes(MLIRContext *context, std::optional<L
 LogicalResult MergeGradOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
                                             SmallVectorImpl<Type> &results) {
   Inference<MergeGradOp> infer{location};
-  if (failed(infer.requireRows(adaptor.getPart())) || failed(infer.requireScores({adaptor.getPartLse(), adaptor.getDlse()})))
+  if (failed(infer.requireRows(adaptor.getPart())) ||
+      failed(infer.requireScores({adaptor.getPartLse(), adaptor.getDlse()})))
     return failure();
   RankedTensorType part = getTensor(adaptor.getPart());
   if (!isLseOf(adaptor.getPartLse(), part) || (adaptor.getDlse() && !isLseOf(adaptor.getDlse(), part))) // merge_grad_c1

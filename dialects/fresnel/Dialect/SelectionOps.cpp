@@ -20,15 +20,16 @@ LogicalResult BlockScoreOp::inferReturnTypes(MLIRContext *context, std::optional
   if (q.getDimSize(1) % k.getDimSize(1)) // block_score_c2
     return infer.fail("the ", q.getDimSize(1), " query heads must be a multiple of the ", k.getDimSize(1),
                       " key heads");
-  for (auto [name, value] : {std::pair("key_window", adaptor.getKeyWindow()), {"key_stride", adaptor.getKeyStride()},
+  for (auto [name, value] : {std::pair("key_window", adaptor.getKeyWindow()),
+                             {"key_stride", adaptor.getKeyStride()},
                              {"query_stride", adaptor.getQueryStride()}}) // block_score_c3
     if (value <= 0)
       return infer.fail("`", name, "` must be positive, but got ", value);
   if (adaptor.getGroupSum() && adaptor.getNormalize() != Normalize::Softmax) // block_score_c4
     return infer.fail("`group_sum` needs `normalize = softmax`");
   int64_t heads = adaptor.getGroupSum() ? k.getDimSize(1) : q.getDimSize(1);
-  results.push_back(RankedTensorType::get({q.getDimSize(0), heads, q.getDimSize(2), k.getDimSize(2)},
-                                          Float32Type::get(context)));
+  results.push_back(
+      RankedTensorType::get({q.getDimSize(0), heads, q.getDimSize(2), k.getDimSize(2)}, Float32Type::get(context)));
   return success();
 }
 
@@ -42,7 +43,9 @@ LogicalResult RegroupOp::inferReturnTypes(MLIRContext *, std::optional<Location>
   if (failed(infer.require(adaptor.getAttributes(), {"window", "stride", "block", "seq_len"})))
     return failure();
   int64_t window = adaptor.getWindow(), stride = adaptor.getStride(), block = adaptor.getBlock();
-  for (auto [name, value] : {std::pair("window", window), {"stride", stride}, {"block", block},
+  for (auto [name, value] : {std::pair("window", window),
+                             {"stride", stride},
+                             {"block", block},
                              {"seq_len", int64_t(adaptor.getSeqLen())}}) // regroup_c1
     if (value <= 0)
       return infer.fail("`", name, "` must be positive, but got ", value);
@@ -55,8 +58,8 @@ LogicalResult RegroupOp::inferReturnTypes(MLIRContext *, std::optional<Location>
   return success();
 }
 
-LogicalResult SelectCascadeOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location,
-                                                Adaptor adaptor, SmallVectorImpl<Type> &results) {
+LogicalResult SelectCascadeOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location, Adaptor adaptor,
+                                                SmallVectorImpl<Type> &results) {
   Inference<SelectCascadeOp> infer{location};
   if (failed(infer.requireScores({adaptor.getQueryScores(), adaptor.getKeyScores()})))
     return failure();
@@ -76,8 +79,7 @@ LogicalResult SelectCascadeOp::inferReturnTypes(MLIRContext *context, std::optio
   if (q.getDimSize(0) != k.getDimSize(0) || q.getDimSize(1) % k.getDimSize(1)) // select_cascade_c3
     return infer.fail("batches must agree and query heads be a multiple of key heads, but got ", q, " and ", k);
   auto push = [&](int64_t length) {
-    results.push_back(
-        RankedTensorType::get({q.getDimSize(0), q.getDimSize(1), length}, IntegerType::get(context, 32)));
+    results.push_back(RankedTensorType::get({q.getDimSize(0), q.getDimSize(1), length}, IntegerType::get(context, 32)));
   };
   push(shape.length);
   if (adaptor.getWithSlots())
@@ -93,7 +95,8 @@ LogicalResult SelectBlocksOp::inferReturnTypes(MLIRContext *context, std::option
   if (failed(infer.require(adaptor.getAttributes(), {"topk", "key_block"})))
     return failure();
   int64_t topk = adaptor.getTopk(), local = adaptor.getLocal(), sinks = adaptor.getSinks();
-  for (auto [name, value] : {std::pair("topk", topk), {"query_block", int64_t(adaptor.getQueryBlock())},
+  for (auto [name, value] : {std::pair("topk", topk),
+                             {"query_block", int64_t(adaptor.getQueryBlock())},
                              {"key_block", int64_t(adaptor.getKeyBlock())}}) // select_blocks_c1
     if (value <= 0)
       return infer.fail("`", name, "` must be positive, but got ", value);

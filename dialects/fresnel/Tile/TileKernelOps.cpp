@@ -10,9 +10,8 @@ using namespace fresnel::tile;
 
 ParseResult KernelOp::parse(OpAsmParser &parser, OperationState &result) {
   auto buildType = [](Builder &builder, ArrayRef<Type> arguments, ArrayRef<Type> results,
-                      function_interface_impl::VariadicFlag, std::string &) {
-    return builder.getFunctionType(arguments, results);
-  };
+                      function_interface_impl::VariadicFlag,
+                      std::string &) { return builder.getFunctionType(arguments, results); };
   return function_interface_impl::parseFunctionOp(parser, result, /*allowVariadic=*/false,
                                                   getFunctionTypeAttrName(result.name), buildType,
                                                   getArgAttrsAttrName(result.name), getResAttrsAttrName(result.name));
@@ -39,8 +38,8 @@ LogicalResult WarpSpecializeOp::verify() {
       return emitOpError() << "register counts must be multiples of 8 in [24, 240], but got " << registers;
   int64_t limit = consumers >= 3 ? 512 : 504; // warp_specialize_c2
   if (int64_t total = producer + consumers * consumer; total > limit)
-    return emitOpError() << "the roles need " << total << " registers per four lanes, but a block of "
-                         << consumers + 1 << " warpgroups has " << limit;
+    return emitOpError() << "the roles need " << total << " registers per four lanes, but a block of " << consumers + 1
+                         << " warpgroups has " << limit;
   if (auto kernel = (*this)->getParentOfType<KernelOp>()) // warp_specialize_c3
     if (kernel.getThreads() != 128 * (consumers + 1))
       return emitOpError() << consumers << " consumers and a producer need a block of " << 128 * (consumers + 1)

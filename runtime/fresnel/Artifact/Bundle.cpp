@@ -89,8 +89,7 @@ Expected<Bundle> parseBundle(const std::string &name, std::string_view content) 
   return bundle;
 }
 
-Expected<std::string> serializeBundle(const std::string &name, Manifest manifest,
-                                      const std::vector<std::string> &ptx) {
+Expected<std::string> serializeBundle(const std::string &name, Manifest manifest, const std::vector<std::string> &ptx) {
   if (ptx.size() != manifest.kernels.size())
     return Status(Code::InvalidArgument, "a bundle of " + std::to_string(manifest.kernels.size()) +
                                              " kernels needs as many PTX texts, but got " + std::to_string(ptx.size()));

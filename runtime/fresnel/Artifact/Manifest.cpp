@@ -55,15 +55,15 @@ static json toJson(const Kernel &kernel) {
   for (const Param &param : kernel.params)
     params.push_back(toJson(param));
   json value = {{"name", kernel.name},
-          {"entry", kernel.entry},
-          {"op", kernel.op},
-          {"block", kernel.block},
-          {"grid", kernel.grid},
-          {"cluster", kernel.cluster},
-          {"shared_bytes", kernel.sharedBytes},
-          {"params", params},
-          {"schedule", embed(kernel.schedule)},
-          {"ptx", {{"offset", kernel.ptxOffset}, {"size", kernel.ptxSize}, {"sha256", kernel.ptxSha256}}}};
+                {"entry", kernel.entry},
+                {"op", kernel.op},
+                {"block", kernel.block},
+                {"grid", kernel.grid},
+                {"cluster", kernel.cluster},
+                {"shared_bytes", kernel.sharedBytes},
+                {"params", params},
+                {"schedule", embed(kernel.schedule)},
+                {"ptx", {{"offset", kernel.ptxOffset}, {"size", kernel.ptxSize}, {"sha256", kernel.ptxSha256}}}};
   if (kernel.choice != "{}")
     value["choice"] = embed(kernel.choice);
   if (const std::optional<Cost> &cost = kernel.cost)

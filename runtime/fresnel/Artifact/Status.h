@@ -37,9 +37,7 @@ public:
   Code code() const { return errorCode; }
   const std::string &message() const { return text; }
   /// The same error with its circumstances in front: "context: message".
-  Status annotate(const std::string &context) const {
-    return ok() ? *this : Status(errorCode, context + ": " + text);
-  }
+  Status annotate(const std::string &context) const { return ok() ? *this : Status(errorCode, context + ": " + text); }
 
 private:
   Code errorCode = Code::Ok;

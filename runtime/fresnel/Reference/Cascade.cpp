@@ -23,8 +23,7 @@ struct Chunk {
 class Cascade {
 public:
   Cascade(const float *sq, const float *sk, const CascadeOptions &options)
-      : sq(sq), sk(sk), options(options),
-        offsets(pyramidOffsets(options.seqLen, options.levels, options.factor)) {}
+      : sq(sq), sk(sk), options(options), offsets(pyramidOffsets(options.seqLen, options.levels, options.factor)) {}
 
   std::vector<int32_t> select(const std::vector<Chunk> &chunks) {
     for (const Chunk &chunk : chunks) {
@@ -94,8 +93,8 @@ static std::vector<Chunk> chunksOf(const CascadeOptions &options) {
   int64_t count = std::max<int64_t>(1, std::min((options.topk + 127) / 128, coarsest));
   std::vector<Chunk> chunks;
   for (int64_t t = 0; t < count; ++t)
-    chunks.push_back({t * coarsest / count, (t + 1) * coarsest / count,
-                      (t + 1) * options.topk / count - t * options.topk / count});
+    chunks.push_back(
+        {t * coarsest / count, (t + 1) * coarsest / count, (t + 1) * options.topk / count - t * options.topk / count});
   return chunks;
 }
 

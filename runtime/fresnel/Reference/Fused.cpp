@@ -61,7 +61,8 @@ Tensor ref::scatterBySlots(const Tensor &x, const IndexTensor &slots, const Scat
   return out;
 }
 
-Tensor ref::gatherGradBySlots(const Tensor &dy, const IndexTensor &slots, int64_t heads, const ScatterOptions &options) {
+Tensor ref::gatherGradBySlots(const Tensor &dy, const IndexTensor &slots, int64_t heads,
+                              const ScatterOptions &options) {
   int64_t depth = dy.dim(3), group = dy.dim(1) / heads;
   std::vector<int64_t> offsets = pyramidOffsets(options.seqLen, options.levels, options.factor);
   Tensor dx({dy.dim(0), heads, options.seqLen, depth});

@@ -14,7 +14,8 @@ namespace {
 /// Sums in f64 over one plane of [B, H, N, D] or [B, H, N].
 class Plane {
 public:
-  Plane(const Tensor &like, int64_t rows) : width(like.rank() == 4 ? like.dim(3) : 1), sums(size_t(rows * width), 0.0) {}
+  Plane(const Tensor &like, int64_t rows)
+      : width(like.rank() == 4 ? like.dim(3) : 1), sums(size_t(rows * width), 0.0) {}
 
   /// Hands the gradient of a window over the rows [first, last) to them.
   void spread(PoolKind kind, const float *dy, const float *x, int64_t first, int64_t last) {

@@ -95,9 +95,10 @@ Expected<DeviceInfo> Driver::describe(int ordinal) const {
     return status;
   info.name = name;
   int shared = 0;
-  for (auto [attribute, value] :
-       {std::pair(kComputeMajor, &info.computeMajor), {kComputeMinor, &info.computeMinor},
-        {kMultiprocessorCount, &info.multiprocessors}, {kSharedOptIn, &shared}}) {
+  for (auto [attribute, value] : {std::pair(kComputeMajor, &info.computeMajor),
+                                  {kComputeMinor, &info.computeMinor},
+                                  {kMultiprocessorCount, &info.multiprocessors},
+                                  {kSharedOptIn, &shared}}) {
     status = check(cuDeviceGetAttribute(value, attribute, device), "cuDeviceGetAttribute");
     if (!status.ok())
       return status;

@@ -49,8 +49,10 @@ Expected<Workload> parseWorkload(std::string_view line) {
   if (std::string schema = text(value, "schema"); schema != kWorkloadSchema)
     return Status(Code::Unsupported, "schema '" + schema + "' is not " + kWorkloadSchema);
   Workload workload;
-  for (auto [key, member] : {std::pair("method", &workload.method), {"dtype", &workload.dtype},
-                             {"target", &workload.target}, {"program", &workload.program}}) {
+  for (auto [key, member] : {std::pair("method", &workload.method),
+                             {"dtype", &workload.dtype},
+                             {"target", &workload.target},
+                             {"program", &workload.program}}) {
     *member = text(value, key);
     if (member->empty())
       return damaged(std::string("'") + key + "' is missing or no string");

@@ -78,7 +78,8 @@ TEST(Gradients, PresetsAreRight) {
   checkPreset("lighthouse", {{"topk", "4"}, {"levels", "3"}, {"factor", "2"}}, 4, 2, 61, 61);
   checkPreset("moba", {{"block", "8"}, {"topk", "2"}}, 2, 1, 29, 29);
   checkPreset("vsa", {{"block", "8"}, {"topk", "2"}}, 2, 2, 43, 43, 2);
-  checkPreset("nsa", {{"window", "8"}, {"stride", "4"}, {"block", "8"}, {"topk", "4"}, {"sliding", "9"}}, 4, 2, 61, 61, 3);
+  checkPreset("nsa", {{"window", "8"}, {"stride", "4"}, {"block", "8"}, {"topk", "4"}, {"sliding", "9"}}, 4, 2, 61, 61,
+              3);
 }
 
 // What no preset differentiates: merge, maximum pooling, one value used twice.
@@ -116,7 +117,8 @@ TEST_P(GoldenGradient, Lighthouse) {
   for (const char *name : {"q", "k", "v", "dout"})
     inputs.push_back({name, toTensor(file->tensors.at(name))});
   const std::vector<int64_t> &shape = inputs[0].getShape();
-  std::map<std::string, std::string> params = {{"dtype", "f32"}, {"levels", file->metadata.at("levels")},
+  std::map<std::string, std::string> params = {{"dtype", "f32"},
+                                               {"levels", file->metadata.at("levels")},
                                                {"factor", file->metadata.at("pool")},
                                                {"topk", file->metadata.at("topk")}};
   for (auto [name, dim] : {std::pair("batch", 0), {"heads", 1}, {"kv_heads", 1}, {"seq_len", 2}, {"head_dim", 3}})

@@ -25,11 +25,16 @@ struct Problem {
 
   const ref::Tensor &get(int i) const { return std::get<ref::Tensor>(inputs[size_t(i)].value); }
   const float *q(int64_t h, int64_t i) const { return &get(0).data[size_t((h * length + i) * dim)]; }
-  const float *k(int64_t h, int64_t j) const { return &get(1).data[size_t((h / (heads / kvHeads) * length + j) * dim)]; }
-  const float *v(int64_t h, int64_t j) const { return &get(2).data[size_t((h / (heads / kvHeads) * length + j) * dim)]; }
+  const float *k(int64_t h, int64_t j) const {
+    return &get(1).data[size_t((h / (heads / kvHeads) * length + j) * dim)];
+  }
+  const float *v(int64_t h, int64_t j) const {
+    return &get(2).data[size_t((h / (heads / kvHeads) * length + j) * dim)];
+  }
 };
 
-Problem makeProblem(int64_t heads, int64_t kvHeads, int64_t length, int64_t dim, std::map<std::string, std::string> params) {
+Problem makeProblem(int64_t heads, int64_t kvHeads, int64_t length, int64_t dim,
+                    std::map<std::string, std::string> params) {
   Problem p{std::move(params), heads, kvHeads, length, dim, {}};
   for (auto [name, value] : {std::pair("heads", heads), {"kv_heads", kvHeads}, {"seq_len", length}, {"head_dim", dim}})
     p.params[name] = std::to_string(value);
@@ -75,7 +80,8 @@ void expectRows(const ref::Tensor &got, const Problem &p, const std::function<Ro
 }
 
 /// Mean of the rows [begin, end) of a head of tensor `t`.
-Row meanRows(const Problem &p, const float *(Problem::*rows)(int64_t, int64_t) const, int64_t h, int64_t begin, int64_t end) {
+Row meanRows(const Problem &p, const float *(Problem::*rows)(int64_t, int64_t) const, int64_t h, int64_t begin,
+             int64_t end) {
   Row mean(size_t(p.dim), 0.0);
   for (int64_t j = begin; j < end; ++j)
     for (int64_t d = 0; d < p.dim; ++d)
@@ -139,8 +145,8 @@ TEST(Presets, Moba) {
 // NSA, equations 5, 7 to 12: compressed, selected and sliding branches.
 TEST(Presets, Nsa) {
   constexpr int64_t kWindow = 8, kStride = 4, kBlock = 8, kTopk = 4, kSliding = 10;
-  Problem p = makeProblem(4, 2, 67, 16,
-                          {{"window", "8"}, {"stride", "4"}, {"block", "8"}, {"topk", "4"}, {"sliding", "10"}});
+  Problem p =
+      makeProblem(4, 2, 67, 16, {{"window", "8"}, {"stride", "4"}, {"block", "8"}, {"topk", "4"}, {"sliding", "10"}});
   p.inputs.push_back({"gates", randomTensor({1, 4, 67, 3}, 4)});
   auto out = run("nsa", p.params, p.inputs);
   int64_t group = p.heads / p.kvHeads, windows = (p.length - kWindow) / kStride + 1;
@@ -188,8 +194,9 @@ TEST(Presets, Nsa) {
   };
   const auto &gates = std::get<ref::Tensor>(p.inputs[3].value);
   expectRows(tensor(out, "out"), p, [&](int64_t h, int64_t i) {
-    Row branches[] = {compressed(h, i), selected(h, i),
-                      attendRow(p, h, i, [&](int64_t, int64_t i, int64_t j) { return j <= i && i - j < kSliding; }, 0.25)};
+    Row branches[] = {
+        compressed(h, i), selected(h, i),
+        attendRow(p, h, i, [&](int64_t, int64_t i, int64_t j) { return j <= i && i - j < kSliding; }, 0.25)};
     Row row(size_t(p.dim), 0.0);
     for (int64_t n = 0; n < 3; ++n) {
       double gate = 1 / (1 + std::exp(-double(gates.data[size_t((h * p.length + i) * 3 + n)])));
@@ -259,10 +266,19 @@ TEST_P(Golden, Lighthouse) {
   ref::Tensor q = toTensor(file->tensors.at("q")), want = toTensor(file->tensors.at("out"));
   auto meta = [&](const char *name) { return file->metadata.at(name); };
   auto size = [&](size_t dim) { return std::to_string(q.shape[dim]); };
-  std::vector<NamedValue> inputs = {{"q", q}, {"k", toTensor(file->tensors.at("k"))}, {"v", toTensor(file->tensors.at("v"))}};
-  auto results = run("lighthouse", {{"batch", size(0)}, {"heads", size(1)}, {"kv_heads", size(1)}, {"seq_len", size(2)},
-                                    {"head_dim", size(3)}, {"dtype", "f32"}, {"levels", meta("levels")},
-                                    {"factor", meta("pool")}, {"topk", meta("topk")}}, inputs);
+  std::vector<NamedValue> inputs = {
+      {"q", q}, {"k", toTensor(file->tensors.at("k"))}, {"v", toTensor(file->tensors.at("v"))}};
+  auto results = run("lighthouse",
+                     {{"batch", size(0)},
+                      {"heads", size(1)},
+                      {"kv_heads", size(1)},
+                      {"seq_len", size(2)},
+                      {"head_dim", size(3)},
+                      {"dtype", "f32"},
+                      {"levels", meta("levels")},
+                      {"factor", meta("pool")},
+                      {"topk", meta("topk")}},
+                     inputs);
   EXPECT_LT(getDistance(tensor(results, "out"), want), 1e-5);
   const auto &selected = std::get<ref::IndexTensor>(results[2].value);
   const rt::NamedTensor &expected = file->tensors.at("selected");
@@ -275,8 +291,10 @@ TEST(Lighthouse, AnyLengthAndBudgetIsCausalAndCovers) {
   for (auto [length, topk, levels, factor] :
        {std::tuple(257, 1, 3, 4), {509, 37, 3, 4}, {1021, 200, 4, 2}, {127, 1536, 3, 8}, {61, 5, 1, 2}}) {
     Problem p = makeProblem(4, 2, length, 16,
-                            {{"topk", std::to_string(topk)}, {"levels", std::to_string(levels)},
-                             {"factor", std::to_string(factor)}, {"open_first_window", "true"}});
+                            {{"topk", std::to_string(topk)},
+                             {"levels", std::to_string(levels)},
+                             {"factor", std::to_string(factor)},
+                             {"open_first_window", "true"}});
     auto before = run("lighthouse", p.params, p.inputs);
     const ref::Tensor &out = tensor(before, "out");
     for (int64_t row = 0; row < 4 * length; ++row) {

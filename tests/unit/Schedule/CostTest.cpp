@@ -18,9 +18,8 @@ protected:
 
   /// The first operation of a program with these inputs and operations.
   Operation *parse(const std::string &inputs, const std::string &operations) {
-    module = parseSourceString<ModuleOp>("fresnel.program @p(" + inputs + ") {\n" + operations +
-                                             "\nfresnel.return {names = []}\n}\n",
-                                         &context);
+    module = parseSourceString<ModuleOp>(
+        "fresnel.program @p(" + inputs + ") {\n" + operations + "\nfresnel.return {names = []}\n}\n", &context);
     EXPECT_TRUE(bool(module));
     return &(*module->getOps<ProgramOp>().begin()).getBody().front().front();
   }
@@ -28,8 +27,8 @@ protected:
   /// Attention of 2 query heads, 1 key head; q has 6 rows and k as many as said, D 32.
   Operation *parseAttend(int64_t keys, const std::string &attributes) {
     std::string k = "tensor<1x1x" + std::to_string(keys) + "x32xbf16>", q = "tensor<1x2x6x32xbf16>";
-    return parse("%q: " + q + ", %k: " + k, "%o, %l = fresnel.attend %q, %k, %k {" + attributes + "} : " + q + ", " +
-                                                k + ", " + k);
+    return parse("%q: " + q + ", %k: " + k,
+                 "%o, %l = fresnel.attend %q, %k, %k {" + attributes + "} : " + q + ", " + k + ", " + k);
   }
 
   MLIRContext context;
@@ -60,9 +59,9 @@ TEST_F(CostTest, AttentionMovesEachTensorOnce) {
 
 TEST_F(CostTest, SelectedBlocksGiveAnUpperBound) {
   std::string t = "tensor<1x1x64x32xbf16>", i = "tensor<1x1x4x1xi32>";
-  Operation *op = parse("%q: " + t + ", %b: " + i,
-                        "%o, %l = fresnel.attend %q, %q, %q blocks(%b : " + i +
-                            ") {causal = true, query_block = 16, key_block = 16} : " + t + ", " + t + ", " + t);
+  Operation *op = parse("%q: " + t + ", %b: " + i, "%o, %l = fresnel.attend %q, %q, %q blocks(%b : " + i +
+                                                       ") {causal = true, query_block = 16, key_block = 16} : " + t +
+                                                       ", " + t + ", " + t);
   EXPECT_EQ(countVisiblePairs(op), 16 * 17 / 2 + 48 * 16);
   EXPECT_FALSE(getCost(op).exact);
 }
@@ -71,9 +70,9 @@ TEST_F(CostTest, TransposedListsCountLikeTheListTheyCameFrom) {
   std::string t = "tensor<1x1x64x32xbf16>", l = "tensor<1x1x64xf32>", i = "tensor<1x1x4x1xi32>";
   auto pairs = [&](const std::string &attributes) {
     return countVisiblePairs(parse("%q: " + t + ", %l: " + l + ", %b: " + i,
-                                   "%k, %v = fresnel.attend_grad_kv %q, %q, %q lse %l delta %l dout %q blocks(%b : " + i +
-                                       ") {query_block = 16, key_block = 16, transposed = true" + attributes + "} : " +
-                                       t + ", " + t + ", " + t + ", " + l + ", " + l + ", " + t));
+                                   "%k, %v = fresnel.attend_grad_kv %q, %q, %q lse %l delta %l dout %q blocks(%b : " +
+                                       i + ") {query_block = 16, key_block = 16, transposed = true" + attributes +
+                                       "} : " + t + ", " + t + ", " + t + ", " + l + ", " + l + ", " + t));
   };
   EXPECT_EQ(pairs(", listed = 1"), 64 * 16);
   EXPECT_EQ(pairs(""), 64 * 64);
@@ -81,10 +80,12 @@ TEST_F(CostTest, TransposedListsCountLikeTheListTheyCameFrom) {
 
 TEST_F(CostTest, ScoresTakeAProductPerRowAndPooledKey) {
   std::string q = "tensor<1x4x64x32xbf16>", k = "tensor<1x2x8x32xbf16>";
-  EXPECT_EQ(getCost(parse("%q: " + q + ", %k: " + k,
-                          "%s = fresnel.block_score %q, %k {normalize = #fresnel<normalize softmax>, group_sum = true} : " + q + ", " + k))
-                .flops,
-            2 * 4 * 64 * 8 * 32);
+  EXPECT_EQ(
+      getCost(parse("%q: " + q + ", %k: " + k,
+                    "%s = fresnel.block_score %q, %k {normalize = #fresnel<normalize softmax>, group_sum = true} : " +
+                        q + ", " + k))
+          .flops,
+      2 * 4 * 64 * 8 * 32);
   EXPECT_EQ(getCost(parse("%q: " + q + ", %k: " + k,
                           "%s = fresnel.select_scored %q, %k {topk = 2, key_block = 8} : " + q + ", " + k))
                 .flops,

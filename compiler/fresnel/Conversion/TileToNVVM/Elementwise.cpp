@@ -17,8 +17,7 @@ struct ElementwiseLowering final : ConversionPattern {
 
   LogicalResult matchAndRewrite(Operation *op, ArrayRef<Value> operands,
                                 ConversionPatternRewriter &rewriter) const override {
-    if (!op->hasTrait<OpTrait::Elementwise>() || op->getNumResults() != 1 ||
-        !isFragment(op->getResult(0).getType()))
+    if (!op->hasTrait<OpTrait::Elementwise>() || op->getNumResults() != 1 || !isFragment(op->getResult(0).getType()))
       return failure();
     Emitter emitter(op->getLoc(), rewriter);
     SmallVector<SmallVector<Value>> unpacked;

@@ -14,10 +14,10 @@ static SmallVector<Value> loadMatrices(Emitter &emitter, Value address, bool tra
   auto context = emitter.getContext();
   auto type = LLVM::LLVMStructType::getLiteral(context, SmallVector<Type>(4, emitter.getI32Type()));
   auto layout = transposed ? NVVM::MMALayout::col : NVVM::MMALayout::row;
-  Value loaded = NVVM::LdMatrixOp::create(emitter, type, address, emitter.getI32IntegerAttr(4),
-                                          NVVM::MMALayoutAttr::get(context, layout),
-                                          NVVM::LdStMatrixShapeAttr::get(context, 8, 8),
-                                          NVVM::LdStMatrixEltTypeAttr::get(context, NVVM::LdStMatrixEltType::B16));
+  Value loaded =
+      NVVM::LdMatrixOp::create(emitter, type, address, emitter.getI32IntegerAttr(4),
+                               NVVM::MMALayoutAttr::get(context, layout), NVVM::LdStMatrixShapeAttr::get(context, 8, 8),
+                               NVVM::LdStMatrixEltTypeAttr::get(context, NVVM::LdStMatrixEltType::B16));
   return emitter.unpack(loaded);
 }
 
@@ -43,8 +43,8 @@ struct LoadLhsLowering final : TilePattern<LoadLhsOp> {
     auto fragment = op.getResult().getType();
     LanePosition lane = getLanePosition(emitter, /*swapped=*/false);
     // fragmentRow's warp part, without its lane part.
-    Value warpRow = LLVM::SubOp::create(emitter, emitter.fragmentRow(fragment.getShape()[0]),
-                                        emitter.shr(emitter.laneId(), 2));
+    Value warpRow =
+        LLVM::SubOp::create(emitter, emitter.fragmentRow(fragment.getShape()[0]), emitter.shr(emitter.laneId(), 2));
     Value row = emitter.add(warpRow, lane.row);
     SmallVector<Value> registers;
     for (int64_t k = 0; k < fragment.getShape()[1]; k += 16) {
@@ -101,10 +101,9 @@ struct MmaLowering final : TilePattern<MmaOp> {
           value = LLVM::BitcastOp::create(emitter, VectorType::get(2, emitter.getF16Type()), value);
       return converted;
     };
-    Value product = NVVM::MmaOp::create(emitter, result, registers(lhs), registers(rhs), ValueRange(acc),
-                                        ArrayRef<int64_t>{16, 8, 16}, std::nullopt, std::nullopt,
-                                        std::array{types, types},
-                                        std::array{NVVM::MMALayout::row, NVVM::MMALayout::col});
+    Value product = NVVM::MmaOp::create(
+        emitter, result, registers(lhs), registers(rhs), ValueRange(acc), ArrayRef<int64_t>{16, 8, 16}, std::nullopt,
+        std::nullopt, std::array{types, types}, std::array{NVVM::MMALayout::row, NVVM::MMALayout::col});
     llvm::copy(emitter.unpack(product), acc.begin());
   }
 };
