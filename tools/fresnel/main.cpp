@@ -56,6 +56,13 @@ static Failure explainParseError(CLI::App &app, const CLI::ParseError &error) {
   return {ExitUsage, error.what(), hint};
 }
 
+/// Refuses a word in the place of a command's name that is none, with the closest one.
+static void checkCommand(CLI::App &app, const std::string &group, const std::string &name) {
+  std::vector<std::string> names = commandNames(app);
+  if (!name.empty() && name[0] != '-' && !std::count(names.begin(), names.end(), name))
+    fail(ExitUsage, "unknown command '" + group + name + "'", suggestion(name, names));
+}
+
 int main(int argc, char **argv) {
   CLI::App app("Compiles sparse-attention methods to GPU kernels and runs them.", "fresnel");
   app.set_version_flag("--version", "fresnel " FRESNEL_VERSION " (LLVM " LLVM_VERSION_STRING ")");
@@ -76,10 +83,14 @@ int main(int argc, char **argv) {
   std::string command = argc > 1 ? argv[1] : "";
   bool json = std::any_of(argv, argv + argc, [](const char *text) { return !std::strcmp(text, "--json"); });
   try {
-    std::vector<std::string> names = commandNames(app);
-    bool known = command.empty() || command[0] == '-' || std::count(names.begin(), names.end(), command);
-    if (!known)
-      return report("main", json, {ExitUsage, "unknown command '" + command + "'", suggestion(command, names)});
+    try {
+      checkCommand(app, "", command);
+    } catch (const Failure &failure) {
+      return report("main", json, failure);
+    }
+    // Of a command that has some of its own, such as `db`, these too.
+    if (argc > 2 && command[0] != '-' && !commandNames(*app.get_subcommand(command)).empty())
+      checkCommand(*app.get_subcommand(command), command + " ", argv[2]);
     try {
       app.parse(argc, argv);
     } catch (const CLI::ParseError &error) {
