@@ -48,12 +48,20 @@
 extern "C" {
 #endif
 
+/* Enumerations hold any int, also in C++: what a caller passes is checked, and newer
+ * libraries know more values. */
+#ifdef __cplusplus
+#define FRN_ENUM_BASE : int
+#else
+#define FRN_ENUM_BASE
+#endif
+
 /* Grows when the interface breaks; frn_abi_version() returns the library's. */
 #define FRN_ABI_VERSION 1
 /* Grows with each addition; frn_abi_minor() returns the library's. */
 #define FRN_ABI_MINOR 2
 
-typedef enum {
+typedef enum frn_status FRN_ENUM_BASE {
   FRN_OK = 0,
   FRN_INVALID_ARGUMENT = 1,
   FRN_UNSUPPORTED = 2,
@@ -68,7 +76,7 @@ typedef enum {
   FRN_INTERNAL = 99
 } frn_status;
 
-typedef enum { FRN_F32 = 0, FRN_BF16 = 1, FRN_F16 = 2, FRN_I32 = 3 } frn_dtype;
+typedef enum frn_dtype FRN_ENUM_BASE { FRN_F32 = 0, FRN_BF16 = 1, FRN_F16 = 2, FRN_I32 = 3 } frn_dtype;
 
 /* The driver's stream: the same type as CUstream and cudaStream_t. */
 typedef struct CUstream_st *frn_stream;
@@ -94,7 +102,7 @@ typedef struct {
 } frn_argument;
 
 /* The two plans of a bundle with gradients. */
-typedef enum { FRN_FORWARD = 0, FRN_BACKWARD = 1 } frn_direction;
+typedef enum frn_direction FRN_ENUM_BASE { FRN_FORWARD = 0, FRN_BACKWARD = 1 } frn_direction;
 
 /* Device memory that a launch uses besides its tensors, each aligned to 256 bytes.
  * Where 0 bytes are needed, the pointer may be null. */
