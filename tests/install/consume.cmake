@@ -1,13 +1,6 @@
 # cmake -DSOURCE=<consumer> -DBUILD=<build to install> -DSCRATCH=<folder> -DCOMPONENTS=A|B -P consume.cmake
 # Installs COMPONENTS of BUILD below SCRATCH, builds SOURCE against them, runs it.
-function(run)
-  execute_process(COMMAND ${ARGV} RESULT_VARIABLE code OUTPUT_VARIABLE output ERROR_VARIABLE output)
-  if(NOT code EQUAL 0)
-    string(REPLACE ";" " " command "${ARGV}")
-    message(FATAL_ERROR "${command}\nexit code ${code}\n${output}")
-  endif()
-  set(output "${output}" PARENT_SCOPE)
-endfunction()
+include(${CMAKE_CURRENT_LIST_DIR}/run.cmake)
 
 file(REMOVE_RECURSE ${SCRATCH})
 string(REPLACE "|" ";" components "${COMPONENTS}")
