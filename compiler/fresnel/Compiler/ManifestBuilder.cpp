@@ -115,6 +115,10 @@ private:
     if (uses.size() > 1)
       return llvm::createStringError("results '" + terminator.getName(uses[0]).str() + "' and '" +
                                      terminator.getName(uses[1]).str() + "' are one tensor; return it once");
+    if (uses.size() == 1 && isZeroed(launch, index))
+      return llvm::createStringError("result '" + terminator.getName(uses[0]).str() +
+                                     "' is added to in any order, which needs memory of the workspace; set ordered = "
+                                     "true to return it");
     if (uses.size() == 1) {
       add(result, makeBuffer(terminator.getName(uses[0]).str(), rt::BufferKind::Output, result.getType()));
       return llvm::Error::success();

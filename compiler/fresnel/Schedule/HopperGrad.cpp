@@ -36,8 +36,8 @@ bool fresnel::isHopperGradWide(AttendGradOp op) { return isWide(getTensor(op.get
 /// Keys of a thread block: 64 for each of two consumers, or 64 whose columns they share.
 static int64_t getKeyRows(int64_t headDim) { return isWide(headDim) ? 64 : 128; }
 
-/// Queries of a step: dQ of a step is two squares of 64, one for each consumer, side by
-/// side where the head has two panels, else one below the other.
+/// Queries of a step: enough for a square of 64 x 64 of dQ for each consumer at least. They
+/// lie side by side where the head has several panels of 64 columns, else one below the other.
 static int64_t getQueryRows(int64_t headDim) { return headDim <= 64 ? 128 : 64; }
 
 std::string fresnel::explainHopperGrad(Operation *op, const TargetInfo &target) {
