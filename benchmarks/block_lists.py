@@ -3,7 +3,7 @@
 Both sides get the same random lists, without a mask inside blocks; they take turns with a rotating start, L2 is flushed
 before each sample, and medians are compared. The results are compared first: a wrong kernel is not timed. Lists of single
 tokens, as NSA has them, are timed alone: a BlockMask has no rows of one token; so are the gradients at blocks of 64, for
-which FlexAttention finds no kernel. The methods `moba` and `vsa` are set beside
+which FlexAttention finds no kernel. With `--gradient-schedule ordered=false` gradients are added in any order. The methods `moba` and `vsa` are set beside
 dense attention of cuDNN. TFLOP/s count 4 D per listed pair and head, 2.5 times that backward. Prints Markdown tables.
 Needs PyTorch with CUDA. Usage: block_lists.py --fresnel PATH --runtime libfresnel_rt.so [--filter TEXT] [--no-grad]
 """
@@ -37,7 +37,7 @@ METHODS = [
 def compile_bundle(arguments, method, bundle, settings=()):
     command = [arguments.fresnel, "compile", method, "-o", str(bundle), "--no-ptxas", *settings]
     if not arguments.no_grad:
-        command += ["--grad", "--grad-of", "out"]
+        command += ["--grad", "--grad-of", "out", "--gradient-schedule", arguments.gradient_schedule]
     elif arguments.schedule:
         command += ["--schedule", arguments.schedule]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
@@ -184,6 +184,7 @@ def main():
     parser.add_argument("--filter", default="", help="only cases whose text has this, for example '128, 128' or moba")
     parser.add_argument("--no-grad", action="store_true", help="the forward only")
     parser.add_argument("--schedule", default="", help="with --no-grad: fields that change the schedules")
+    parser.add_argument("--gradient-schedule", default="", help="fields that change the gradients' schedules")
     parser.add_argument("--no-peer", action="store_true", help="Fresnel only")
     arguments = parser.parse_args()
     try:

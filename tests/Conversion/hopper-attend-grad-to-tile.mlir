@@ -71,3 +71,49 @@ fresnel.program @main(%q: !q, %k: !k, %l: !l, %g: !q) {
   %b, %c = fresnel.attend_grad_kv %q, %k, %k lse %l delta %d dout %g : !q, !k, !k, !l, !l, !q
   fresnel.return %a, %b, %c {names = ["dq", "dk", "dv"]} : !q, !k, !k
 }
+
+// -----
+
+// Lists of whole tiles: a block compacts the rows that list its keys, bit by bit of three words for each of two lists of a
+// key head, and its turn at a tile is the number of entries of the row with smaller blocks.
+// CHECK-LABEL: tile.kernel @attend_grad_2(
+// CHECK-SAME: !tile.global<1x4x2x5120xf32>
+// CHECK-SAME: %[[LISTS:[^:]*]]: !tile.global<1x4x40x3xi32, strided>, %[[BITS:[^:]*]]: !tile.global<1x4x20x2xi32>
+// CHECK: tile.load %[[BITS]]
+// CHECK: math.ctpop
+// CHECK: tile.warp_specialize
+// CHECK: tile.tma_load
+// CHECK: tile.load %[[LISTS]]
+// CHECK-COUNT-15: tile.shuffle xor
+// CHECK: tile.semaphore_wait
+// CHECK: tile.semaphore_post
+// CHECK-LABEL: tile.kernel @round_tiles_3(
+// CHECK-SAME: !tile.global<1x4x80x8192xf32>, %[[STATS:[^:]*]]: !tile.global<1x4x2x5120xf32>
+// CHECK: tile.load %[[STATS]]
+// CHECK: arith.select
+!q = tensor<1x4x5000x128xbf16>
+!k = tensor<1x2x5000x128xbf16>
+!l = tensor<1x4x5000xf32>
+!b = tensor<1x4x40x3xi32>
+fresnel.program @main(%q: !q, %k: !k, %l: !l, %g: !q, %b: !b) {
+  %d = fresnel.attend_delta %q, %g : !q
+  %a = fresnel.attend_grad_q %q, %k, %k lse %l delta %d dout %g blocks(%b : !b) {query_block = 128, key_block = 256} : !q, !k, !k, !l, !l, !q
+  %c, %e = fresnel.attend_grad_kv %q, %k, %k lse %l delta %d dout %g blocks(%b : !b) {query_block = 128, key_block = 256} : !q, !k, !k, !l, !l, !q
+  fresnel.return %a, %c, %e {names = ["dq", "dk", "dv"]} : !q, !k, !k
+}
+
+// -----
+
+// Blocks of 64 keys: the consumers share the columns of 64 keys with head dim 128, too.
+// CHECK-LABEL: tile.kernel @attend_grad_2(
+// CHECK-SAME: %{{.*}}: !tile.tensor_map<64, 64, bf16>, %{{.*}}: !tile.tensor_map<64, 64, bf16>
+// CHECK: tile.wgmma {{.*}} lhs_transposed
+!q = tensor<1x2x1000x128xbf16>
+!l = tensor<1x2x1000xf32>
+!b = tensor<1x2x16x3xi32>
+fresnel.program @main(%q: !q, %l: !l, %g: !q, %b: !b) {
+  %d = fresnel.attend_delta %q, %g : !q
+  %a = fresnel.attend_grad_q %q, %q, %q lse %l delta %d dout %g blocks(%b : !b) {query_block = 64, key_block = 64} : !q, !q, !q, !l, !l, !q
+  %c, %e = fresnel.attend_grad_kv %q, %q, %q lse %l delta %d dout %g blocks(%b : !b) {query_block = 64, key_block = 64} : !q, !q, !q, !l, !l, !q
+  fresnel.return %a, %c, %e {names = ["dq", "dk", "dv"]} : !q, !q, !q
+}

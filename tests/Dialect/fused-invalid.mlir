@@ -177,6 +177,30 @@ fresnel.program @attend_grad_c2(%q: tensor<1x2x64x32xbf16>, %s: tensor<1x2x2x64x
 
 // -----
 
+fresnel.program @attend_grad_c1_lists(%q: tensor<1x2x64x32xbf16>, %s: tensor<1x2x2x128xf32>, %l: tensor<1x2x2x9xi32>, %t: tensor<1x2x8x1xi32>) {
+  // expected-error @+1 {{at most 8 entries}}
+  %a, %b, %c = fresnel.attend_grad %q, %q, %q stats %s dout %q blocks(%l, %t : tensor<1x2x2x9xi32>, tensor<1x2x8x1xi32>) {query_block = 32, key_block = 8} : tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x2x128xf32>, tensor<1x2x64x32xbf16>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @attend_grad_c3(%q: tensor<1x2x64x32xbf16>, %s: tensor<1x2x2x128xf32>, %l: tensor<1x2x2x3xi32>) {
+  // expected-error @+1 {{`blocks` must be a list and its transpose, but there are 1 tensors}}
+  %a, %b, %c = fresnel.attend_grad %q, %q, %q stats %s dout %q blocks(%l : tensor<1x2x2x3xi32>) {query_block = 32, key_block = 8} : tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x2x128xf32>, tensor<1x2x64x32xbf16>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @attend_grad_c3_transpose(%q: tensor<1x2x64x32xbf16>, %s: tensor<1x2x2x128xf32>, %l: tensor<1x2x2x3xi32>, %t: tensor<1x2x4x1xi32>) {
+  // expected-error @+1 {{the transpose of the list must be 'tensor<1x2x8x1xi32>', but got 'tensor<1x2x4x1xi32>'}}
+  %a, %b, %c = fresnel.attend_grad %q, %q, %q stats %s dout %q blocks(%l, %t : tensor<1x2x2x3xi32>, tensor<1x2x4x1xi32>) {query_block = 32, key_block = 8} : tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x2x128xf32>, tensor<1x2x64x32xbf16>
+  fresnel.return {names = []}
+}
+
+// -----
+
 fresnel.program @round_tiles_c1(%t: tensor<1x2x2x4096xf32>) {
   // expected-error @+1 {{`seq_len` 100 and `head_dim` 96 do not fit tiles of type 'tensor<1x2x2x4096xf32>'}}
   %d = fresnel.round_tiles %t {seq_len = 100, head_dim = 96, scale = 1.0, element = bf16} : tensor<1x2x2x4096xf32>
@@ -188,5 +212,13 @@ fresnel.program @round_tiles_c1(%t: tensor<1x2x2x4096xf32>) {
 fresnel.program @round_tiles_c2(%t: tensor<1x2x2x4096xf32>) {
   // expected-error @+1 {{needs the attribute `element`: bf16, f16 or f32}}
   %d = fresnel.round_tiles %t {seq_len = 100, head_dim = 64, scale = 1.0, element = i32} : tensor<1x2x2x4096xf32>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @round_tiles_c3(%t: tensor<1x2x2x4096xf32>, %s: tensor<1x2x2x64xf32>) {
+  // expected-error @+1 {{`stats` must be 'tensor<1x2x2x128xf32>', but got 'tensor<1x2x2x64xf32>'}}
+  %d = fresnel.round_tiles %t stats(%s : tensor<1x2x2x64xf32>) {seq_len = 100, head_dim = 64, scale = 1.0, element = bf16} : tensor<1x2x2x4096xf32>
   fresnel.return {names = []}
 }

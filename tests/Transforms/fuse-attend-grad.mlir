@@ -50,3 +50,37 @@ fresnel.program @empty(%x: !x, %k: !k, %l: !l) {
   %b, %c = fresnel.attend_grad_kv %x, %k, %k lse %l delta %d dout %x {causal = true} : !x, !k, !k, !l, !l, !x
   fresnel.return %a, %b {names = ["dq", "dk"]} : !x, !k
 }
+
+// -----
+
+// Lists of whole blocks, and their transpose.
+!x = tensor<1x4x1000x128xbf16>
+!k = tensor<1x2x1000x128xbf16>
+!l = tensor<1x4x1000xf32>
+!b = tensor<1x2x16x3xi32>
+// CHECK-LABEL: fresnel.program @lists
+// CHECK-NEXT: %[[S:.*]] = fresnel.attend_stats
+// CHECK-NEXT: %[[T:.*]] = fresnel.transpose_blocks %b {blocks = 8 : i64}
+// CHECK-NEXT: %[[DQ:.*]], %{{.*}}, %{{.*}} = fresnel.attend_grad {{.*}} blocks(%b, %[[T]] : tensor<1x2x16x3xi32>, tensor<1x2x8x1xi32>) {{.*}}key_block = 128 : i64, query_block = 64 : i64
+// CHECK-NEXT: fresnel.round_tiles %[[DQ]] stats(%[[S]] : tensor<1x4x2x1024xf32>)
+fresnel.program @lists(%x: !x, %k: !k, %l: !l, %b: !b) {
+  %d = fresnel.attend_delta %x, %x : !x
+  %a = fresnel.attend_grad_q %x, %k, %k lse %l delta %d dout %x blocks(%b : !b) {query_block = 64, key_block = 128} : !x, !k, !k, !l, !l, !x
+  %c, %e = fresnel.attend_grad_kv %x, %k, %k lse %l delta %d dout %x blocks(%b : !b) {query_block = 64, key_block = 128} : !x, !k, !k, !l, !l, !x
+  fresnel.return %a, %c, %e {names = ["dq", "dk", "dv"]} : !x, !k, !k
+}
+
+// -----
+
+// Lists of single tokens, and of blocks that are no whole tiles, have no kernel that computes all at once.
+!x = tensor<1x4x1000x128xbf16>
+!l = tensor<1x4x1000xf32>
+!b = tensor<1x4x1000x3xi32>
+// CHECK-LABEL: fresnel.program @tokens
+// CHECK: fresnel.attend_grad_q
+fresnel.program @tokens(%x: !x, %l: !l, %b: !b) {
+  %d = fresnel.attend_delta %x, %x : !x
+  %a = fresnel.attend_grad_q %x, %x, %x lse %l delta %d dout %x blocks(%b : !b) {key_block = 64} : !x, !x, !x, !l, !l, !x
+  %c, %e = fresnel.attend_grad_kv %x, %x, %x lse %l delta %d dout %x blocks(%b : !b) {key_block = 64} : !x, !x, !x, !l, !l, !x
+  fresnel.return %a, %c, %e {names = ["dq", "dk", "dv"]} : !x, !x, !x
+}

@@ -3,7 +3,7 @@
 As sweep.py, with programs whose lists are inputs: entries are random, so that they repeat, are -1 and come in any order.
 Every fourth case is one of the methods moba, nsa and vsa as a whole. Usage: block_lists.py --fresnel PATH [--cases N]
 [--seed S] [--jobs J] [--max-seconds T] [--target T] [--wrap "compute-sanitizer --tool memcheck"]. Exit code 1 if a case
-failed or none ran.
+failed or none ran. `--tiles-only --grad 1` checks the gradients of the hopper family.
 """
 
 import argparse
@@ -42,13 +42,17 @@ def random_length(rng, group):
     return rng.choice((67, 127, 509, 256, 384, rng.randint(64, 700))) // (2 if group >= 8 else 1)
 
 
-def make_program(rng):
-    """A program's text, what describes it and its schedule."""
-    kind = rng.choice(("token", "token", "block", "block", "odd", "pooled"))
+def make_program(rng, tiles_only):
+    """A program's text, what describes it and its schedules, forward and of the gradient."""
+    # Tiles: what the gradients of the hopper family serve.
+    kind = rng.choice(("token", "token", "block", "tiles", "tiles", "odd", "pooled"))
+    kind = "tiles" if tiles_only else kind
     group, kv_heads, dim, dtype, batch = random_heads(rng)
     length = random_length(rng, group)
     heads, keys = group * kv_heads, length
-    attributes, schedule = random_attributes(rng, kind == "pooled"), ""
+    if kind == "tiles" and heads * batch <= 4:
+        length = keys = rng.choice((1024, 1021, rng.randint(600, 1600)))
+    attributes, schedule, gradient = random_attributes(rng, kind == "pooled"), "", ""
     operand, list_type = "", ""
     if kind == "pooled":
         stride, window = attributes["key_stride"], attributes["key_window"]
@@ -56,6 +60,7 @@ def make_program(rng):
     else:
         query_block, key_block = {"token": (1, rng.choice((16, 32, 64))),
                                   "block": (rng.choice((64, 128, 192, 256)), rng.choice((16, 32, 64, 128, 256))),
+                                  "tiles": (rng.choice((64, 128)), rng.choice((64, 128, 256))),
                                   "odd": (rng.choice((1, 3, 16, 48, 100)), rng.choice((1, 7, 48, 100)))}[kind]
         if rng.random() < 0.2:
             keys = max(1, length + rng.randint(-50, 50))
@@ -64,8 +69,10 @@ def make_program(rng):
         list_type = f"tensor<{batch}x{list_heads}x{-(-length // query_block)}x{entries}xi32>"
         attributes |= {"query_block": query_block, "key_block": key_block}
         operand = f" blocks(%list : {list_type})"
-        if kind == "block" and rng.random() < 0.3:
+        if kind in ("block", "tiles") and rng.random() < 0.3:
             schedule = rng.choice(("tile_m=64", "tile_n=16", "ping_pong=false", "family=portable"))
+        if kind == "tiles" and has_one_pass(dim, length, keys, attributes):
+            gradient = rng.choice(("", "", "family=portable", "section=1", "section=7", "stages=1"))
         elif kind == "token" and rng.random() < 0.3:
             schedule = rng.choice(("tile_m=128", "tile_n=16", "family=portable"))
     q, kv = (f"tensor<{batch}x{h}x{n}x{dim}x{dtype}>" for h, n in ((heads, length), (kv_heads, keys)))
@@ -74,7 +81,14 @@ def make_program(rng):
     text = (f"fresnel.program @case(%q: {q}, %k: {kv}, %v: {kv}{', %list: ' + list_type if list_type else ''}) {{\n"
             f"  %out, %lse = fresnel.attend %q, %k, %v{operand} {{{settings}}} : {q}, {kv}, {kv}\n"
             f"  fresnel.return %out, %lse {{names = [\"out\", \"lse\"]}} : {q}, {lse}\n}}\n")
-    return text, f"q={q} kv={kv} list={list_type} {settings}", schedule
+    return text, f"q={q} kv={kv} list={list_type} {settings}", schedule, gradient
+
+
+def has_one_pass(dim, length, keys, attributes):
+    """Whether the hopper family has the gradients of a program with lists of whole tiles in one pass."""
+    causal = attributes["causal"] == "true"
+    wide = dim >= 128 or (dim == 96 or "softcap" not in attributes and attributes["query_block"] == 128) and attributes["key_block"] >= 128
+    return wide and not (causal and keys < length)
 
 
 def make_method(rng):
@@ -91,13 +105,13 @@ def make_method(rng):
     return method, sets
 
 
-def make_case(rng):
-    layout, grad = rng.choice(("bnhd", "bhnd")), rng.random() < 0.6
-    if rng.random() < 0.25:
+def make_case(rng, arguments):
+    layout, grad = rng.choice(("bnhd", "bhnd")), rng.random() < arguments.grad
+    if rng.random() < 0.25 and not arguments.tiles_only:
         method, sets = make_method(rng)
-        return method, "", sets, method, layout, "", grad
-    text, description, schedule = make_program(rng)
-    return "case.mlir", text, {}, description, layout, schedule, grad
+        return method, "", sets, method, layout, "", "", grad
+    text, description, schedule, gradient = make_program(rng, arguments.tiles_only)
+    return "case.mlir", text, {}, description, layout, schedule, gradient, grad
 
 
 def read_checks(result):
@@ -109,7 +123,7 @@ def read_checks(result):
 
 
 def run_case(arguments, case, seed, tries=3):
-    name, text, sets, description, layout, schedule, grad = case
+    name, text, sets, description, layout, schedule, gradient_schedule, grad = case
     with tempfile.TemporaryDirectory() as folder:
         program = name
         if text:
@@ -122,6 +136,8 @@ def run_case(arguments, case, seed, tries=3):
             command += ["--schedule", schedule]
         if grad:
             command += ["--grad"]
+            if gradient_schedule and arguments.target == "sm_90a":
+                command += ["--gradient-schedule", gradient_schedule]
         result = subprocess.run([*shlex.split(arguments.wrap), *command, "--check", "--json"], capture_output=True,
                                 text=True, check=False)
         difference = "" if arguments.wrap else differs_when_repeated(command)
@@ -134,7 +150,7 @@ def run_case(arguments, case, seed, tries=3):
     ok = result.returncode == 0 and bool(checks) and not difference
     detail = "" if ok else f" | {difference} " + (result.stdout + result.stderr).strip()[-600:]
     settings = " ".join(f"{key}={value}" for key, value in sets.items())
-    return ok, (f"{'ok  ' if ok else 'FAIL'} {'grad ' if grad else ''}{layout} {schedule} seed={seed} {description} "
+    return ok, (f"{'ok  ' if ok else 'FAIL'} {'grad ' if grad else ''}{layout} {schedule} {gradient_schedule} seed={seed} {description} "
                 f"{settings} | {errors}{detail}")
 
 
@@ -146,9 +162,11 @@ def main():
     parser.add_argument("--seed", type=int, default=None, help="default: a fresh one, printed")
     parser.add_argument("--jobs", type=int, default=4)
     parser.add_argument("--max-seconds", type=float, default=1e9)
+    parser.add_argument("--grad", type=float, default=0.6, help="the part of the cases that has gradients")
+    parser.add_argument("--tiles-only", action="store_true", help="only lists of whole tiles")
     parser.add_argument("--wrap", default="", help="command that runs each case, e.g. compute-sanitizer")
     arguments = parser.parse_args()
-    return run_all(arguments, lambda rng: (run_case, make_case(rng)))
+    return run_all(arguments, lambda rng: (run_case, make_case(rng, arguments)))
 
 
 if __name__ == "__main__":

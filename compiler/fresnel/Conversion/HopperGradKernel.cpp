@@ -18,8 +18,8 @@ static constexpr int64_t kAddWarps = 2;
 /// each warp that takes it.
 static constexpr int64_t kScoresBarrier = 1, kTakenBarrier = 2, kReadyBarrier = 4;
 
-/// Positions of the kernel's arguments.
-enum Argument : unsigned { kQ, kK, kV, kStats, kDout, kDq, kDk, kDv, kTurns };
+/// Tensors of block lists: the lists and their transpose.
+static constexpr unsigned kListTensors = 2;
 
 HopperGradKernel::HopperGradKernel(AttendGradOp op, const KernelRequest &request, KernelBuilder &builder, Squares first,
                                    Squares second)
@@ -27,7 +27,8 @@ HopperGradKernel::HopperGradKernel(AttendGradOp op, const KernelRequest &request
       queryRows(request.schedule.getTileN()), steps(int64_t(llvm::alignTo(shape.queries, 128)) / queryRows),
       blocks(llvm::divideCeil(shape.keys, keyRows)), group(shape.heads / shape.kvHeads),
       section(getHopperGradSection(request.schedule, op)), doutStages(getHopperGradDoutStages(request.schedule, op)),
-      ordered(request.schedule.getOrdered()), squareLists{std::move(first), std::move(second)} {}
+      ordered(request.schedule.getOrdered()), squareLists{std::move(first), std::move(second)},
+      listSizes(getHopperGradLists(op)) {}
 
 void HopperGradKernel::write() {
   int64_t count = blocks * shape.kvHeads * shape.batches;
@@ -46,10 +47,24 @@ void HopperGradKernel::write() {
 // Set-up
 //===----------------------------------------------------------------------===//
 
+Val HopperGradKernel::argument(Argument which) {
+  unsigned before = shape.hasBlocks() ? kListTensors : 0;
+  switch (which) {
+  case kList:
+  case kTransposed:
+    return b.argument(kernel, kDout + 1 + (which - kList));
+  default:
+    return b.argument(kernel, which <= kDout ? which : which + before);
+  }
+}
+
 SmallVector<Type> HopperGradKernel::getArgumentTypes() {
   auto map = [&](int64_t rows) -> Type { return tile::TensorMapType::get(b.getContext(), rows, 64, shape.element); };
-  SmallVector<Type> types{map(queryRows), map(keyRows),       map(keyRows),    request.views[kStats],
-                          map(queryRows), request.views[kDq], map(kGroupRows), map(kGroupRows)};
+  SmallVector<Type> types{map(queryRows), map(keyRows), map(keyRows), request.views[kStats], map(queryRows)};
+  // The lists, if there are any, and dQ.
+  unsigned dq = kDout + 1 + (shape.hasBlocks() ? kListTensors : 0);
+  types.append(request.views.begin() + kDout + 1, request.views.begin() + dq + 1);
+  types.append(2, map(kGroupRows));
   if (ordered)
     types.push_back(tile::GlobalType::get(b.getContext(), {shape.batches * shape.heads * steps}, b.getI32Type(),
                                           /*strided=*/false));
@@ -94,7 +109,7 @@ void HopperGradKernel::initialise() {
   };
   thread = b.id(tile::Id::Thread);
   b.ifThen(thread == b.i32(0), [&] {
-    for (unsigned i : {kQ, kK, kV, kDout, kDk, kDv})
+    for (Argument i : {kQ, kK, kV, kDout, kDk, kDv})
       tile::PrefetchMapOp::create(b, Value(argument(i)));
     for (const RowRing &ring : {queries, douts}) {
       init(ring.full, 1);
@@ -119,6 +134,12 @@ void HopperGradKernel::locate() {
   batch = flatHead / double(shape.kvHeads);
   kvHead = flatHead % double(shape.kvHeads);
   firstKey = block * double(keyRows);
+  if (shape.hasBlocks()) {
+    lists.emplace(b, shape, *listSizes, keyRows, queryRows);
+    lists->read(argument(kTransposed), batch, kvHead, block);
+    total = lists->countSteps();
+    return;
+  }
   Val firstStep = b.i32(0);
   endStep = b.i32(steps);
   if (shape.causal)
@@ -133,9 +154,15 @@ void HopperGradKernel::locate() {
 }
 
 HopperGradKernel::Step HopperGradKernel::getStep(Val i) {
-  Val head = group == 1 ? kvHead : kvHead * double(group) + i % double(group);
-  Val step = endStep - 1.0 - (group == 1 ? i : i / double(group));
-  return {head, step * double(queryRows), (batch * double(shape.heads) + head) * double(steps) + step};
+  HopperGradLists::Place place;
+  if (lists) {
+    place = lists->getPlace(i);
+  } else {
+    place.head = group == 1 ? kvHead : kvHead * double(group) + i % double(group);
+    place.step = endStep - 1.0 - (group == 1 ? i : i / double(group));
+  }
+  Val semaphore = (batch * double(shape.heads) + place.head) * double(steps) + place.step;
+  return {place.head, place.step * double(queryRows), semaphore, place};
 }
 
 std::pair<Val, Val> HopperGradKernel::slotOf(const RowRing &ring, Val i) {
@@ -164,13 +191,13 @@ void HopperGradKernel::expect(Val barriers, Val slot, int64_t bytes) {
   tile::BarrierExpectOp::create(b, Value(barriers), Value(slot), uint32_t(bytes));
 }
 
-void HopperGradKernel::load(unsigned map, Val head, Val row, Val target, Val barriers, Val slot) {
+void HopperGradKernel::load(Argument map, Val head, Val row, Val target, Val barriers, Val slot) {
   tile::TmaLoadOp::create(b, Value(argument(map)), Value(batch), Value(head), Value(row), Value(target),
                           Value(barriers), Value(slot), /*evict_last=*/false);
 }
 
 /// One tile of a ring and its row of the stats.
-void HopperGradKernel::fill(const RowRing &ring, unsigned map, int64_t statsRow, Val i, const Step &step) {
+void HopperGradKernel::fill(const RowRing &ring, Argument map, int64_t statsRow, Val i, const Step &step) {
   auto [slot, parity] = slotOf(ring, i);
   Val tile = b.slice(ring.tiles, slot), values = b.slice(ring.values, slot);
   wait(ring.empty, slot, parity ^ 1.0);
@@ -193,7 +220,7 @@ void HopperGradKernel::loadAll() {
   });
 }
 
-void HopperGradKernel::addSquare(const Step &step, Val turn, int64_t c, const Square &square, Val elected) {
+void HopperGradKernel::addSquare(const Step &step, Val now, int64_t c, const Square &square, Val elected) {
   int64_t perSquare = kSquare / square.columns;
   Val source = b.slice(perSquare > 1 ? parts : squares, b.i32(c * perSquare));
   Val tile = step.row / double(kSquare) + double(square.tile), place = b.i32(square.column * kSquare);
@@ -203,8 +230,8 @@ void HopperGradKernel::addSquare(const Step &step, Val turn, int64_t c, const Sq
   };
   if (!ordered)
     return write(/*add=*/true, elected);
-  write(/*add=*/false, elected & (turn == 0.0));
-  write(/*add=*/true, elected & (turn > 0.0));
+  write(/*add=*/false, elected & (now == 0.0));
+  write(/*add=*/true, elected & (now > 0.0));
 }
 
 /// The last block that adds to a step's tile.
@@ -214,19 +241,23 @@ Val HopperGradKernel::getLastBlock(const Step &step) {
   return b.min((step.row + double(queryRows - 1 + shape.getOffset())) / double(keyRows), b.i32(blocks - 1));
 }
 
-/// How many blocks have their turn at a step's tile before this one: all in front of it,
-/// without those between the sinks and the window.
-Val HopperGradKernel::getTurn(const Step &step) {
-  if (shape.window <= 0)
-    return block;
-  Val left = step.row + double(shape.getOffset() - shape.window + 1);
-  Val first = b.max(left, b.i32(0)) / double(keyRows);
-  Val sinks = b.min(first, b.i32(llvm::divideCeil(shape.sinks, keyRows)));
-  return b.select(block < first, block, block - first + sinks);
+/// Before this block all in front of it have their turn at a step's tile, without those
+/// between the sinks and the window.
+HopperGradLists::Turn HopperGradKernel::getTurn(const Step &step) {
+  if (lists)
+    return lists->getTurn(argument(kList), batch, step.listed);
+  Val now = block;
+  if (shape.window > 0) {
+    Val left = step.row + double(shape.getOffset() - shape.window + 1);
+    Val first = b.max(left, b.i32(0)) / double(keyRows);
+    Val sinks = b.min(first, b.i32(llvm::divideCeil(shape.sinks, keyRows)));
+    now = b.select(block < first, block, block - first + sinks);
+  }
+  return {now, b.select(block == getLastBlock(step), b.i32(0), now + 1.0)};
 }
 
 /// The `round`-th square of each consumer that has one.
-void HopperGradKernel::addRound(const Step &step, Val turn, size_t round, Val ready, Val elected) {
+void HopperGradKernel::addRound(const Step &step, Val now, size_t round, Val ready, Val elected) {
   SmallVector<int64_t> givers;
   for (int64_t c = 0; c < kConsumers; ++c)
     if (round < squareLists[c].size())
@@ -234,8 +265,8 @@ void HopperGradKernel::addRound(const Step &step, Val turn, size_t round, Val re
   for (int64_t c : givers) {
     meet(ready + double(c), kHandThreads);
     if (ordered && round == 0 && c == givers.front())
-      tile::SemaphoreWaitOp::create(b, Value(argument(kTurns)), ValueRange{step.semaphore}, Value(turn));
-    addSquare(step, turn, c, squareLists[c][round], elected);
+      tile::SemaphoreWaitOp::create(b, Value(argument(kTurns)), ValueRange{step.semaphore}, Value(now));
+    addSquare(step, now, c, squareLists[c][round], elected);
   }
   for (auto [n, c] : llvm::enumerate(givers)) {
     tile::TmaStoreWaitOp::create(b, uint32_t(givers.size() - 1 - n), /*complete=*/false);
@@ -250,13 +281,12 @@ void HopperGradKernel::addFrom(Val first) {
   size_t rounds = std::max(squareLists[0].size(), squareLists[1].size());
   b.forRange(first, total, b.i32(kAddWarps), [&](Val i) {
     Step step = getStep(i);
-    Val turn = getTurn(step);
+    auto [now, next] = ordered ? getTurn(step) : HopperGradLists::Turn();
     for (size_t round = 0; round < rounds; ++round)
-      addRound(step, turn, round, ready, elected);
+      addRound(step, now, round, ready, elected);
     if (!ordered)
       return;
     tile::TmaStoreWaitOp::create(b, 0, /*complete=*/true);
-    Val next = b.select(block == getLastBlock(step), b.i32(0), turn + 1.0);
     tile::SemaphorePostOp::create(b, Value(next), Value(argument(kTurns)), ValueRange{step.semaphore}, Value(elected));
   });
   // The copies read shared memory, which ends with the block.
@@ -338,7 +368,7 @@ void HopperGradKernel::endConsumer() {
 }
 
 void HopperGradKernel::storeGradients(Val dvTile, Val dkTile, Val tileRow, Val key) {
-  auto store = [&](Val tile, unsigned map) {
+  auto store = [&](Val tile, Argument map) {
     tile::TmaStoreOp::create(b, Value(tile), Value(tileRow), Value(argument(map)), Value(batch), Value(kvHead),
                              Value(key));
   };

@@ -15,13 +15,18 @@
 // in common, the queries, is read by all of them at about the same time. Query heads that
 // share a key head take turns at each tile, for the same reason.
 //
+// With block lists only the queries are walked whose rows list the owned keys
+// (HopperGradLists.h).
+//
 //===----------------------------------------------------------------------===//
 #ifndef FRESNEL_CONVERSION_HOPPERGRADKERNEL_H
 #define FRESNEL_CONVERSION_HOPPERGRADKERNEL_H
 
 #include "fresnel/Conversion/AttendGradMath.h"
+#include "fresnel/Conversion/HopperGradLists.h"
 #include "fresnel/Conversion/ToTile.h"
 #include "fresnel/Schedule/HopperGrad.h"
+#include <optional>
 
 namespace fresnel {
 
@@ -49,9 +54,11 @@ protected:
     Val tiles, values, full, empty;
   };
 
-  /// Where a step is: the query head, its first row, and the number of its semaphore.
+  /// Where a step is: the query head, its first row, and the number of its semaphore; with
+  /// block lists also their row.
   struct Step {
     Val head, row, semaphore;
+    HopperGradLists::Place listed;
   };
 
   /// `squares` of each consumer, in the order in which it hands them out.
@@ -99,8 +106,11 @@ protected:
   Val consumer, leader;
 
 private:
+  /// The kernel's arguments; with block lists these are behind the output's gradient.
+  enum Argument : unsigned { kQ, kK, kV, kStats, kDout, kDq, kDk, kDv, kTurns, kList, kTransposed };
+
   llvm::SmallVector<mlir::Type> getArgumentTypes();
-  Val argument(unsigned index) { return b.argument(kernel, index); }
+  Val argument(Argument which);
   void writeRole(mlir::Region &region, llvm::function_ref<void()> body);
   Val allocBarriers(int64_t count);
   RowRing allocRing(int64_t stages);
@@ -109,13 +119,13 @@ private:
   void locate();
 
   void expect(Val barriers, Val slot, int64_t bytes);
-  void load(unsigned map, Val head, Val row, Val target, Val barriers, Val slot);
-  void fill(const RowRing &ring, unsigned map, int64_t statsRow, Val i, const Step &step);
+  void load(Argument map, Val head, Val row, Val target, Val barriers, Val slot);
+  void fill(const RowRing &ring, Argument map, int64_t statsRow, Val i, const Step &step);
   void loadAll();
   Val getLastBlock(const Step &step);
-  Val getTurn(const Step &step);
-  void addSquare(const Step &step, Val turn, int64_t c, const Square &square, Val elected);
-  void addRound(const Step &step, Val turn, size_t round, Val ready, Val elected);
+  HopperGradLists::Turn getTurn(const Step &step);
+  void addSquare(const Step &step, Val now, int64_t c, const Square &square, Val elected);
+  void addRound(const Step &step, Val now, size_t round, Val ready, Val elected);
   void addFrom(Val first);
   void produce();
 
@@ -124,6 +134,8 @@ private:
   int64_t doutStages;
   bool ordered;
   Squares squareLists[kConsumers];
+  std::optional<BlockSetSizes> listSizes;
+  std::optional<HopperGradLists> lists;
   tile::KernelOp kernel;
   Val block;
   /// Behind the last step of a query head.

@@ -3,7 +3,8 @@
 //===----------------------------------------------------------------------===//
 //
 // Head dims 192 and 256: registers hold the gradients of 64 keys only if the consumers
-// share their columns. Each computes the scores of half of a step's queries; weights and
+// share their columns. So do they with head dim 128 where block lists open 64 keys at a
+// time. Each computes the scores of half of a step's queries; weights and
 // their gradients meet in shared memory, from where both consumers read them whole: as
 // left operands of their columns of dV and dK, and turned of their columns of dQ.
 //
@@ -11,6 +12,7 @@
 
 #include "fresnel/Conversion/HopperWideGrad.h"
 #include "fresnel/Conversion/HopperGradKernel.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace fresnel;
@@ -24,9 +26,10 @@ public:
         math(builder, shape, Owner::Keys, kGroupRows, half) {}
 
 private:
-  /// The first columns of a consumer, and how many it has: 128, and the rest.
+  /// The first columns of a consumer, and how many it has: half of the panels, the first one more.
   static std::pair<int64_t, int64_t> getColumns(int64_t headDim, int64_t c) {
-    return c == 0 ? std::pair<int64_t, int64_t>(0, 128) : std::pair<int64_t, int64_t>(128, headDim - 128);
+    int64_t first = llvm::alignTo(headDim / 2, kSquare);
+    return c == 0 ? std::pair<int64_t, int64_t>(0, first) : std::pair<int64_t, int64_t>(first, headDim - first);
   }
 
   static Squares getSquares(AttendGradOp op, int64_t c) {

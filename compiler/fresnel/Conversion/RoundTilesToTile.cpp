@@ -9,6 +9,7 @@
 
 #include "fresnel/Conversion/RowKernel.h"
 #include "fresnel/Conversion/ToTile.h"
+#include <cmath>
 
 using namespace mlir;
 using namespace fresnel;
@@ -22,7 +23,7 @@ LogicalResult fresnel::lowerRoundTiles(RoundTilesOp op, const KernelRequest &req
   int64_t quads = kTileRows * columns / 4, tiles = llvm::divideCeil(length, kTileRows);
   auto kernel = b.beginKernel(request.getName(), request.getArgumentTypes(), kRowThreads,
                               {tiles, rows.getDimSize(1), rows.getDimSize(0)});
-  Val source = b.argument(kernel, 0), target = b.argument(kernel, 1);
+  Val source = b.argument(kernel, 0), target = b.argument(kernel, op.getStats() ? 2 : 1);
   Val batch = b.id(tile::Id::BlockZ), head = b.id(tile::Id::BlockY), tile = b.id(tile::Id::BlockX);
   Val thread = b.id(tile::Id::Thread), shared = b.alloc({kTileRows, columns}, b.getF32Type(), tile::Layout::Padded);
 
@@ -46,11 +47,16 @@ LogicalResult fresnel::lowerRoundTiles(RoundTilesOp op, const KernelRequest &req
     Val local = i / double(chunks), column = i % double(chunks) * double(width);
     Val row = tile * double(kTileRows) + local;
     b.ifThen(row < double(length), [&] {
+      Val sees;
+      if (op.getStats())
+        sees = b.load(b.argument(kernel, 1), {batch, head, b.i32(0), row}) < INFINITY;
       SmallVector<Val> scaled;
       for (int64_t at = 0; at < width; at += 4) {
         Val four = b.load(shared, {local, column + double(at)}, 4);
-        for (int64_t k = 0; k < 4; ++k)
-          scaled.push_back(b.extract(four, k) * op.getScale().convertToDouble());
+        for (int64_t k = 0; k < 4; ++k) {
+          Val value = b.extract(four, k) * op.getScale().convertToDouble();
+          scaled.push_back(sees ? b.select(sees, value, b.f32(0)) : value);
+        }
       }
       b.store(narrow(b, scaled, rows.getElementType()), target, {batch, head, row, column});
     });

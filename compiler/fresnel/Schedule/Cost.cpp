@@ -31,9 +31,8 @@ struct Masks {
         keyStride(integer(op, "key_stride", 1)) {
     auto flag = op->getAttrOfType<BoolAttr>("causal");
     causal = flag && flag.getValue();
-    if (auto blocks = dyn_cast<RankedTensorType>(op->getOperands().back().getType());
-        blocks && blocks.getElementType().isInteger(32))
-      selected = std::min(keys, countListed(op, blocks) * integer(op, "key_block", 1));
+    if (Value blocks = getBlockList(op))
+      selected = std::min(keys, countListed(op, getTensor(blocks)) * integer(op, "key_block", 1));
   }
 
   int64_t countKeys(int64_t row) const {

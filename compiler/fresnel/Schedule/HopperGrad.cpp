@@ -3,6 +3,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "fresnel/Schedule/HopperGrad.h"
+#include "fresnel/Schedule/Schedule.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MathExtras.h"
@@ -29,16 +30,71 @@ static bool isCausal(Operation *op) {
   return causal && causal.getValue();
 }
 
-static bool isWide(int64_t headDim) { return headDim > 128; }
+namespace {
+/// How the gradient is cut; from any operation that has the operands and attributes of attention.
+struct Cut {
+  explicit Cut(Operation *op) : headDim(getTensor(op->getOperand(0)).getDimSize(3)) {
+    if (Value list = getBlockList(op)) {
+      queryBlock = getInteger(op, "query_block", 1);
+      keyBlock = getInteger(op, "key_block", 1);
+      // All lists of a key head, each in whole words.
+      RankedTensorType type = getTensor(list), k = getTensor(op->getOperand(1));
+      int64_t rows = llvm::divideCeil(getTensor(op->getOperand(0)).getDimSize(2), queryBlock);
+      int64_t words = int64_t(llvm::divideCeil(rows, 32)) * type.getDimSize(1) / k.getDimSize(1);
+      lists = BlockSetSizes{/*rows=*/0, words, /*entries=*/32 * words, /*tail=*/0, kWarps};
+    }
+    wide = headDim > 128 || keyBlock % 128;
+    // 64 for each of two consumers, or 64 whose columns they share.
+    keyRows = wide ? 64 : 128;
+    // Enough for a square of 64 x 64 of dQ for each consumer at least. They lie side by side
+    // where the head has several panels of 64 columns, else one below the other.
+    queryRows = headDim <= 64 ? 128 : 64;
+  }
 
-bool fresnel::isHopperGradWide(AttendGradOp op) { return isWide(getTensor(op.getQ()).getDimSize(3)); }
+  /// Shared memory of the kernel, in bytes.
+  int64_t getSharedBytes(int64_t stages, int64_t doutStages) const {
+    int64_t row = llvm::alignTo(2 * headDim, 128);
+    int64_t keysAndValues = 2 * keyRows * row, slots = stages + doutStages, ring = slots * queryRows * (row + 4);
+    // The gradients of the scores, twice, and where the consumers share columns the weights, too.
+    int64_t scores = (wide ? 4 : 2) * queryRows * keyRows * 2, queryGradient = 2 * 64 * 64 * 4;
+    // The list starts at a multiple of 16 bytes.
+    int64_t listBytes = lists ? llvm::alignTo(lists->getBytes(), 16) + 16 : 0;
+    return keysAndValues + ring + scores + queryGradient + 8 * (2 * slots + 1) + listBytes;
+  }
 
-/// Keys of a thread block: 64 for each of two consumers, or 64 whose columns they share.
-static int64_t getKeyRows(int64_t headDim) { return isWide(headDim) ? 64 : 128; }
+  /// Why lists with these blocks are not served, or "".
+  std::string explainBlocks(const TargetInfo &target) const {
+    if ((queryBlock != 64 && queryBlock != 128) || queryBlock % queryRows)
+      return llvm::formatv("the hopper gradient serves lists for {0} queries with head dim {1}, but query_block is {2}; "
+                           "use portable",
+                           queryRows == 64 ? "64 or 128" : "128", headDim, queryBlock);
+    if (keyBlock % 64)
+      return llvm::formatv("the hopper gradient serves lists of blocks of a multiple of 64 keys, but key_block is {0}; "
+                           "use portable",
+                           keyBlock);
+    if (keyBlock % 128 && headDim < 128)
+      return llvm::formatv("the hopper gradient serves lists of blocks of a multiple of 128 keys with head dim {0}, but "
+                           "key_block is {1}; use portable",
+                           headDim, keyBlock);
+    if (int64_t bytes = getSharedBytes(1, 1); bytes > target.maxSharedBytes)
+      return llvm::formatv("the hopper gradient needs {0} bytes of shared memory for {1} list entries, but {2} has {3}; "
+                           "use portable",
+                           bytes, lists->entries, target.name, target.maxSharedBytes);
+    return "";
+  }
 
-/// Queries of a step: enough for a square of 64 x 64 of dQ for each consumer at least. They
-/// lie side by side where the head has several panels of 64 columns, else one below the other.
-static int64_t getQueryRows(int64_t headDim) { return headDim <= 64 ? 128 : 64; }
+  /// Warps of the kernel: two consumers and the producer.
+  static constexpr int64_t kWarps = 12;
+  int64_t headDim, queryBlock = 128, keyBlock = 128;
+  int64_t keyRows, queryRows;
+  bool wide;
+  std::optional<BlockSetSizes> lists;
+};
+} // namespace
+
+bool fresnel::isHopperGradWide(AttendGradOp op) { return Cut(op).wide; }
+
+std::optional<BlockSetSizes> fresnel::getHopperGradLists(AttendGradOp op) { return Cut(op).lists; }
 
 std::string fresnel::explainHopperGrad(Operation *op, const TargetInfo &target) {
   if (!target.hasWgmma)
@@ -59,28 +115,18 @@ std::string fresnel::explainHopperGrad(Operation *op, const TargetInfo &target) 
   if (softcap && softcap.getValueAsDouble() > 0 && headDim <= 64)
     return llvm::formatv("the hopper gradient has no registers for a soft cap beside {0} queries, with head dim {1}; "
                          "use portable",
-                         getQueryRows(headDim), headDim);
+                         Cut(op).queryRows, headDim);
   // The first keys are to be seen by all queries: their thread block begins every sum.
   if (isCausal(op) && q.getDimSize(2) > k.getDimSize(2))
     return llvm::formatv("the hopper gradient serves causal queries that all see a key, but there are {0} queries and "
                          "{1} keys; use portable",
                          q.getDimSize(2), k.getDimSize(2));
-  return "";
-}
-
-/// Shared memory of the kernel, in bytes.
-static int64_t getSharedBytes(ScheduleAttr schedule, int64_t headDim, int64_t doutStages) {
-  int64_t row = llvm::alignTo(2 * headDim, 128), queryRows = schedule.getTileN(), keyRows = schedule.getTileM();
-  int64_t keysAndValues = 2 * keyRows * row, slots = schedule.getStages() + doutStages;
-  int64_t ring = slots * queryRows * (row + 4);
-  // The gradients of the scores, twice, and for wide heads the weights, too.
-  int64_t scores = (isWide(headDim) ? 4 : 2) * queryRows * keyRows * 2, queryGradient = 2 * 64 * 64 * 4;
-  return keysAndValues + ring + scores + queryGradient + 8 * (2 * slots + 1);
+  return getBlockList(op) ? Cut(op).explainBlocks(target) : "";
 }
 
 int64_t fresnel::getHopperGradDoutStages(ScheduleAttr schedule, AttendGradOp op) {
   int64_t stages = schedule.getStages();
-  while (stages > 1 && getSharedBytes(schedule, getTensor(op.getQ()).getDimSize(3), stages) > kSharedBytes)
+  while (stages > 1 && Cut(op).getSharedBytes(schedule.getStages(), stages) > kSharedBytes)
     --stages;
   return stages;
 }
@@ -89,13 +135,13 @@ std::string fresnel::verifyHopperGrad(ScheduleAttr schedule, AttendGradOp op, co
   if (std::string reason = explainHopperGrad(op, target); !reason.empty())
     return reason;
   RankedTensorType k = getTensor(op.getK());
-  int64_t headDim = k.getDimSize(3);
-  if (int64_t rows = getKeyRows(headDim); schedule.getTileM() != rows)
-    return llvm::formatv("tile_m, the keys of a thread block, must be {0} in gradients with head dim {1}, but is {2}",
-                         rows, headDim, schedule.getTileM());
-  if (int64_t rows = getQueryRows(headDim); schedule.getTileN() != rows)
-    return llvm::formatv("tile_n, the queries of a step, must be {0} in gradients with head dim {1}, but is {2}", rows,
-                         headDim, schedule.getTileN());
+  Cut cut(op);
+  if (schedule.getTileM() != cut.keyRows)
+    return llvm::formatv("tile_m, the keys of a thread block, must be {0} in gradients with head dim {1}{2}, but is {3}",
+                         cut.keyRows, cut.headDim, cut.lists ? " and these lists" : "", schedule.getTileM());
+  if (schedule.getTileN() != cut.queryRows)
+    return llvm::formatv("tile_n, the queries of a step, must be {0} in gradients with head dim {1}, but is {2}",
+                         cut.queryRows, cut.headDim, schedule.getTileN());
   if (schedule.getPersistent())
     return "gradients are not persistent; set persistent = false";
   if (!schedule.getPingPong())
@@ -107,7 +153,7 @@ std::string fresnel::verifyHopperGrad(ScheduleAttr schedule, AttendGradOp op, co
   int64_t blocks = llvm::divideCeil(k.getDimSize(2), schedule.getTileM()) * k.getDimSize(0) * k.getDimSize(1);
   if (blocks > std::numeric_limits<int32_t>::max())
     return llvm::formatv("{0} blocks of keys are numbered with 31 bits; split the batch", blocks);
-  int64_t bytes = getSharedBytes(schedule, headDim, getHopperGradDoutStages(schedule, op));
+  int64_t bytes = cut.getSharedBytes(schedule.getStages(), getHopperGradDoutStages(schedule, op));
   if (bytes > target.maxSharedBytes)
     return llvm::formatv("the tiles need {0} bytes of shared memory, but {1} has {2}; lower stages", bytes, target.name,
                          target.maxSharedBytes);
@@ -115,9 +161,10 @@ std::string fresnel::verifyHopperGrad(ScheduleAttr schedule, AttendGradOp op, co
 }
 
 ScheduleAttr fresnel::getHopperGradDefault(AttendGradOp op) {
-  int64_t headDim = getTensor(op.getQ()).getDimSize(3);
-  return ScheduleAttr::get(op.getContext(), Family::Hopper, getKeyRows(headDim), getQueryRows(headDim),
-                           /*stages=*/2, /*persistent=*/false, /*ping_pong=*/true, /*section=*/0);
+  Cut cut(op);
+  int64_t stages = cut.getSharedBytes(2, 1) <= kSharedBytes ? 2 : 1;
+  return ScheduleAttr::get(op.getContext(), Family::Hopper, cut.keyRows, cut.queryRows, stages, /*persistent=*/false,
+                           /*ping_pong=*/true, /*section=*/0);
 }
 
 // Measured on an H100 under its power limit; see docs/performance.md.
@@ -128,7 +175,7 @@ int64_t fresnel::getHopperGradSection(ScheduleAttr schedule, AttendGradOp op) {
     return std::min(schedule.getSection(), heads);
   int64_t steps = int64_t(llvm::divideCeil(k.getDimSize(2), schedule.getTileM())) *
                   int64_t(llvm::divideCeil(q.getDimSize(2), schedule.getTileN())) * group / (isCausal(op) ? 2 : 1);
-  int64_t section = !schedule.getOrdered() || isHopperGradWide(op) ? kFewSection
+  int64_t section = !schedule.getOrdered() || isHopperGradWide(op) || op.getBlocks() ? kFewSection
                     : steps < kLongSteps                           ? kOrderedSection
                                                                    : kLongOrderedSection;
   return std::min(section, heads);

@@ -4,8 +4,9 @@
 #ifndef FRESNEL_SCHEDULE_HOPPERGRAD_H
 #define FRESNEL_SCHEDULE_HOPPERGRAD_H
 
-#include "fresnel/Dialect/Fresnel.h"
+#include "fresnel/Schedule/Blocks.h"
 #include "fresnel/Target/TargetInfo.h"
+#include <optional>
 
 namespace fresnel {
 
@@ -17,8 +18,11 @@ std::string verifyHopperGrad(ScheduleAttr schedule, AttendGradOp op, const Targe
 /// The schedule for an operation that the family serves.
 ScheduleAttr getHopperGradDefault(AttendGradOp op);
 
-/// Whether the head is so wide that the consumers share its columns: 192 and 256.
+/// Whether the consumers share the columns of 64 keys: where the head dim is 192 or 256, and
+/// where block lists open 64 keys at a time.
 bool isHopperGradWide(AttendGradOp op);
+/// With block lists, what a thread block keeps of them in shared memory.
+std::optional<BlockSetSizes> getHopperGradLists(AttendGradOp op);
 /// Tiles of the output's gradient in flight: `stages` as of the queries, if shared memory has place.
 int64_t getHopperGradDoutStages(ScheduleAttr schedule, AttendGradOp op);
 

@@ -127,7 +127,7 @@ bool fresnel::isAttentionGradient(Operation *op) { return isAttention(op) && !is
 
 Value fresnel::getBlockList(Operation *op) {
   return TypeSwitch<Operation *, Value>(op)
-      .Case<AttendOp, AttendGradQOp, AttendGradKvOp>([](auto op) { return op.getBlocks(); })
+      .Case<AttendOp, AttendGradQOp, AttendGradKvOp, AttendGradOp>([](auto op) { return op.getBlocks(); })
       .Default([](Operation *) { return Value(); });
 }
 
@@ -210,7 +210,7 @@ std::string fresnel::verifySchedule(ScheduleAttr schedule, Operation *op, const 
       return verifyHopperGrad(schedule, gradient, target);
     if (!isAttention(op))
       return "family hopper serves attention only; use simt";
-    if (std::string reason = getBlockList(op) ? "" : explainHopperGrad(op, target); !reason.empty())
+    if (std::string reason = explainHopperGrad(op, target); !reason.empty())
       return reason;
     return "family hopper has no separate gradients of attention; use portable";
   }

@@ -21,10 +21,15 @@ AttendGradKvOp findPartner(AttendGradQOp queries) {
         llvm::equal(partner->getOperands(), queries->getOperands()) &&
         partner.getScaleOrDefault() == queries.getScaleOrDefault() && partner.getCausal() == queries.getCausal() &&
         partner.getWindow() == queries.getWindow() && partner.getSinks() == queries.getSinks() &&
-        partner.getSoftcap() == queries.getSoftcap())
+        partner.getSoftcap() == queries.getSoftcap() && partner.getQueryBlock() == queries.getQueryBlock() &&
+        partner.getKeyBlock() == queries.getKeyBlock())
       return partner;
   }
   return {};
+}
+
+int64_t countKeyBlocks(AttendGradQOp op) {
+  return llvm::divideCeil(cast<RankedTensorType>(op.getK().getType()).getDimSize(2), int64_t(op.getKeyBlock()));
 }
 
 struct FuseAttendGradPass final : impl::FuseAttendGradPassBase<FuseAttendGradPass> {
@@ -47,7 +52,7 @@ struct FuseAttendGradPass final : impl::FuseAttendGradPassBase<FuseAttendGradPas
     for (auto queries : llvm::make_early_inc_range(main.getBody().getOps<AttendGradQOp>())) {
       auto delta = queries.getDelta().getDefiningOp<AttendDeltaOp>();
       AttendGradKvOp partner = findPartner(queries);
-      if (delta && partner && !queries.getBlocks() && explainHopperGrad(queries, *info).empty())
+      if (delta && partner && explainHopperGrad(queries, *info).empty())
         fuse(delta, queries, partner);
     }
   }
@@ -58,12 +63,18 @@ struct FuseAttendGradPass final : impl::FuseAttendGradPassBase<FuseAttendGradPas
     Value stats = AttendStatsOp::create(builder, delta.getLoc(), delta.getOut(), delta.getDout(), queries.getLse(),
                                         delta.getDlse());
     double scale = queries.getScaleOrDefault();
-    auto gradient = AttendGradOp::create(builder, queries.getLoc(), queries.getQ(), queries.getK(), queries.getV(),
-                                         stats, queries.getDout(), builder.getF64FloatAttr(scale), queries.getCausal(),
-                                         queries.getWindow(), queries.getSinks(), queries.getSoftcap());
+    SmallVector<Value> lists;
+    if (Value list = queries.getBlocks())
+      lists = {list, TransposeBlocksOp::create(builder, queries.getLoc(), list, countKeyBlocks(queries))};
+    auto gradient =
+        AttendGradOp::create(builder, queries.getLoc(), queries.getQ(), queries.getK(), queries.getV(), stats,
+                             queries.getDout(), lists, builder.getF64FloatAttr(scale), queries.getCausal(),
+                             queries.getWindow(), queries.getSinks(), queries.getSoftcap(), queries.getQueryBlock(),
+                             queries.getKeyBlock());
     auto q = cast<RankedTensorType>(queries.getQ().getType());
-    Value rows = RoundTilesOp::create(builder, queries.getLoc(), gradient.getDq(), q.getDimSize(2), q.getDimSize(3),
-                                      APFloat(scale), q.getElementType());
+    // Nothing adds to the tiles of rows whose lists are empty.
+    Value rows = RoundTilesOp::create(builder, queries.getLoc(), gradient.getDq(), lists.empty() ? Value() : stats,
+                                      q.getDimSize(2), q.getDimSize(3), APFloat(scale), q.getElementType());
     queries.getDq().replaceAllUsesWith(rows);
     keys.getDk().replaceAllUsesWith(gradient.getDk());
     keys.getDv().replaceAllUsesWith(gradient.getDv());

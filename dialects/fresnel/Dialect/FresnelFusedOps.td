@@ -186,10 +186,13 @@ def Fresnel_AttendGradOp : Fresnel_ComputeOp<"attend_grad"> {
     tiles of 64 rows, an even number. A tile is in the order in which a warpgroup holds
     an accumulator: place 4 (128 j + t) + 2 r + i is row 16 (t div 32) +
     (t mod 32) div 4 + 8 r, column 8 j + 2 (t mod 4) + i. Rows beyond those of q are 0.
+    `blocks` are the lists of `fresnel.attend` and what `fresnel.transpose_blocks` makes
+    of them; tiles whose rows all list no block may then hold anything.
 
     Constraints:
-    - C1: q, k and v fit as in `fresnel.attend`; the head dim of q is a multiple of 8.
+    - C1: q, k, v and the lists fit as in `fresnel.attend`; the head dim of q is a multiple of 8.
     - C2: `dout` has the type of its output, `stats` is what `fresnel.attend_stats` makes of it.
+    - C3: there are no `blocks`, or two: a list, and its transpose over ceil(Nk / key_block) blocks.
 
     Example:
     ```mlir
@@ -199,41 +202,49 @@ def Fresnel_AttendGradOp : Fresnel_ComputeOp<"attend_grad"> {
     ```
   }];
   let arguments = (ins Fresnel_Rows:$q, Fresnel_Rows:$k, Fresnel_Rows:$v, Fresnel_Scores4:$stats, Fresnel_Rows:$dout,
+                       Variadic<Fresnel_Indices4>:$lists,
                        OptionalAttr<F64Attr>:$scale, DefaultValuedOptionalAttr<BoolAttr, "false">:$causal,
                        DefaultValuedOptionalAttr<I64Attr, "0">:$window, DefaultValuedOptionalAttr<I64Attr, "0">:$sinks,
-                       DefaultValuedOptionalAttr<F64Attr, "0.0">:$softcap);
+                       DefaultValuedOptionalAttr<F64Attr, "0.0">:$softcap,
+                       DefaultValuedOptionalAttr<I64Attr, "1">:$query_block,
+                       DefaultValuedOptionalAttr<I64Attr, "1">:$key_block);
   let results = (outs Fresnel_Scores4:$dq, Fresnel_Rows:$dk, Fresnel_Rows:$dv);
   let assemblyFormat = [{
-    $q `,` $k `,` $v `stats` $stats `dout` $dout attr-dict
+    $q `,` $k `,` $v `stats` $stats `dout` $dout (`blocks` `(` $lists^ `:` type($lists) `)`)? attr-dict
     `:` type($q) `,` type($k) `,` type($v) `,` type($stats) `,` type($dout)
   }];
   let extraClassDeclaration = [{
     double getScaleOrDefault();
+    /// The list, and its transpose, or null.
+    ::mlir::TypedValue<::mlir::RankedTensorType> getBlocks();
+    ::mlir::TypedValue<::mlir::RankedTensorType> getTransposed();
     /// What the other gradients have and this one has not.
-    ::mlir::TypedValue<::mlir::RankedTensorType> getBlocks() { return {}; }
     int64_t getKeyWindow() { return 1; }
     int64_t getKeyStride() { return 1; }
-    int64_t getQueryBlock() { return 1; }
-    int64_t getKeyBlock() { return 1; }
   }];
 }
 
 def Fresnel_RoundTilesOp : Fresnel_ComputeOp<"round_tiles"> {
   let summary = "rows out of the tiles of `fresnel.attend_grad`, scaled and rounded";
   let description = [{
+    With `stats` of `fresnel.attend_stats`, rows that see no key become 0 whatever their
+    tiles hold.
+
     Constraints:
     - C1: `tiles` has an even number of tiles, all of the `seq_len` rows and not 128 more, and 64 times `head_dim`
       elements in each, `head_dim` a multiple of 8.
     - C2: `element` is bf16, f16 or f32.
+    - C3: `stats` is [B, H, 2, 64 T] for T tiles.
 
     Example:
     ```mlir
     %dq = fresnel.round_tiles %t {seq_len = 100, head_dim = 96, scale = 0.125, element = bf16} : tensor<1x2x2x6144xf32>
     ```
   }];
-  let arguments = (ins Fresnel_Scores4:$tiles, I64Attr:$seq_len, I64Attr:$head_dim, F64Attr:$scale, TypeAttr:$element);
+  let arguments = (ins Fresnel_Scores4:$tiles, Optional<Fresnel_Scores4>:$stats, I64Attr:$seq_len, I64Attr:$head_dim,
+                       F64Attr:$scale, TypeAttr:$element);
   let results = (outs Fresnel_Rows:$rows);
-  let assemblyFormat = "$tiles attr-dict `:` type($tiles)";
+  let assemblyFormat = "$tiles (`stats` `(` $stats^ `:` type($stats) `)`)? attr-dict `:` type($tiles)";
 }
 
 #endif // FRESNEL_FUSED_OPS

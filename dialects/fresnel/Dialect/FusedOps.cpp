@@ -184,12 +184,26 @@ LogicalResult AttendStatsOp::inferReturnTypes(MLIRContext *context, std::optiona
 LogicalResult AttendGradOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location, Adaptor adaptor,
                                              SmallVectorImpl<Type> &results) {
   Inference<AttendGradOp> infer{location};
+  ValueRange lists = adaptor.getLists();
+  if (!lists.empty() && lists.size() != 2) // attend_grad_c3
+    return infer.fail("`blocks` must be a list and its transpose, but there are ", lists.size(), " tensors");
+  SmallVector<Value> operands{adaptor.getQ(), adaptor.getK(), adaptor.getV()};
+  if (!lists.empty())
+    operands.push_back(lists[0]);
   SmallVector<Type> forward;
   // attend_grad_c1
-  if (failed(AttendOp::inferReturnTypes(
-          context, location,
-          AttendOp::Adaptor({adaptor.getQ(), adaptor.getK(), adaptor.getV()}, adaptor.getAttributes()), forward)))
+  if (failed(
+          AttendOp::inferReturnTypes(context, location, AttendOp::Adaptor(operands, adaptor.getAttributes()), forward)))
     return failure();
+  if (!lists.empty()) {
+    RankedTensorType list = getTensor(lists[0]), transposed = getTensor(lists[1]);
+    int64_t blocks = llvm::divideCeil(getTensor(adaptor.getK()).getDimSize(2), int64_t(adaptor.getKeyBlock()));
+    auto expected = RankedTensorType::get(
+        {list.getDimSize(0), list.getDimSize(1), blocks, int64_t(llvm::divideCeil(list.getDimSize(2), 32))},
+        list.getElementType());
+    if (transposed != expected) // attend_grad_c3
+      return infer.fail("the transpose of the list must be ", expected, ", but got ", transposed);
+  }
   RankedTensorType q = getTensor(adaptor.getQ());
   if (q.getDimSize(3) % 8) // attend_grad_c1
     return infer.fail("the head dim of q must be a multiple of 8, but is ", q.getDimSize(3));
@@ -207,6 +221,14 @@ LogicalResult AttendGradOp::inferReturnTypes(MLIRContext *context, std::optional
 
 double AttendGradOp::getScaleOrDefault() { return resolveScale(getScale(), getQ()); }
 
+static TypedValue<RankedTensorType> getList(AttendGradOp op, unsigned index) {
+  return op.getLists().empty() ? TypedValue<RankedTensorType>()
+                               : cast<TypedValue<RankedTensorType>>(op.getLists()[index]);
+}
+
+TypedValue<RankedTensorType> AttendGradOp::getBlocks() { return getList(*this, 0); }
+TypedValue<RankedTensorType> AttendGradOp::getTransposed() { return getList(*this, 1); }
+
 LogicalResult RoundTilesOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
                                              SmallVectorImpl<Type> &results) {
   Inference<RoundTilesOp> infer{location};
@@ -222,6 +244,12 @@ LogicalResult RoundTilesOp::inferReturnTypes(MLIRContext *, std::optional<Locati
       tiles.getDimSize(3) != kTileRows * columns) // round_tiles_c1
     return infer.fail("`seq_len` ", length, " and `head_dim` ", columns, " do not fit tiles of type ",
                       adaptor.getTiles().getType());
+  if (Value stats = adaptor.getStats()) {
+    auto expected = RankedTensorType::get(
+        {tiles.getDimSize(0), tiles.getDimSize(1), 2, tiles.getDimSize(2) * kTileRows}, tiles.getElementType());
+    if (stats.getType() != expected) // round_tiles_c3
+      return infer.fail("`stats` must be ", expected, ", but got ", stats.getType());
+  }
   results.push_back(
       RankedTensorType::get({tiles.getDimSize(0), tiles.getDimSize(1), length, columns}, type.getValue()));
   return success();
