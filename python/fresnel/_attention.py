@@ -16,6 +16,8 @@ from ._errors import FresnelError, UnsupportedError
 from ._library import BACKWARD, FORWARD, Plan, TensorRef
 
 _DTYPES = {torch.bfloat16: "bf16", torch.float16: "f16"}
+# Lines of a program's text that are no parameters of a preset.
+_OPTIONS = ("deterministic", "schedule", "gradient_schedule")
 _DERIVED = ("batch", "heads", "kv_heads", "seq_len", "kv_len", "head_dim", "dtype")
 # The first compute capability that each target runs on, oldest first.
 _TARGETS = ((80, "sm_80"), (86, "sm_86"), (89, "sm_89"), (90, "sm_90a"), (100, "sm_100"), (120, "sm_120"))
@@ -35,6 +37,7 @@ class _Program:
         self.manifest = _bundle.read_manifest(path)
         self.arguments = _bundle.arguments(self.manifest)
         self.has_backward = "backward" in self.manifest
+        self.is_deterministic = all(kernel.get("schedule", {}).get("ordered", True) for kernel in self.manifest["kernels"])
         self._check_names()
         # Outputs beside out and lse, then the saved tensors, lie in one buffer.
         self.kept, offset = {}, 0
@@ -115,7 +118,9 @@ def _program(text, q, k):
     with _lock:
         if key not in _programs:
             parameters = dict(parameter.split("=", 1) for parameter in parameters)
-            _programs[key] = _make_program(method, grad == "True", parameters, shapes, _DTYPES[q.dtype], key[-1])
+            options = {name: parameters.pop(name) for name in _OPTIONS if name in parameters}
+            options["deterministic"] = options.get("deterministic") != "false"
+            _programs[key] = _make_program(method, grad == "True", parameters, options, shapes, _DTYPES[q.dtype], key[-1])
         return _programs[key]
 
 
@@ -123,20 +128,23 @@ def _is_file(method):
     return method.endswith(".fkb") or _compile.is_file(method)
 
 
-def _make_program(method, grad, parameters, shapes, dtype, target):
+def _make_program(method, grad, parameters, options, shapes, dtype, target):
     q, k = shapes
     if method.endswith(".fkb"):
         program = _Program(method)
     elif _is_file(method):
-        program = _Program(_compile.compile_bundle(method, grad=grad, target=target))
+        program = _Program(_compile.compile_bundle(method, grad=grad, target=target, **options))
     else:
         parameters = dict(parameters, batch=q[0], heads=q[1], kv_heads=k[1], seq_len=q[2], head_dim=q[3], dtype=dtype)
         if k[2] != q[2]:
             parameters["kv_len"] = k[2]
-        program = _Program(_compile.compile_bundle(method, grad=grad, target=target, **parameters))
+        program = _Program(_compile.compile_bundle(method, grad=grad, target=target, **options, **parameters))
     if grad and not program.has_backward:
         raise ValueError(f"method: {method} has no backward plan, but an input requires a gradient; compile it with --grad, "
                          f"or call fresnel.attention under torch.no_grad()")
+    if grad and options["deterministic"] and not program.is_deterministic:
+        raise ValueError(f"method: {method} was compiled with ordered=false, so its gradients differ from run to run in their "
+                         f"last bits, but deterministic is True; pass deterministic=False")
     for name, shape in (("q", q), ("k", k), ("v", k)):
         buffer = program.arguments[name]
         if tuple(buffer["shape"]) != shape or buffer["dtype"] != dtype:
@@ -308,13 +316,24 @@ def _check_parameters(method, parameters):
             raise ValueError(f"{name} is {value!r}, but values have one line")
 
 
-def _describe(method, parameters, grad):
-    """The text that names a program: method, whether it needs gradients, and its parameters, one a line."""
+def _describe(method, parameters, grad, options=()):
+    """The text that names a program: method, whether it needs gradients, its parameters and options, one a line."""
     lines = [method, str(grad)] + [f"{name}={_compile.text_of(parameters[name])}" for name in sorted(parameters)]
-    return "\n".join(lines)
+    return "\n".join([*lines, *options])
 
 
-def attention(q, k, v, method="dense", *, return_lse=False, **parameters):
+def _option_lines(grad, deterministic, schedule, gradient_schedule):
+    """The options that matter and are not the defaults, as lines of a program's text."""
+    lines = [f"schedule={schedule}"] * bool(schedule)
+    if grad and gradient_schedule:
+        lines.append(f"gradient_schedule={gradient_schedule}")
+    if grad and not deterministic and not torch.are_deterministic_algorithms_enabled():
+        lines.append("deterministic=false")
+    return lines
+
+
+def attention(q, k, v, method="dense", *, return_lse=False, deterministic=True, schedule="", gradient_schedule="",
+              **parameters):
     """Attention of q over k and v by `method`, differentiable with respect to all three.
 
     q is [batch, sequence, heads, head_dim]; k and v have heads that divide q's (GQA); "dense" takes another sequence
@@ -323,12 +342,17 @@ def attention(q, k, v, method="dense", *, return_lse=False, **parameters):
     presets` lists them with their `parameters`), or the path of an .mlir program or of a .fkb bundle made for these shapes.
 
     Returns out, shaped and typed like q; with `return_lse` also the f32 log-sum-exp of each row that attends ([batch,
-    heads, rows]), which carries no gradient. Runs on the current stream; deterministic, both ways.
+    heads, rows]), which carries no gradient. Runs on the current stream; the same bits in every run, both ways.
+
+    `deterministic=False` lets the gradients differ from run to run in their last bits where there are kernels that are
+    faster for it; torch.use_deterministic_algorithms(True) takes that back. `schedule` and `gradient_schedule`
+    ("FIELD=VALUE:...", as for `fresnel compile`) change the kernels of attention and of its gradients.
 
     The first call with new shapes or parameters compiles a bundle (a second or so) into the cache. Raises TypeError or
     ValueError for arguments that do not fit, UnsupportedError for what has no kernel. There is no slower path behind it.
     """
     _check_parameters(method, parameters)
+    _compile.check_schedules(schedule=schedule, gradient_schedule=gradient_schedule)
     if torch.is_autocast_enabled("cuda"):
         dtype = torch.get_autocast_dtype("cuda")
         q, k, v = (x.to(dtype) if isinstance(x, torch.Tensor) and x.is_floating_point() else x for x in (q, k, v))
@@ -337,6 +361,9 @@ def attention(q, k, v, method="dense", *, return_lse=False, **parameters):
         method = os.fspath(method)
     if _is_file(method) and parameters:
         raise ValueError(f"method: parameters {sorted(parameters)} apply to presets, but {method} is a file")
+    if method.endswith(".fkb") and (schedule or gradient_schedule):
+        raise ValueError(f"schedule and gradient_schedule apply to methods that are compiled, but {method} is a bundle")
     grad = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad)
-    out, lse, _ = torch.ops.fresnel.attention_forward(q, k, v, _describe(method, parameters, grad))
+    options = _option_lines(grad, deterministic, schedule, gradient_schedule)
+    out, lse, _ = torch.ops.fresnel.attention_forward(q, k, v, _describe(method, parameters, grad, options))
     return (out, lse) if return_lse else out

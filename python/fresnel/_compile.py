@@ -1,8 +1,8 @@
 """Compiles methods by running the `fresnel` executable, into a cache of immutable bundles.
 
-A bundle is found by what it was made from: method, parameters, target, the executable's content, and the tuning database
-that the executable takes schedules from. Entries are written aside and published by link(2), so readers see whole files only and processes need no lock; of two that compile the same
-bundle the second keeps the first one's file.
+A bundle is found by what it was made from: method, parameters, schedules, target, the executable's content, and the tuning
+database that the executable takes schedules from. Entries are written aside and published by link(2), so readers see whole
+files only and processes need no lock; of two that compile the same bundle the second keeps the first one's file.
 """
 
 import errno
@@ -97,10 +97,10 @@ def _hash_compiler(executable):
     return digest.hexdigest()[:16]
 
 
-def _key(method, parameters, grad, target):
+def _key(method, parameters, grad, target, options):
     content = hash_file(method) if is_file(method) else ""
     parts = {"method": os.path.basename(method), "content": content, "grad": bool(grad), "target": target,
-             "parameters": {name: text_of(value) for name, value in parameters.items()}}
+             "parameters": {name: text_of(value) for name, value in parameters.items()}, **options}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -170,10 +170,59 @@ def _find_without_compiler(folder, key):
     return next((entry for entry in entries if _usable(entry)), None)
 
 
-def compile_bundle(method, *, grad=True, target="sm_90a", **parameters):
+def check_schedules(**schedules):
+    """Refuses schedules that are no text of one line; what the text says is the compiler's to check."""
+    for name, text in schedules.items():
+        if not isinstance(text, str):
+            raise TypeError(f"{name} must be a string FIELD=VALUE:..., but got {type(text).__name__}")
+        if "\n" in text:
+            raise ValueError(f"{name} is {text!r}, but a schedule has one line")
+
+
+def _options(grad, deterministic, schedule, gradient_schedule):
+    """The options that are not the defaults, as part of the key: entries made without them keep their names."""
+    check_schedules(schedule=schedule, gradient_schedule=gradient_schedule)
+    if deterministic and "ordered=false" in gradient_schedule.split(":"):
+        raise ValueError(f"gradient_schedule is {gradient_schedule!r}, which adds in any order, but deterministic is True; "
+                         f"pass deterministic=False")
+    options = {"schedule": schedule, "gradient_schedule": gradient_schedule, "unordered": bool(grad and not deterministic)}
+    return {name: value for name, value in options.items() if value}
+
+
+def _gradient_schedules(options):
+    """What --gradient-schedule is tried with, in turn. Adding in any order is allowed, not asked for, unless the caller's
+    own schedule says something about the order."""
+    chosen = options.get("gradient_schedule", "")
+    fields = [field for field in chosen.split(":") if field]
+    if not options.get("unordered") or any(field.startswith("ordered=") for field in fields):
+        return [chosen]
+    return [":".join(fields + ["ordered=false"]), chosen]
+
+
+def _command(executable, method, grad, target, parameters, options):
+    command = [executable, "compile", method, "--target", target, "--no-ptxas", "--json"] + ["--grad"] * bool(grad)
+    for name, value in sorted(parameters.items()):
+        command += ["--set", f"{name}={text_of(value)}"]
+    return command + (["--schedule", options["schedule"]] if "schedule" in options else [])
+
+
+def _compile_with(command, gradient_schedules, method, path):
+    """Compiles with the first of the gradient's schedules that the method's kernels have."""
+    for number, schedule in enumerate(gradient_schedules, 1):
+        try:
+            return _compile_into(command + (["--gradient-schedule", schedule] if schedule else []), method, path)
+        except UnsupportedError:
+            if number == len(gradient_schedules):
+                raise
+
+
+def compile_bundle(method, *, grad=True, target="sm_90a", deterministic=True, schedule="", gradient_schedule="",
+                   **parameters):
     """Path of the bundle of `method` (a preset, or an .mlir file) with its parameters, compiled if it is not cached.
 
-    With `grad` the bundle has a backward plan. Parameters are the preset's, as for `fresnel compile --set`.
+    With `grad` the bundle has a backward plan. `schedule` and `gradient_schedule` are those of `fresnel compile`;
+    `deterministic=False` lets gradients be added in any order where there are kernels for it (docs/training.md). Either
+    takes the place of the tuning database. Parameters are the preset's, as for `fresnel compile --set`.
     """
     if not isinstance(method, (str, os.PathLike)):
         raise TypeError(f"method must be a preset's name or a path, but got {type(method).__name__}")
@@ -182,7 +231,8 @@ def compile_bundle(method, *, grad=True, target="sm_90a", **parameters):
         raise ValueError(f"method: there is no file {method}")
     if is_file(method) and parameters:
         raise ValueError(f"method: parameters {sorted(parameters)} apply to presets, but {method} is a file; edit it")
-    key, folder, executable = _key(method, parameters, grad, target), cache_folder() / "v1", find_executable()
+    options = _options(grad, deterministic, schedule, gradient_schedule)
+    key, folder, executable = _key(method, parameters, grad, target, options), cache_folder() / "v1", find_executable()
     if executable is None:
         found = _find_without_compiler(folder, key)
         if found:
@@ -193,12 +243,10 @@ def compile_bundle(method, *, grad=True, target="sm_90a", **parameters):
     path = folder / _hash_compiler(executable) / key[:2] / f"{key}.fkb"
     if _usable(path):
         return path
-    command = [executable, "compile", method, "--target", target, "--no-ptxas", "--json"] + ["--grad"] * bool(grad)
-    for name, value in sorted(parameters.items()):
-        command += ["--set", f"{name}={text_of(value)}"]
+    command = _command(executable, method, grad, target, parameters, options)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _compile_into(command, method, path)
+        _compile_with(command, _gradient_schedules(options), method, path)
     except OSError as error:
         raise FresnelError(f"the cache entry {path} cannot be written: {error.strerror}; make room, or set FRESNEL_CACHE_DIR "
                            f"to a folder that can be written") from error

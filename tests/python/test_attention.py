@@ -78,6 +78,9 @@ class ArgumentTest(CacheTest):
             (TypeError, "topk must be a number, a bool or a string, but got list", {"method": "lighthouse", "topk": [1]}),
             (ValueError, "there is no file /nonexistent.fkb", {"method": "/nonexistent.fkb"}),
             (ValueError, r"parameters \['topk'\] apply to presets", {"method": "/nonexistent.mlir", "topk": 3}),
+            (TypeError, "gradient_schedule must be a string FIELD=VALUE:..., but got dict", {"gradient_schedule": {}}),
+            (ValueError, "schedule is 'a.nb', but a schedule has one line".replace(".n", r"\\n"), {"schedule": "a\nb"}),
+            (ValueError, "apply to methods that are compiled, but /x.fkb is a bundle", {"method": "/x.fkb", "schedule": "stages=2"}),
         ]
         for kind, message, arguments in cases:
             with self.subTest(message), self.assertRaisesRegex(kind, message):
@@ -94,6 +97,17 @@ class ArgumentTest(CacheTest):
             fresnel.attention(q.requires_grad_(), q, q, path)
         with torch.no_grad():
             self.assertFalse(fresnel.attention(q, q, q, path).requires_grad)
+
+    @needs_compiler
+    def test_gradients_that_differ_from_run_to_run_must_be_allowed(self):
+        path = str(fresnel.compile("dense", deterministic=False, seq_len=100, heads=4, kv_heads=4, head_dim=64))
+        q = self.make(1, 100, 4, 64).requires_grad_()
+        for arguments in ({"method": path}, {"gradient_schedule": "ordered=false"}):
+            with self.assertRaisesRegex(ValueError, "ordered=false.*but deterministic is True; pass deterministic=False"):
+                fresnel.attention(q, q, q, **arguments)
+            self.assertTrue(fresnel.attention(q, q, q, deterministic=False, **arguments).requires_grad)
+            with torch.no_grad():
+                fresnel.attention(q, q, q, **arguments)
 
     @needs_compiler
     def test_result_shapes_are_known_while_tracing(self):
@@ -169,10 +183,35 @@ class LaunchTest(CacheTest):
         program, = _attention._programs.values()
         self.assertFalse(program.has_backward)
 
+    def test_schedules_make_other_programs(self):
+        q = self.make(1, 64, 2, 64)
+
+        def schedules(**arguments):
+            _attention._programs.clear()
+            fresnel.attention(q, q, q, **arguments).sum().backward()
+            program, = _attention._programs.values()
+            return {kernel["op"]: kernel["schedule"] for kernel in program.manifest["kernels"]}
+
+        plain = schedules()
+        self.assertEqual(schedules(schedule="stages=2")["fresnel.attend"], dict(plain["fresnel.attend"], stages=2))
+        self.assertIn("fresnel.attend_grad_q", schedules(gradient_schedule="family=portable"))
+        free = schedules(deterministic=False)
+        self.assertEqual(free["fresnel.attend_grad"]["ordered"], False)
+        torch.use_deterministic_algorithms(True)
+        self.addCleanup(torch.use_deterministic_algorithms, False)
+        self.assertEqual(schedules(deterministic=False), plain, "PyTorch's own switch is stronger")
+
+    def test_options_of_the_gradient_do_not_touch_the_forward_plan(self):
+        q = self.make(1, 64, 2, 64)
+        with torch.no_grad():
+            fresnel.attention(q, q, q)
+            fresnel.attention(q, q, q, deterministic=False, gradient_schedule="family=portable")
+        self.assertEqual(len(_attention._programs), 1)
+
     def test_compiled_function_has_no_graph_break(self):
         q, kv = self.make(1, 64, 4, 64), self.make(1, 64, 2, 64)
-        step = torch.compile(lambda q, k: fresnel.attention(q, k, k, "window", window=16) * 2, fullgraph=True,
-                             backend="aot_eager")
+        step = torch.compile(lambda q, k: fresnel.attention(q, k, k, "window", window=16, deterministic=False) * 2,
+                             fullgraph=True, backend="aot_eager")
         step(q, kv).sum().backward()
         self.assertEqual([direction for direction, _ in self.runs], [fresnel.FORWARD, fresnel.BACKWARD])
         self.assertEqual(kv.grad.shape, kv.shape)

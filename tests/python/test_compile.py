@@ -60,6 +60,48 @@ class CompileTest(CacheTest):
         (database / "a.jsonl").write_text("")
         self.assertNotEqual(fresnel.compile("dense", **SMALL), path)
 
+    def test_schedules_reach_the_compiler_and_are_part_of_the_key(self):
+        sizes = dict(SMALL, head_dim=64)
+        plain, fewer = fresnel.compile("dense", **sizes), fresnel.compile("dense", schedule="stages=2", **sizes)
+        apart = fresnel.compile("dense", gradient_schedule="family=portable", **sizes)
+        self.assertEqual(len({plain, fewer, apart}), 3)
+        self.assertEqual(fresnel.compile("dense", schedule="stages=2", **sizes), fewer)
+        self.assertEqual(self.schedules(fewer)["fresnel.attend"]["stages"], 2)
+        self.assertIn("fresnel.attend_grad", self.schedules(plain))
+        self.assertEqual(self.schedules(apart)["fresnel.attend_grad_q"]["family"], "portable")
+        with self.assertRaisesRegex(fresnel.UnsupportedError, "schedule field 'tiles' cannot be 3"):
+            fresnel.compile("dense", gradient_schedule="tiles=3", **sizes)
+        with self.assertRaisesRegex(TypeError, "gradient_schedule must be a string FIELD=VALUE:..., but got dict"):
+            fresnel.compile("dense", gradient_schedule={"ordered": False}, **sizes)
+        with self.assertRaisesRegex(ValueError, "schedule is 'a\\\\nb', but a schedule has one line"):
+            fresnel.compile("dense", schedule="a\nb", **sizes)
+
+    def schedules(self, path):
+        return {kernel["op"]: kernel["schedule"] for kernel in _bundle.read_manifest(path)["kernels"] if "schedule" in kernel}
+
+    def test_gradients_are_unordered_only_when_that_is_allowed(self):
+        sizes = dict(SMALL, head_dim=64)
+        free = fresnel.compile("dense", deterministic=False, **sizes)
+        self.assertEqual(self.schedules(free)["fresnel.attend_grad"]["ordered"], False)
+        self.assertNotIn("ordered", self.schedules(fresnel.compile("dense", **sizes))["fresnel.attend_grad"])
+        asked = fresnel.compile("dense", deterministic=False, gradient_schedule="ordered=true", **sizes)
+        self.assertNotIn("ordered", self.schedules(asked)["fresnel.attend_grad"])
+        with self.assertRaisesRegex(ValueError, "gradient_schedule is 'ordered=false', .*pass deterministic=False"):
+            fresnel.compile("dense", gradient_schedule="ordered=false", **sizes)
+        self.assertEqual(fresnel.compile("dense", grad=False, deterministic=False, **sizes),
+                         fresnel.compile("dense", grad=False, **sizes), "there is nothing to add")
+
+    def test_kernels_with_one_order_take_it(self):
+        """Head dim 32 has no kernel that adds in any order: to allow it changes nothing, to ask for it is an error."""
+        path = fresnel.compile("dense", deterministic=False, **SMALL)
+        self.assertEqual(self.schedules(path), self.schedules(fresnel.compile("dense", **SMALL)))
+        before = path.stat().st_ino
+        self.assertEqual(fresnel.compile("dense", deterministic=False, **SMALL).stat().st_ino, before)
+        with self.assertRaisesRegex(fresnel.UnsupportedError, "ordered = false is for gradients of the hopper family"):
+            fresnel.compile("dense", deterministic=False, gradient_schedule="ordered=false", **SMALL)
+        with self.assertRaisesRegex(ValueError, "has no parameter 'tokp'"):
+            fresnel.compile("dense", deterministic=False, tokp=3)
+
     def test_processes_compile_the_same_bundle_at_once(self):
         command = [sys.executable, "-c", f"import fresnel; print(fresnel.compile('dense', **{SMALL}))"]
         environment = dict(os.environ, PYTHONPATH=str(pathlib.Path(fresnel.__file__).parent.parent))
