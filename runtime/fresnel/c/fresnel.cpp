@@ -5,9 +5,8 @@
 #include "fresnel/c/fresnel.h"
 #include "fresnel/Runtime/Plan.h"
 #include "fresnel/Tuning/Selection.h"
+#include "fresnel/c/Guard.h"
 #include <cstring>
-#include <exception>
-#include <new>
 
 using namespace fresnel::rt;
 
@@ -21,21 +20,9 @@ static constexpr size_t kMaxTensors = 32;
 
 static thread_local std::string lastError;
 
-static frn_status report(const Status &status) {
+frn_status fresnel::rt::report(const Status &status) {
   lastError = status.message();
   return static_cast<frn_status>(status.code());
-}
-
-/// Runs `body`; no exception leaves the library.
-template <typename Body>
-static frn_status guard(Body body) {
-  try {
-    return report(body());
-  } catch (const std::bad_alloc &) {
-    return report(Status(Code::OutOfMemory, "out of host memory"));
-  } catch (const std::exception &error) {
-    return report(Status(Code::Internal, error.what()));
-  }
 }
 
 int frn_abi_version(void) { return FRN_ABI_VERSION; }

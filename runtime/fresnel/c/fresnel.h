@@ -59,7 +59,7 @@ extern "C" {
 /* Grows when the interface breaks; frn_abi_version() returns the library's. */
 #define FRN_ABI_VERSION 1
 /* Grows with each addition; frn_abi_minor() returns the library's. */
-#define FRN_ABI_MINOR 2
+#define FRN_ABI_MINOR 3
 
 typedef enum frn_status FRN_ENUM_BASE {
   FRN_OK = 0,
@@ -170,6 +170,31 @@ FRN_API frn_status frn_plan_get_saved(const frn_plan *plan, size_t index, frn_sa
  * FRN_WORKSPACE_TOO_SMALL the buffer that is missing or too small. */
 FRN_API frn_status frn_plan_run(const frn_plan *plan, frn_direction direction, const frn_tensor *tensors, size_t count,
                                 const frn_memory *memory, frn_stream stream);
+
+/* DLPack: views of other libraries' tensors, for frn_plan_run and frn_plan_launch.
+ *
+ * `managed` is what a library exports, in the layout of DLPack before 1.0 or of 1.x;
+ * include its dlpack.h, or pass the pointer of a Python capsule "dltensor" or
+ * "dltensor_versioned". `tensor` becomes a view: its shape points into `managed`, its
+ * strides too, or into `strides` where `managed` has none because it is contiguous.
+ *
+ * Ownership: nothing is copied and `managed` stays the caller's, who calls its deleter
+ * once when the kernels have run, also after an error. Streams: DLPack carries none in
+ * C; the data must be ready on the stream of the launch. Shapes are logical, as for
+ * every frn_tensor: a [B, N, H, D] array is passed with its axes 1 and 2 exchanged.
+ *
+ * FRN_INVALID_ARGUMENT says what does not fit: the version, a device that is no CUDA
+ * device or not `device` (the plan's), the type, the rank, the alignment to 16 bytes;
+ * with `is_output` also a tensor that is read-only or a copy. Names, shapes and strides
+ * are the launch's to check. */
+#define FRN_MAX_RANK 8
+struct DLManagedTensor;
+struct DLManagedTensorVersioned;
+FRN_API frn_status frn_tensor_from_dlpack(const struct DLManagedTensor *managed, int device,
+                                          int64_t strides[FRN_MAX_RANK], frn_tensor *tensor);
+FRN_API frn_status frn_tensor_from_dlpack_versioned(const struct DLManagedTensorVersioned *managed, int device,
+                                                    int32_t is_output, int64_t strides[FRN_MAX_RANK],
+                                                    frn_tensor *tensor);
 
 /* Digests, for the processes of a job to compare when it starts: 64 hexadecimal
  * digits and a terminating null.
