@@ -11,7 +11,7 @@ import threading
 
 import torch
 
-from . import _bundle, _compile
+from . import _bundle, _compile, _dlpack
 from ._errors import FresnelError, UnsupportedError
 from ._library import BACKWARD, FORWARD, Plan, TensorRef
 
@@ -265,7 +265,7 @@ def _check_device(name, x):
 
 def _check_tensor(name, x):
     if not isinstance(x, torch.Tensor):
-        raise TypeError(f"{name} must be a torch.Tensor, but got {type(x).__name__}")
+        raise TypeError(f"{name} must be a torch.Tensor, or an array that supports DLPack, but got {type(x).__name__}")
     if x.dim() != 4:
         raise ValueError(f"{name} has shape {tuple(x.shape)}, but [batch, sequence, heads, head_dim] is expected")
     _check_device(name, x)
@@ -284,6 +284,16 @@ def _check_tensor(name, x):
         if x.shape[axis] != 1 and x.stride(axis) * x.element_size() % 16:
             raise ValueError(f"{name} has stride {x.stride(axis)} in dimension {axis}, but a multiple of 8 elements "
                              f"(16 bytes) is needed; call {name}.contiguous()")
+
+
+def _import(name, x):
+    """A tensor that shares the memory of another library's array; PyTorch's current stream waits for that library's."""
+    if isinstance(x, torch.Tensor) or not _dlpack.is_exporter(x):
+        return x
+    try:
+        return torch.from_dlpack(x)
+    except BufferError as error:
+        raise ValueError(f"{name} cannot be exported: {error}") from error
 
 
 def _check_tensors(q, k, v):
@@ -341,6 +351,8 @@ def attention(q, k, v, method="dense", *, return_lse=False, deterministic=True, 
     torch.autocast they are converted to its type first. `method` is a preset ("dense", "window", "lighthouse"; `fresnel
     presets` lists them with their `parameters`), or the path of an .mlir program or of a .fkb bundle made for these shapes.
 
+    Arrays of other libraries (CuPy, JAX) are taken by DLPack; results are PyTorch tensors, which can be exported again.
+
     Returns out, shaped and typed like q; with `return_lse` also the f32 log-sum-exp of each row that attends ([batch,
     heads, rows]), which carries no gradient. Runs on the current stream; the same bits in every run, both ways.
 
@@ -353,6 +365,7 @@ def attention(q, k, v, method="dense", *, return_lse=False, deterministic=True, 
     """
     _check_parameters(method, parameters)
     _compile.check_schedules(schedule=schedule, gradient_schedule=gradient_schedule)
+    q, k, v = _import("q", q), _import("k", k), _import("v", v)
     if torch.is_autocast_enabled("cuda"):
         dtype = torch.get_autocast_dtype("cuda")
         q, k, v = (x.to(dtype) if isinstance(x, torch.Tensor) and x.is_floating_point() else x for x in (q, k, v))

@@ -9,13 +9,14 @@ import pathlib
 import threading
 import weakref
 
+from . import _dlpack
 from ._errors import FresnelError, UnsupportedError
 
 FORWARD, BACKWARD = 0, 1
 DTYPES = ("f32", "bf16", "f16", "i32")
 _INVALID_ARGUMENT, _UNSUPPORTED = 1, 2
-_ABI_VERSION, _ABI_MINOR = 1, 2
-_DIGEST_SIZE = 65
+_ABI_VERSION, _ABI_MINOR = 1, 3
+_DIGEST_SIZE, _MAX_RANK = 65, 8
 
 Argument = collections.namedtuple("Argument", "name dtype shape is_output")
 SavedTensor = collections.namedtuple("SavedTensor", "name dtype shape offset bytes")
@@ -60,6 +61,10 @@ _FUNCTIONS = {
     "frn_plan_get_saved": (_STATUS, [_PLAN, _SIZE, ctypes.POINTER(_Saved)]),
     "frn_plan_run": (_STATUS, [_PLAN, ctypes.c_int, ctypes.POINTER(_Tensor), _SIZE, ctypes.POINTER(_Memory),
                                ctypes.c_void_p]),
+    "frn_tensor_from_dlpack": (_STATUS, [ctypes.c_void_p, ctypes.c_int, ctypes.POINTER(ctypes.c_int64),
+                                         ctypes.POINTER(_Tensor)]),
+    "frn_tensor_from_dlpack_versioned": (_STATUS, [ctypes.c_void_p, ctypes.c_int, ctypes.c_int32,
+                                                   ctypes.POINTER(ctypes.c_int64), ctypes.POINTER(_Tensor)]),
     "frn_plan_digest": (_STATUS, [_PLAN, ctypes.c_char_p]),
     "frn_selection_digest": (_STATUS, [ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p]),
 }
@@ -203,7 +208,8 @@ class Plan:
     def run(self, direction, tensors, *, workspace=None, workspace_bytes=0, saved=None, saved_bytes=0, stream=None):
         """Launches a plan on `stream` (an address, None for the default stream) and does not wait.
 
-        `tensors` maps the names of `arguments(direction)` to `TensorRef`s; `workspace` and `saved` are addresses. The
+        `tensors` maps the names of `arguments(direction)` to `TensorRef`s, or to arrays of any library that supports DLPack
+        (CuPy, JAX, PyTorch), whose own work on the data the kernels wait for. `workspace` and `saved` are addresses. The
         caller owns all memory and keeps it until the kernels have run.
         """
         arguments = self.arguments(direction)
@@ -213,12 +219,32 @@ class Plan:
             raise ValueError(f"tensors lacks {missing or 'nothing'} and has {unknown or 'nothing'} too many; the plan takes "
                              f"{[a.name for a in arguments]}")
         ordered = [tensors[argument.name] for argument in arguments]
+        capsules = []  # They hold what is exported until the launch is queued.
+        for index, (argument, tensor) in enumerate(zip(arguments, ordered)):
+            if not isinstance(tensor, TensorRef):
+                ordered[index], capsule = self._import(argument, tensor, stream)
+                capsules.append(capsule)
         entries = self._layout(direction, arguments, ordered)
         for entry, tensor in zip(entries, ordered):
             entry.data = tensor.pointer
         memory = _Memory(workspace, workspace_bytes, saved, saved_bytes)
         _check(self._runtime, self._runtime.frn_plan_run(self._handle, direction, entries, len(ordered),
                                                          ctypes.byref(memory), stream))
+
+    def _import(self, argument, tensor, stream):
+        """What a DLPack array is to the C interface, and the capsule that keeps it."""
+        if not _dlpack.is_exporter(tensor):
+            raise TypeError(f"tensors['{argument.name}'] must be a TensorRef or support DLPack, but got {type(tensor).__name__}")
+        capsule, pointer, versioned = _dlpack.export(argument.name, tensor, self.device, stream)
+        view, strides = _Tensor(), (ctypes.c_int64 * _MAX_RANK)()
+        if versioned:
+            status = self._runtime.frn_tensor_from_dlpack_versioned(pointer, self.device, argument.is_output, strides, view)
+        else:
+            status = self._runtime.frn_tensor_from_dlpack(pointer, self.device, strides, view)
+        if status:
+            raise ValueError(f"tensors['{argument.name}']: {self._runtime.frn_last_error().decode()}")
+        shape, strides = (tuple(values[i] for i in range(view.rank)) for values in (view.shape, view.strides))
+        return TensorRef(view.data, DTYPES[view.dtype], shape, strides), capsule
 
     def _layout(self, direction, arguments, tensors):
         """The C form of the tensors without their addresses. A training loop passes the same layout again and again, and

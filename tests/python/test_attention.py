@@ -49,7 +49,7 @@ class ArgumentTest(CacheTest):
     def test_tensors(self):
         good, make = self.make(1, 100, 4, 64), self.make
         cases = [
-            (TypeError, "q must be a torch.Tensor, but got list", ([1], good, good)),
+            (TypeError, "q must be a torch.Tensor, or an array that supports DLPack, but got list", ([1], good, good)),
             (ValueError, r"k has shape \(100, 4, 64\), but \[batch, sequence, heads, head_dim\]", (good, make(100, 4, 64), good)),
             (ValueError, "v is on cpu, but the kernels run on CUDA", (good, good, make(1, 100, 4, 64, device="cpu"))),
             (TypeError, "q has dtype torch.float32, .*torch.autocast", (make(1, 100, 4, 64, dtype=torch.float32), good, good)),
@@ -127,6 +127,18 @@ class ArgumentTest(CacheTest):
             _attention.target_of((7, 5))
 
 
+class Array:
+    """An array of another library: all that is known of it is DLPack."""
+
+    def __init__(self, tensor):
+        self.tensor, self.__dlpack_device__ = tensor, tensor.__dlpack_device__
+
+    def __dlpack__(self, **arguments):
+        if self.tensor.requires_grad:
+            raise BufferError("has a gradient")
+        return self.tensor.__dlpack__(**arguments)
+
+
 @needs_torch
 @needs_compiler
 @needs_fake_driver
@@ -169,6 +181,14 @@ class LaunchTest(CacheTest):
         self.assertEqual((seen.pointer, seen.shape), (k.data_ptr(), (2, 2, 77, 64)))
         self.assertEqual(seen.strides, (77 * 8 * 64, 64, 8 * 64, 1), "no copy, strides as they are")
         self.assertEqual(packed.grad.shape, packed.shape)
+
+    def test_arrays_of_other_libraries_are_taken(self):
+        q, k, v = (torch.zeros(1, 64, 2, 64, dtype=torch.bfloat16) for _ in range(3))
+        out = fresnel.attention(Array(q), Array(k), v)
+        self.assertEqual([self.runs[0][1][name].pointer for name in "qkv"], [x.data_ptr() for x in (q, k, v)], "no copy")
+        self.assertEqual(torch.from_dlpack(Array(out)).data_ptr(), out.data_ptr())
+        with self.assertRaisesRegex(ValueError, "k cannot be exported: has a gradient"):
+            fresnel.attention(q, Array(k.requires_grad_()), v)
 
     def test_expanded_gradient_is_made_readable(self):
         q = self.make(1, 64, 2, 64)
