@@ -11,9 +11,9 @@ import threading
 
 import torch
 
-from . import _bundle, _compile, _dlpack
+from . import _bundle, _compile, _dlpack, _library
 from ._errors import FresnelError, UnsupportedError
-from ._library import BACKWARD, FORWARD, Plan, TensorRef
+from ._library import BACKWARD, FORWARD, Plan
 
 _DTYPES = {torch.bfloat16: "bf16", torch.float16: "f16"}
 # Lines of a program's text that are no parameters of a preset.
@@ -21,6 +21,9 @@ _OPTIONS = ("deterministic", "schedule", "gradient_schedule")
 _DERIVED = ("batch", "heads", "kv_heads", "seq_len", "kv_len", "head_dim", "dtype")
 # The first compute capability that each target runs on, oldest first.
 _TARGETS = ((80, "sm_80"), (86, "sm_86"), (89, "sm_89"), (90, "sm_90a"), (100, "sm_100"), (120, "sm_120"))
+
+# Layouts that are remembered at most, for shapes that never stop changing.
+_MAX_KNOWN = 1024
 
 _lock = threading.RLock()
 
@@ -47,6 +50,7 @@ class _Program:
                 offset += _align(4 if buffer["dtype"] in ("f32", "i32") else 2, buffer["shape"])
         self.saved_offset = offset
         self.saved_bytes = self.manifest.get("saved", {"bytes": 0})["bytes"]
+        self.kept_bytes = self.saved_offset + self.saved_bytes
 
     def _check_names(self):
         inputs = [name for name, buffer in self.arguments.items() if buffer["kind"] == "input"]
@@ -72,10 +76,6 @@ class _Program:
                                        "it once before, as CUDA graphs need for every operation")
                 self.plans[device] = Plan(self.path, device)
             return self.plans[device]
-
-    @property
-    def kept_bytes(self):
-        return self.saved_offset + self.saved_bytes
 
     def shape(self, name):
         return self.arguments[name]["shape"] if name in self.arguments else [0]
@@ -105,22 +105,34 @@ def _target(device):
 _programs = {}
 
 
+@functools.lru_cache(maxsize=1024)
+def _parse(text):
+    """Method, whether gradients are needed, parameters, options; and whether the method is a file, whose content counts."""
+    method, grad, *lines = text.split("\n")
+    parameters = dict(line.split("=", 1) for line in lines)
+    options = {name: parameters.pop(name) for name in _OPTIONS if name in parameters}
+    options["deterministic"] = options.get("deterministic") != "false"
+    return method, grad == "True", parameters, options, _is_file(method)
+
+
+def _version(text):
+    """What else than the text makes a program another one: the content of a method's file."""
+    method, is_file = _parse(text)[::4]
+    if not is_file:
+        return ""
+    if not os.path.exists(method):
+        raise ValueError(f"method: there is no file {method}")
+    return _compile.hash_file(method)
+
+
 def _program(text, q, k):
     """The program of a text for tensors like q and k, compiled on first use. Symbolic sizes become numbers here."""
     shapes = tuple(tuple(int(x.shape[axis]) for axis in (0, 2, 1, 3)) for x in (q, k))
-    method, grad, *parameters = text.split("\n")
-    version = ""
-    if _is_file(method):
-        if not os.path.exists(method):
-            raise ValueError(f"method: there is no file {method}")
-        version = _compile.hash_file(method)
-    key = (text, version, shapes, q.dtype, _target(q.device))
+    key = (text, _version(text), shapes, q.dtype, _target(q.device))
     with _lock:
         if key not in _programs:
-            parameters = dict(parameter.split("=", 1) for parameter in parameters)
-            options = {name: parameters.pop(name) for name in _OPTIONS if name in parameters}
-            options["deterministic"] = options.get("deterministic") != "false"
-            _programs[key] = _make_program(method, grad == "True", parameters, options, shapes, _DTYPES[q.dtype], key[-1])
+            method, grad, parameters, options, _ = _parse(text)
+            _programs[key] = _make_program(method, grad, parameters, options, shapes, _DTYPES[q.dtype], key[-1])
         return _programs[key]
 
 
@@ -157,13 +169,6 @@ def _make_program(method, grad, parameters, options, shapes, dtype, target):
 # Operations
 # ----------------------------------------------------------------------------------------------------------------------
 
-def _reference(tensor, dtype):
-    """A [B, N, H, D] tensor as the plan sees it: [B, H, N, D] by strides. Others as they are."""
-    if tensor.dim() == 4:
-        tensor = tensor.transpose(1, 2)
-    return TensorRef(tensor.data_ptr(), dtype, tuple(tensor.shape), tensor.stride())
-
-
 def _dense(shape):
     strides = [1] * len(shape)
     for axis in range(len(shape) - 1, 0, -1):
@@ -171,21 +176,68 @@ def _dense(shape):
     return tuple(strides)
 
 
-def _launch(program, direction, tensors, kept, device):
-    """Launches on the current stream, with the tensors of `kept` and a workspace from PyTorch's allocator."""
-    plan = program.plan(device.index)
-    references = {}
-    for argument in plan.arguments(direction):
-        if argument.name in program.kept:
-            place = kept.data_ptr() + program.kept[argument.name]
-            references[argument.name] = TensorRef(place, argument.dtype, argument.shape, _dense(argument.shape))
-        else:
-            references[argument.name] = _reference(tensors[argument.name], argument.dtype)
-    size = plan.workspace_bytes(direction)
-    workspace = torch.empty(size, dtype=torch.uint8, device=device)
-    plan.run(direction, references, workspace=workspace.data_ptr(), workspace_bytes=size,
-             saved=kept.data_ptr() + program.saved_offset, saved_bytes=program.saved_bytes,
-             stream=torch.cuda.current_stream(device).cuda_stream)
+def _logical(shape, strides):
+    """The layout of a [B, N, H, D] tensor as the plan sees it: [B, H, N, D] by strides. Others as they are."""
+    return tuple(tuple(x[axis] for axis in (0, 2, 1, 3)) if len(x) == 4 else tuple(x) for x in (shape, strides))
+
+
+class _Call:
+    """A launch for tensors of known layouts: all that does not change from one call to the next. Belongs to a thread."""
+
+    def __init__(self, program, direction, device, layouts):
+        """`layouts` has shape and strides of the tensors that `launch` gets, by name in its order."""
+        self.program = program
+        with torch.cuda.device(device):
+            self.plan = program.plan(device.index)
+        taken = {argument.name: argument for argument in self.plan.arguments(direction)}
+        layouts = {name: (name in taken and taken[name].dtype, *_logical(*layout)) for name, layout in layouts.items()}
+        kept = [name for name in taken if name in program.kept]
+        layouts.update((name, (taken[name].dtype, taken[name].shape, _dense(taken[name].shape))) for name in kept)
+        self._launcher = self.plan.launcher(direction, layouts)
+        self._kept = [program.kept[name] for name in kept]
+        self._workspace = self.plan.workspace_bytes(direction)
+        self._saved, self._saved_offset = program.saved_bytes, program.saved_offset
+
+    def launch(self, tensors, kept, device):
+        """Launches on the current stream, with the tensors of `kept` and a workspace from PyTorch's allocator."""
+        base = kept.data_ptr()
+        addresses = [x.data_ptr() for x in tensors]
+        addresses += [base + offset for offset in self._kept]
+        workspace = torch.empty(self._workspace, dtype=torch.uint8, device=device)
+        self._launcher(addresses, workspace.data_ptr(), self._workspace, base + self._saved_offset, self._saved,
+                       _current_stream(device))
+
+
+_calls = threading.local()
+
+
+def _find(key):
+    return _calls.__dict__.get(key)
+
+
+def _keep(key, call):
+    calls = _calls.__dict__
+    if len(calls) >= _MAX_KNOWN:
+        calls.clear()
+    calls[key] = call
+    return call
+
+
+def _current_stream(device):
+    """The address of the current stream; PyTorch's own way to it makes an object each time."""
+    if _raw_stream:
+        return _raw_stream(device.index)
+    return torch.cuda.current_stream(device).cuda_stream
+
+
+_raw_stream = getattr(torch._C, "_cuda_getCurrentRawStream", None)
+
+
+def _launch(call, tensors, kept, device):
+    if torch.cuda.current_device() == device.index:
+        return call.launch(tensors, kept, device)
+    with torch.cuda.device(device):
+        call.launch(tensors, kept, device)
 
 
 def _results(program, q):
@@ -197,11 +249,17 @@ def _results(program, q):
 @torch.library.custom_op("fresnel::attention_forward", mutates_args=(),
                          schema="(Tensor q, Tensor k, Tensor v, str program) -> (Tensor, Tensor, Tensor)")
 def _forward(q, k, v, program):
-    compiled = _program(program, q, k)
-    out, lse, kept = _results(compiled, q)
-    with torch.cuda.device(q.device):
-        _launch(compiled, FORWARD, {"q": q, "k": k, "v": v, "out": out, "lse": lse}, kept, q.device)
+    key = (program, _version(program), q.dtype, q.device, q.shape, q.stride(), k.shape, k.stride(), v.shape, v.stride())
+    call = _find(key) or _keep(key, _make_forward(program, q, k, v))
+    out, lse, kept = _results(call.program, q)
+    _launch(call, (q, k, v, out, lse), kept, q.device)
     return out, lse, kept
+
+
+def _make_forward(text, q, k, v):
+    program, layouts = _program(text, q, k), {name: (x.shape, x.stride()) for name, x in (("q", q), ("k", k), ("v", v))}
+    layouts.update((name, (shape, _dense(shape))) for name, shape in (("out", q.shape), ("lse", program.shape("lse"))))
+    return _Call(program, FORWARD, q.device, layouts)
 
 
 @_forward.register_fake
@@ -214,12 +272,18 @@ def _forward_fake(q, k, v, program):
     schema="(Tensor dout, Tensor q, Tensor k, Tensor v, Tensor out, Tensor lse, Tensor kept, str program) "
            "-> (Tensor, Tensor, Tensor)")
 def _backward(dout, q, k, v, out, lse, kept, program):
-    tensors = {"dout": dout, "q": q, "k": k, "v": v, "out": out, "lse": lse}
-    gradients = [x.new_empty(x.shape) for x in (q, k, v)]
-    tensors.update(zip(("dq", "dk", "dv"), gradients))
-    with torch.cuda.device(q.device):
-        _launch(_program(program, q, k), BACKWARD, tensors, kept, q.device)
-    return tuple(gradients)
+    given = (dout, q, k, v, out, lse)
+    key = (program, _version(program), q.dtype, q.device, *[x.shape for x in given], *[x.stride() for x in given])
+    call = _find(key) or _keep(key, _make_backward(program, given))
+    gradients = tuple([x.new_empty(x.shape) for x in (q, k, v)])
+    _launch(call, given + gradients, kept, q.device)
+    return gradients
+
+
+def _make_backward(text, given):
+    layouts = {name: (x.shape, x.stride()) for name, x in zip(("dout", "q", "k", "v", "out", "lse"), given)}
+    layouts.update((f"d{name}", (layouts[name][0], _dense(layouts[name][0]))) for name in "qkv")
+    return _Call(_program(text, *given[1:3]), BACKWARD, given[1].device, layouts)
 
 
 @_backward.register_fake
@@ -239,17 +303,19 @@ def _setup_context(ctx, inputs, output):
 def _differentiate(ctx, dout, dlse, dkept):
     if dout is None:
         return None, None, None, None
-    return (*torch.ops.fresnel.attention_backward(_loadable(dout), *ctx.saved_tensors, ctx.program), None)
+    return (*_backward_op(_loadable(dout), *ctx.saved_tensors, ctx.program), None)
 
 
 _forward.register_autograd(_differentiate, setup_context=_setup_context)
+_forward_op, _backward_op = torch.ops.fresnel.attention_forward.default, torch.ops.fresnel.attention_backward.default
 
 
 def _loadable(dout):
     """`dout` as kernels can read it. Autograd makes it, so it may be an expanded scalar; that alone is copied."""
-    ok = dout.storage_offset() * dout.element_size() % 16 == 0 and all(
-        size == 1 or (stride == 1 if axis == 3 else stride > 0 and stride * dout.element_size() % 16 == 0)
-        for axis, (size, stride) in enumerate(zip(dout.shape, dout.stride())))
+    size = dout.element_size()
+    ok = dout.storage_offset() * size % 16 == 0 and (dout.is_contiguous() and dout.shape[3] * size % 16 == 0 or all(
+        extent == 1 or (stride == 1 if axis == 3 else stride > 0 and stride * size % 16 == 0)
+        for axis, (extent, stride) in enumerate(zip(dout.shape, dout.stride()))))
     return dout if ok else dout.clone(memory_format=torch.contiguous_format)
 
 
@@ -296,7 +362,36 @@ def _import(name, x):
         raise ValueError(f"{name} cannot be exported: {error}") from error
 
 
+def _layouts(q, k, v):
+    """All that `_check_tensors` looks at but the offsets; None for what cannot be remembered: no tensors, symbolic sizes."""
+    if torch.compiler.is_compiling() or not (
+            isinstance(q, torch.Tensor) and isinstance(k, torch.Tensor) and isinstance(v, torch.Tensor)):
+        return None
+    if (q.storage_offset() | k.storage_offset() | v.storage_offset()) % 8:
+        return None
+    return (q.shape, q.stride(), q.dtype, q.device, k.shape, k.stride(), k.dtype, k.device,
+            v.shape, v.stride(), v.dtype, v.device)
+
+
+_checked = set()
+
+
 def _check_tensors(q, k, v):
+    """A loop passes the same layouts again and again: those that were good are good."""
+    try:
+        layouts = _layouts(q, k, v)
+        if layouts in _checked:
+            return
+    except (RuntimeError, TypeError):  # Tensors without strides or with symbolic sizes.
+        layouts = None
+    _check_each(q, k, v)
+    if layouts:
+        if len(_checked) >= _MAX_KNOWN:
+            _checked.clear()
+        _checked.add(layouts)
+
+
+def _check_each(q, k, v):
     for name, x in (("q", q), ("k", k), ("v", v)):
         _check_tensor(name, x)
     for name, x in (("k", k), ("v", v)):
@@ -378,5 +473,5 @@ def attention(q, k, v, method="dense", *, return_lse=False, deterministic=True, 
         raise ValueError(f"schedule and gradient_schedule apply to methods that are compiled, but {method} is a bundle")
     grad = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad)
     options = _option_lines(grad, deterministic, schedule, gradient_schedule)
-    out, lse, _ = torch.ops.fresnel.attention_forward(q, k, v, _describe(method, parameters, grad, options))
+    out, lse, _ = _forward_op(q, k, v, _describe(method, parameters, grad, options))
     return (out, lse) if return_lse else out

@@ -1,6 +1,7 @@
 """Tensors of other libraries by DLPack: what CuPy, JAX, PyTorch and others export, as the C interface takes it.
 
-Only the protocol is here; what lies behind a capsule's pointer is read and checked by the runtime (runtime/fresnel/c/DLPack.cpp).
+Only the protocol is here; what lies behind a capsule's pointer is the runtime's to read and to check
+(runtime/fresnel/c/DLPack.cpp).
 """
 
 import ctypes

@@ -141,6 +141,36 @@ def _int64s(values):
     return (ctypes.c_int64 * len(values))(*values)
 
 
+class _Launcher:
+    """`frn_plan_run` with everything but the addresses written down for C."""
+
+    def __init__(self, library, handle, direction, arguments, layouts):
+        self._library, self._run = library, library.frn_plan_run
+        self.entries, self._keep = (_Tensor * len(arguments))(), []
+        places = {}
+        for entry, argument in zip(self.entries, arguments):
+            dtype, shape, strides = layouts[argument.name]
+            shape, strides = _int64s(shape), _int64s(strides)
+            self._keep += [shape, strides]
+            entry.dtype, entry.rank, entry.shape, entry.strides = DTYPES.index(dtype), len(shape), shape, strides
+            places[argument.name] = entry
+        # An address that nobody needs is written where nobody reads it.
+        self._places = [places.get(name) or _Tensor() for name in layouts]
+        self._memory = _Memory()
+        self._arguments = (handle, direction, ctypes.cast(self.entries, ctypes.POINTER(_Tensor)), len(arguments),
+                           ctypes.pointer(self._memory))
+
+    def __call__(self, addresses, workspace, workspace_bytes, saved, saved_bytes, stream):
+        for place, address in zip(self._places, addresses):
+            place.data = address
+        memory = self._memory
+        memory.workspace, memory.workspace_bytes = workspace, workspace_bytes
+        memory.saved, memory.saved_bytes = saved, saved_bytes
+        status = self._run(*self._arguments, stream)
+        if status:
+            _check(self._library, status)
+
+
 class Plan:
     """A bundle on one GPU: its forward plan, and its backward plan if it was compiled with gradients.
 
@@ -224,17 +254,14 @@ class Plan:
             if not isinstance(tensor, TensorRef):
                 ordered[index], capsule = self._import(argument, tensor, stream)
                 capsules.append(capsule)
-        entries = self._layout(direction, arguments, ordered)
-        for entry, tensor in zip(entries, ordered):
-            entry.data = tensor.pointer
-        memory = _Memory(workspace, workspace_bytes, saved, saved_bytes)
-        _check(self._runtime, self._runtime.frn_plan_run(self._handle, direction, entries, len(ordered),
-                                                         ctypes.byref(memory), stream))
+        launch = self._launcher(direction, arguments, ordered)
+        launch([tensor.pointer for tensor in ordered], workspace, workspace_bytes, saved, saved_bytes, stream)
 
     def _import(self, argument, tensor, stream):
         """What a DLPack array is to the C interface, and the capsule that keeps it."""
         if not _dlpack.is_exporter(tensor):
-            raise TypeError(f"tensors['{argument.name}'] must be a TensorRef or support DLPack, but got {type(tensor).__name__}")
+            raise TypeError(f"tensors['{argument.name}'] must be a TensorRef or support DLPack, but got "
+                            f"{type(tensor).__name__}")
         capsule, pointer, versioned = _dlpack.export(argument.name, tensor, self.device, stream)
         view, strides = _Tensor(), (ctypes.c_int64 * _MAX_RANK)()
         if versioned:
@@ -246,24 +273,25 @@ class Plan:
         shape, strides = (tuple(values[i] for i in range(view.rank)) for values in (view.shape, view.strides))
         return TensorRef(view.data, DTYPES[view.dtype], shape, strides), capsule
 
-    def _layout(self, direction, arguments, tensors):
-        """The C form of the tensors without their addresses. A training loop passes the same layout again and again, and
-        making it takes longer than the launch: each thread keeps the last one of each direction."""
+    def _launcher(self, direction, arguments, tensors):
+        """A training loop passes the same layouts again and again, and writing them down for C takes longer than the launch:
+        each thread keeps the last ones of each direction."""
         key = [tensor[1:] for tensor in tensors]
         known = self._layouts.__dict__.get(direction)
         if known and known[0] == key:
             return known[1]
-        entries, keep = (_Tensor * len(arguments))(), []
-        for entry, argument, tensor in zip(entries, arguments, tensors):
+        for argument, tensor in zip(arguments, tensors):
             if tensor.dtype not in DTYPES or len(tensor.shape) != len(tensor.strides):
                 raise ValueError(f"tensors['{argument.name}'] has dtype {tensor.dtype!r}, shape {tuple(tensor.shape)} and "
                                  f"strides {tuple(tensor.strides)}; the plan takes {argument.dtype} {argument.shape}")
-            shape, strides = _int64s(tensor.shape), _int64s(tensor.strides)
-            keep += [shape, strides]
-            entry.dtype, entry.rank = DTYPES.index(tensor.dtype), len(shape)
-            entry.shape, entry.strides = shape, strides
-        self._layouts.__dict__[direction] = (key, entries, keep)
-        return entries
+        launch = self.launcher(direction, {argument.name: layout for argument, layout in zip(arguments, key)})
+        self._layouts.__dict__[direction] = (key, launch)
+        return launch
+
+    def launcher(self, direction, layouts):
+        """Launches with tensors of these layouts, name to (dtype, shape, strides), in the order in which their addresses will
+        be passed; what the plan does not take is passed over. Not for two threads at once; the plan must outlive it."""
+        return _Launcher(self._runtime, self._handle, direction, self.arguments(direction), layouts)
 
     @functools.cached_property
     def digest(self):

@@ -5,17 +5,19 @@ CPU tensors stand in for CUDA tensors where a launch is wanted: the fake driver 
 
 import contextlib
 import ctypes
-import types
+import os
+import subprocess
+import threading
 import unittest
 from unittest import mock
 
 import fresnel
-from support import FAKE_DRIVER, CacheTest, needs_compiler, needs_fake_driver, use_fake_driver
+from support import EXECUTABLE, FAKE_DRIVER, CacheTest, needs_compiler, needs_fake_driver, use_fake_driver
 
 use_fake_driver()
 try:
     import torch
-    from fresnel import _attention
+    from fresnel import _attention, _library
     from torch._subclasses.fake_tensor import FakeTensorMode
 except ModuleNotFoundError:
     torch = None
@@ -147,23 +149,30 @@ class LaunchTest(CacheTest):
 
     def setUp(self):
         super().setUp()
-        run, load = fresnel.Plan.run, fresnel._library.Plan
-        align = {"workspace", "saved"}
+        load, runs = fresnel.Plan, []
 
-        def aligned(plan, direction, tensors, **memory):  # The CPU's allocator aligns to 64 bytes only.
-            memory = {name: (value + 255) // 256 * 256 if name in align else value for name, value in memory.items()}
-            self.runs.append((direction, tensors))
-            return run(plan, direction, tensors, **memory)
+        class Launcher(_library._Launcher):
+            def __init__(self, library, handle, direction, arguments, layouts):
+                super().__init__(library, handle, direction, arguments, layouts)
+                self.direction, self.layouts = direction, layouts
 
-        self.runs = []
-        stream = types.SimpleNamespace(cuda_stream=0)
+            def __call__(self, addresses, workspace, workspace_bytes, saved, saved_bytes, stream):
+                tensors = {name: fresnel.TensorRef(address, *self.layouts[name])
+                           for name, address in zip(self.layouts, addresses)}
+                runs.append((self.direction, tensors))
+                workspace, saved = ((x + 255) // 256 * 256 for x in (workspace, saved))  # The CPU's allocator aligns to 64.
+                super().__call__(addresses, workspace, workspace_bytes, saved, saved_bytes, stream)
+
+        self.runs = runs
         for target, name, value in (
                 (torch.cuda, "device", lambda device: contextlib.nullcontext()),
-                (torch.cuda, "current_stream", lambda device=None: stream),
+                (torch.cuda, "current_device", lambda: None),
                 (torch.cuda, "is_current_stream_capturing", lambda: False),
+                (_attention, "_current_stream", lambda device: 0),
                 (_attention, "_target", lambda device: "sm_90a"), (_attention, "_programs", {}),
+                (_attention, "_calls", threading.local()), (_attention, "_checked", set()),
                 (_attention, "_check_device", lambda name, tensor: None),
-                (_attention, "Plan", lambda path, device: load(path, 0)), (fresnel.Plan, "run", aligned)):
+                (_attention, "Plan", lambda path, device: load(path, 0)), (_library, "_Launcher", Launcher)):
             self.enterContext(mock.patch.object(target, name, value))
         self.fake = ctypes.CDLL(str(FAKE_DRIVER))
 
@@ -190,6 +199,78 @@ class LaunchTest(CacheTest):
         with self.assertRaisesRegex(ValueError, "k cannot be exported: has a gradient"):
             fresnel.attention(q, Array(k.requires_grad_()), v)
 
+    def test_layouts_may_change_from_call_to_call(self):
+        """What is remembered of a layout belongs to it: each launch has the addresses and strides of its own tensors."""
+        plain = [torch.zeros(1, 64, 2, 64, dtype=torch.bfloat16) for _ in range(3)]
+        padded = [torch.zeros(1, 64, 2, 72, dtype=torch.bfloat16)[..., :64] for _ in range(3)]
+        longer = [torch.zeros(1, 80, 2, 64, dtype=torch.bfloat16) for _ in range(3)]
+        for inputs, shape, stride in (2 * ((plain, 64, 64), (padded, 64, 72), (longer, 80, 64))):
+            out, lse = fresnel.attention(*inputs, return_lse=True)
+            _, seen = self.runs[-1]
+            self.assertEqual([seen[name].pointer for name in ("q", "k", "v", "out", "lse")],
+                             [x.data_ptr() for x in (*inputs, out, lse)])
+            self.assertEqual((seen["q"].shape, seen["q"].strides), ((1, 2, shape, 64), (shape * 2 * stride, stride, 2 * stride, 1)))
+        self.assertEqual(len(_attention._calls.__dict__), 3)
+
+    def test_wrong_tensors_are_refused_after_good_ones(self):
+        q = torch.zeros(2, 64, 2, 64, dtype=torch.bfloat16)
+        odd = torch.zeros(2 * 64 * 2 * 64 + 4, dtype=torch.bfloat16)[4:].view(q.shape)
+        for _ in range(2):
+            fresnel.attention(q, q, q)
+            for kind, message, tensors in ((ValueError, "k starts 4 elements into its storage", (q, odd, q)),
+                                           (ValueError, "v has batch size 1, but q has 2", (q, q, q[:1])),
+                                           (TypeError, "k has dtype torch.float16", (q, q.half(), q)),
+                                           (TypeError, "v must be a torch.Tensor", (q, q, 3))):
+                with self.assertRaisesRegex(kind, message):
+                    fresnel.attention(*tensors)
+
+    def test_no_more_layouts_are_remembered_than_will_be_used(self):
+        self.enterContext(mock.patch.object(_attention, "_MAX_KNOWN", 2))
+        for padding in range(0, 64, 8):
+            q = torch.zeros(1, 64, 2, 64 + padding, dtype=torch.bfloat16)[..., :64]
+            fresnel.attention(q, q, q)
+            self.assertLessEqual(len(_attention._calls.__dict__), 2)
+            self.assertLessEqual(len(_attention._checked), 2)
+        self.assertEqual(len(self.runs), 8)
+
+    def test_edited_program_is_another_one(self):
+        q = torch.zeros(1, 64, 2, 64, dtype=torch.bfloat16)
+        sizes = ["--set=seq_len=64", "--set=heads=2", "--set=kv_heads=2", "--set=head_dim=64"]
+        text = subprocess.run([EXECUTABLE, "compile", "dense", "--emit", "program", *sizes], capture_output=True, text=True,
+                              check=True).stdout
+        method = self.folder / "mine.mlir"
+        for number, content in enumerate((text, text, text + "// Edited\n"), 1):
+            if content != text or number == 1:
+                method.write_text(content)
+            fresnel.attention(q, q, q, method)
+        self.assertEqual(len(_attention._programs), 2)
+        os.remove(method)
+        with self.assertRaisesRegex(ValueError, "method: there is no file .*mine.mlir"):
+            fresnel.attention(q, q, q, method)
+
+    def test_threads_have_launches_of_their_own(self):
+        q, errors = torch.zeros(1, 64, 2, 64, dtype=torch.bfloat16), []
+
+        def work():
+            try:
+                for _ in range(20):
+                    fresnel.attention(q, q, q)
+            except Exception as error:  # Reported by the main thread.
+                errors.append(error)
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual((errors, len(self.runs), len(_attention._programs)), ([], 80, 1))
+
+    def test_gradients_are_differentiable_once(self):
+        q = self.make(1, 64, 2, 64)
+        gradient, = torch.autograd.grad(fresnel.attention(q, q, q).sum(), q, create_graph=True)
+        with self.assertRaisesRegex(RuntimeError, "no autograd formula was registered"):
+            gradient.sum().backward()
+
     def test_expanded_gradient_is_made_readable(self):
         q = self.make(1, 64, 2, 64)
         fresnel.attention(q, q, q).sum().backward()
@@ -208,6 +289,7 @@ class LaunchTest(CacheTest):
 
         def schedules(**arguments):
             _attention._programs.clear()
+            _attention._calls.__dict__.clear()
             fresnel.attention(q, q, q, **arguments).sum().backward()
             program, = _attention._programs.values()
             return {kernel["op"]: kernel["schedule"] for kernel in program.manifest["kernels"]}

@@ -87,7 +87,7 @@ class PlanTest(CacheTest):
         padded = references(self.plan, fresnel.FORWARD, q={"strides": (4 * 300 * 72, 300 * 72, 72, 1)})
         for tensors, stride in ((plain, 64), (padded, 72), (plain, 64)):
             self.plan.run(fresnel.FORWARD, tensors, **self.memory)
-            entries = self.plan._layouts.__dict__[fresnel.FORWARD][1]
+            entries = self.plan._layouts.__dict__[fresnel.FORWARD][1].entries
             self.assertEqual(entries[0].strides[2], stride)
 
     def test_wrong_tensors_are_named(self):
