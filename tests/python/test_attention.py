@@ -17,6 +17,7 @@ from support import EXECUTABLE, FAKE_DRIVER, CacheTest, needs_compiler, needs_fa
 use_fake_driver()
 try:
     import torch
+    import torch.utils.checkpoint
     from fresnel import _attention, _library
     from torch._subclasses.fake_tensor import FakeTensorMode
 except ModuleNotFoundError:
@@ -317,6 +318,34 @@ class LaunchTest(CacheTest):
         step(q, kv).sum().backward()
         self.assertEqual([direction for direction, _ in self.runs], [fresnel.FORWARD, fresnel.BACKWARD])
         self.assertEqual(kv.grad.shape, kv.shape)
+
+    def test_modes_of_autograd(self):
+        q = self.make(1, 64, 2, 64)
+        with torch.inference_mode():
+            self.assertTrue(fresnel.attention(q, q, q).is_inference())
+        out = torch.utils.checkpoint.checkpoint(fresnel.attention, q, q, q, use_reentrant=False)
+        self.assertEqual([direction for direction, _ in self.runs], [fresnel.FORWARD] * 2)
+        out.sum().backward()
+        self.assertEqual([direction for direction, _ in self.runs[2:]], [fresnel.FORWARD, fresnel.BACKWARD], "recomputed")
+        out, lse = fresnel.attention(q, q.detach(), q, return_lse=True)
+        self.assertEqual((out.requires_grad, lse.requires_grad), (True, False))
+        self.assertEqual(len(torch.autograd.grad(out.sum(), [q])), 1)
+
+    def test_torch_sees_the_operations(self):
+        """What looks at operations, as selective checkpointing and profilers do, finds ours."""
+        from torch.utils._python_dispatch import TorchDispatchMode
+        seen = []
+
+        class Watch(TorchDispatchMode):
+            def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+                seen.append(str(function))
+                return function(*args, **(kwargs or {}))
+
+        q = self.make(1, 64, 2, 64)
+        with Watch():
+            fresnel.attention(q, q, q).sum().backward()
+        self.assertIn("fresnel.attention_forward.default", seen)
+        self.assertIn("fresnel.attention_backward.default", seen)
 
     def test_operations_are_well_formed(self):
         q = self.make(1, 64, 2, 64)
