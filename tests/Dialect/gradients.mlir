@@ -5,7 +5,7 @@
 
 // CHECK-LABEL: fresnel.program @syntax
 fresnel.program @syntax(%x: !x, %l: !l, %i: tensor<1x2x64xi32>, %g: tensor<1x2x64x2xbf16>,
-                         %b: tensor<1x2x8x2xi32>) {
+                         %b: tensor<1x2x8x2xi32>, %documents: tensor<1x2x64xi32>) {
   // CHECK: fresnel.add %x, %x : tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>
   %a = fresnel.add %x, %x : !x, !x
   // CHECK: fresnel.attend_delta %x, %x lse(%l : tensor<1x2x64xf32>) : tensor<1x2x64x32xbf16>
@@ -16,6 +16,12 @@ fresnel.program @syntax(%x: !x, %l: !l, %i: tensor<1x2x64xi32>, %g: tensor<1x2x6
   %dk, %dv = fresnel.attend_grad_kv %x, %x, %x lse %l delta %d dout %x : !x, !x, !x, !l, !l, !x
   // CHECK: fresnel.attend_grad_kv %x, %x, %x lse %l delta %{{.*}} dout %x blocks(%b : tensor<1x2x8x2xi32>) {key_block = 8 : i64, transposed = true}
   %dk2, %dv2 = fresnel.attend_grad_kv %x, %x, %x lse %l delta %d dout %x blocks(%b : tensor<1x2x8x2xi32>) {key_block = 8, transposed = true}
+      : !x, !x, !x, !l, !l, !x
+  // CHECK: fresnel.attend_grad_q %x, %x, %x lse %l delta %{{.*}} dout %x documents(%documents : tensor<1x2x64xi32>) {causal = true}
+  %dq2 = fresnel.attend_grad_q %x, %x, %x lse %l delta %d dout %x documents(%documents : tensor<1x2x64xi32>) {causal = true}
+      : !x, !x, !x, !l, !l, !x
+  // CHECK: fresnel.attend_grad_kv %x, %x, %x lse %l delta %{{.*}} dout %x documents(%documents : tensor<1x2x64xi32>) :
+  %dk3, %dv3 = fresnel.attend_grad_kv %x, %x, %x lse %l delta %d dout %x documents(%documents : tensor<1x2x64xi32>)
       : !x, !x, !x, !l, !l, !x
   // CHECK: fresnel.pool_grad mean %x
   %p = fresnel.pool_grad mean %x {window = 4, seq_len = 253} : !x

@@ -67,3 +67,13 @@ fresnel.program @blocks(%q: tensor<1x4x1000x32xbf16>, %k: tensor<1x2x1000x32xbf1
   fresnel.return %y, %r, %ml {names = ["y", "r", "l"]}
     : tensor<1x4x1000x32xbf16>, tensor<1x2x1000x8xf32>, tensor<1x4x1000xf32>
 }
+
+// CHECK-LABEL: fresnel.program @documents
+fresnel.program @documents(%q: tensor<2x4x64x32xbf16>, %k: tensor<2x2x64x32xbf16>, %cu: tensor<1x1x5xi32>) {
+  // CHECK: %[[BOUNDS:.*]] = fresnel.document_bounds %cu {seq_len = 64 : i64} : tensor<1x1x5xi32>
+  %b = fresnel.document_bounds %cu {seq_len = 64} : tensor<1x1x5xi32>
+  // CHECK: fresnel.attend %q, %k, %k documents(%[[BOUNDS]] : tensor<1x2x64xi32>) {causal = true, window = 9 : i64} :
+  %o, %l = fresnel.attend %q, %k, %k documents(%b : tensor<1x2x64xi32>) {causal = true, window = 9}
+      : tensor<2x4x64x32xbf16>, tensor<2x2x64x32xbf16>, tensor<2x2x64x32xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<2x4x64x32xbf16>
+}

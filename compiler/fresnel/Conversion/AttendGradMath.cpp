@@ -8,7 +8,7 @@
 using namespace mlir;
 using namespace fresnel;
 
-WalkedBlocks AttendGradMath::walk(Val first, int64_t owned) {
+WalkedBlocks AttendGradMath::walk(Val first, int64_t owned, const DocumentEdges *documents) {
   Val begin = b.i32(0), end = b.i32(owner == Owner::Queries ? shape.keys : shape.queries);
   if (shape.causal && owner == Owner::Queries) {
     Val position = toPosition(first);
@@ -22,6 +22,10 @@ WalkedBlocks AttendGradMath::walk(Val first, int64_t owned) {
       end = b.select(first < double(shape.sinks), end, b.max(b.min(end, last), begin));
     }
     begin = b.max(getLastToken(shape, first) - double(shape.getOffset()), begin);
+  }
+  if (documents) {
+    begin = b.max(begin, documents->firstStart);
+    end = b.min(end, documents->lastEnd);
   }
   WalkedBlocks blocks;
   blocks.first = begin / double(columns);
@@ -37,7 +41,10 @@ Val AttendGradMath::blockStart(const WalkedBlocks &blocks, Val i) {
   return block * double(columns);
 }
 
-Val AttendGradMath::needsMask(Val first, int64_t owned, Val start) {
+Val AttendGradMath::needsMask(Val first, int64_t owned, Val start, const DocumentEdges *documents) {
+  if (documents)
+    return needsMask(first, owned, start) | (start < documents->lastStart) |
+           (start + double(columns) > documents->firstEnd);
   bool ownsKeys = owner == Owner::Keys;
   Val key = ownsKeys ? first : start, position = toPosition(ownsKeys ? start : first);
   int64_t keyRows = ownsKeys ? owned : columns, queryRows = ownsKeys ? columns : owned;
@@ -55,7 +62,7 @@ Val AttendGradMath::prepare(Val lse) {
 }
 
 ScoreGradient AttendGradMath::differentiate(Val scores, Val dweights, Val lse, Val delta, Val first, Val start,
-                                            bool masked) {
+                                            bool masked, const DocumentRows *documents) {
   if (!masked)
     return differentiate(scores, dweights, lse, delta, Val());
   Type index = tile::getAccType(rows, columns, b.getI32Type());
@@ -63,6 +70,8 @@ ScoreGradient AttendGradMath::differentiate(Val scores, Val dweights, Val lse, V
   auto col = [&](Val base) { return b.wrap(tile::ColIndexOp::create(b, index, Value(base))); };
   Val visible = owner == Owner::Keys ? isVisible(shape, row(first), col(toPosition(start)))
                                      : isVisible(shape, col(start), row(toPosition(first)));
+  if (documents)
+    visible = visible & isInDocument(*documents, col(start));
   return differentiate(scores, dweights, lse, delta, visible);
 }
 

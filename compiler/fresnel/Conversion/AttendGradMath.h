@@ -33,22 +33,29 @@ struct ScoreGradient {
 };
 
 /// Writes arithmetic for fragments of `rows` owned rows and blocks of `columns` walked ones.
+/// The documents, if there are any, are those of the owned rows.
 class AttendGradMath {
 public:
   AttendGradMath(KernelBuilder &builder, const AttendShape &shape, Owner owner, int64_t rows, int64_t columns)
       : b(builder), shape(shape), owner(owner), rows(rows), columns(columns) {}
 
+  /// Which bounds of the documents of owned rows the walked rows are compared with.
+  DocumentSide getDocumentSide() const {
+    return !shape.causal ? DocumentSide::Both : owner == Owner::Queries ? DocumentSide::Starts : DocumentSide::Ends;
+  }
+
   /// The blocks that `owned` rows from `first` on meet. Rows are counted in their own tensor.
-  WalkedBlocks walk(Val first, int64_t owned);
+  WalkedBlocks walk(Val first, int64_t owned, const DocumentEdges *documents = nullptr);
   /// The first row of the i-th block.
   Val blockStart(const WalkedBlocks &blocks, Val i);
   /// True if some pair of `owned` rows from `first` on and the block at `start` is hidden.
-  Val needsMask(Val first, int64_t owned, Val start);
+  Val needsMask(Val first, int64_t owned, Val start, const DocumentEdges *documents = nullptr);
 
   /// The LSE as `differentiate` takes it: in the base-2 domain, and +inf for rows without keys.
   Val prepare(Val lse);
   /// `lse` and `delta` are fragments like `scores`; `first` and `start` are the fragment's first row and column.
-  ScoreGradient differentiate(Val scores, Val dweights, Val lse, Val delta, Val first, Val start, bool masked);
+  ScoreGradient differentiate(Val scores, Val dweights, Val lse, Val delta, Val first, Val start, bool masked,
+                              const DocumentRows *documents = nullptr);
   /// The same where the pairs that are visible are given, or all are.
   ScoreGradient differentiate(Val scores, Val dweights, Val lse, Val delta, Val visible);
 

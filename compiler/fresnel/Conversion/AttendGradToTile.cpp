@@ -28,7 +28,7 @@ namespace {
 constexpr int64_t kLhsColumns = 64;
 
 /// Positions of the operands of both operations.
-enum Operand : unsigned { kQ, kK, kV, kLse, kDelta, kDout, kFirstResult };
+enum Operand : unsigned { kQ, kK, kV, kLse, kDelta, kDout, kDocuments };
 
 /// A pair of tensors, or of tiles, that are multiplied: queries and the output's
 /// gradient, or keys and values.
@@ -42,8 +42,8 @@ public:
       : request(request), b(builder), shape(shape), owner(owner), tileM(request.schedule.getTileM()),
         tileN(request.schedule.getTileN()), stages(request.schedule.getStages()),
         parts(owner == Owner::Keys ? getPortableGradParts(shape.headDim, shape.valueDim) : 1),
-        group(owner == Owner::Keys ? shape.heads / shape.kvHeads : 1), math(builder, this->shape, owner, tileM, tileN) {
-  }
+        group(owner == Owner::Keys ? shape.heads / shape.kvHeads : 1),
+        firstResult(shape.documents ? kDocuments + 1 : kDocuments), math(builder, this->shape, owner, tileM, tileN) {}
 
   void write() {
     int64_t rows = owner == Owner::Keys ? shape.keys : shape.queries;
@@ -75,7 +75,11 @@ private:
     if (shape.causal && owner == Owner::Queries)
       block = double(blocks - 1) - block;
     firstRow = block * double(tileM);
-    walked = math.walk(firstRow, tileM);
+    if (shape.documents) {
+      edges = loadDocumentEdges(b, argument(kDocuments), firstRow, tileM);
+      documents = loadDocumentRows(b, argument(kDocuments), firstRow, tileM, math.getDocumentSide());
+    }
+    walked = math.walk(firstRow, tileM, shape.documents ? &edges : nullptr);
     total = walked.count * double(group);
   }
 
@@ -194,18 +198,19 @@ private:
       delta = load(kDelta, 0);
     }
     auto write = [&](bool masked) {
-      ScoreGradient gradient = math.differentiate(scores, dweights, lse, delta, firstRow, start, masked);
+      ScoreGradient gradient = math.differentiate(scores, dweights, lse, delta, firstRow, start, masked,
+                                                  shape.documents ? &documents : nullptr);
       return SmallVector<Val>{gradient.weights, gradient.dscores};
     };
-    SmallVector<Val> result =
-        b.ifElse(math.needsMask(firstRow, tileM, start), [&] { return write(true); }, [&] { return write(false); });
+    Val needsMask = math.needsMask(firstRow, tileM, start, shape.documents ? &edges : nullptr);
+    SmallVector<Val> result = b.ifElse(needsMask, [&] { return write(true); }, [&] { return write(false); });
     return {result[0], result[1]};
   }
 
   void finish(ArrayRef<Val> sums) {
-    store(sums[0] * shape.scale, argument(kFirstResult));
+    store(sums[0] * shape.scale, argument(firstResult));
     if (owner == Owner::Keys)
-      store(sums[1], argument(kFirstResult + 1));
+      store(sums[1], argument(firstResult + 1));
   }
 
   void store(Val sum, Val target) {
@@ -221,11 +226,16 @@ private:
   int64_t tileM, tileN, stages;
   /// Thread blocks that share the columns of one tile's gradients, and heads that are walked.
   int64_t parts, group;
+  /// Position of the first result among the arguments.
+  unsigned firstResult;
   AttendGradMath math;
   tile::KernelOp kernel;
   Val batch, head, part, firstRow, total, rowLse, rowDelta;
   WalkedBlocks walked;
   Pair owned, ring;
+  // With documents only: those of the owned rows.
+  DocumentEdges edges;
+  DocumentRows documents;
 };
 
 } // namespace

@@ -53,10 +53,12 @@ AttendMath::AttendMath(KernelBuilder &builder, const AttendShape &shape, int64_t
       // multiply-add per score serves the scale and the subtraction.
       factor(shape.softcap <= 0 && shape.scale > 0 ? shape.scale * M_LOG2E : 1.0) {}
 
-KeyBlocks AttendMath::visit(Val position, int64_t queries) {
+KeyBlocks AttendMath::visit(Val position, int64_t queries, const DocumentEdges *documents) {
   Val end = b.i32(shape.keys);
   if (shape.causal)
     end = b.min(end, countKeysUpTo(shape, position + double(queries - 1)));
+  else if (documents)
+    end = b.min(end, documents->lastEnd);
   KeyBlocks blocks;
   blocks.end = (end + double(tileN - 1)) / double(tileN);
   blocks.first = blocks.sinks = b.i32(0);
@@ -64,6 +66,8 @@ KeyBlocks AttendMath::visit(Val position, int64_t queries) {
     blocks.first = b.max(position - double(shape.window - 1), b.i32(0)) / double(tileN);
     blocks.sinks = b.min(b.i32(llvm::divideCeil(shape.sinks, tileN)), blocks.first);
   }
+  if (documents)
+    blocks.first = b.max(documents->firstStart / double(tileN), blocks.first);
   blocks.count = b.max(blocks.end - blocks.first, b.i32(0)) + blocks.sinks;
   return blocks;
 }
@@ -81,6 +85,12 @@ Val AttendMath::hide(Val scores, Val start, Val position) {
   Type index = tile::getAccType(rows, tileN, b.getI32Type());
   Val key = b.wrap(tile::ColIndexOp::create(b, index, Value(start)));
   return hide(scores, key, position, Val());
+}
+
+Val AttendMath::hide(Val scores, Val start, Val position, const DocumentRows &documents) {
+  Type index = tile::getAccType(rows, tileN, b.getI32Type());
+  Val key = b.wrap(tile::ColIndexOp::create(b, index, Value(start)));
+  return hide(scores, key, position, isInDocument(documents, key));
 }
 
 Val AttendMath::hide(Val scores, Val keys, Val position, Val listed) {

@@ -11,7 +11,7 @@
 #ifndef FRESNEL_CONVERSION_ATTENDMATH_H
 #define FRESNEL_CONVERSION_ATTENDMATH_H
 
-#include "fresnel/Conversion/KernelBuilder.h"
+#include "fresnel/Conversion/Documents.h"
 #include "fresnel/Dialect/Fresnel.h"
 
 namespace fresnel {
@@ -30,6 +30,8 @@ struct AttendShape {
     keyStride = op.getKeyStride();
     if (op.getBlocks())
       setBlocks(op.getBlocks().getType(), op.getQueryBlock(), op.getKeyBlock());
+    if constexpr (!std::is_same_v<Op, AttendGradOp>)
+      documents = bool(op.getDocuments());
   }
 
   mlir::Type element;
@@ -42,6 +44,8 @@ struct AttendShape {
   int64_t keyWindow, keyStride;
   /// With block lists: their heads, the tokens of a row, the keys of a block; else 0 heads.
   int64_t listHeads = 0, queryBlock = 1, keyBlock = 1;
+  /// Whether a query sees keys of its own document alone.
+  bool documents = false;
 
   bool isPooled() const { return keyWindow > 1 || keyStride > 1; }
   bool hasBlocks() const { return listHeads > 0; }
@@ -90,14 +94,17 @@ class AttendMath {
 public:
   AttendMath(KernelBuilder &builder, const AttendShape &shape, int64_t rows, int64_t tileN);
 
-  /// What the queries at positions `position` .. position + queries - 1 visit.
-  KeyBlocks visit(Val position, int64_t queries);
+  /// What the queries at positions `position` .. position + queries - 1 visit; with the edges
+  /// of their documents if they have any.
+  KeyBlocks visit(Val position, int64_t queries, const DocumentEdges *documents = nullptr);
   /// Through the soft cap, where there is one. Scores that come out are in units
   /// that `softmax` expects.
   Val cap(Val scores);
   /// Hides the keys that a row must not see. `start` is the position of the
   /// block's first key, `position` that of the fragment's first row.
   Val hide(Val scores, Val start, Val position);
+  /// The same with the documents of the rows.
+  Val hide(Val scores, Val start, Val position, const DocumentRows &documents);
   /// The same for keys that a fragment names, and perhaps further pairs that are hidden where `listed` is false.
   Val hide(Val scores, Val keys, Val position, Val listed);
   /// One step of the online softmax; `maximum` and `sum` are absent in the first.

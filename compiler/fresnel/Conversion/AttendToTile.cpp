@@ -27,7 +27,8 @@ class AttendKernel {
 public:
   AttendKernel(AttendOp op, const KernelRequest &request, KernelBuilder &builder)
       : request(request), b(builder), shape(op), tileM(request.schedule.getTileM()), tileN(request.schedule.getTileN()),
-        stages(request.schedule.getStages()), math(builder, shape, tileM, tileN) {}
+        stages(request.schedule.getStages()), outArgument(shape.documents ? 4 : 3), math(builder, shape, tileM, tileN) {
+  }
 
   void write() {
     int64_t blocks = llvm::divideCeil(shape.queries, tileM);
@@ -54,7 +55,14 @@ private:
     Val block = shape.causal ? double(blocks - 1) - x : x;
     firstRow = block * double(tileM);
     firstPosition = firstRow + double(shape.getOffset());
-    visited = math.visit(firstPosition, tileM);
+    if (!shape.documents) {
+      visited = math.visit(firstPosition, tileM);
+      return;
+    }
+    Val bounds = b.argument(kernel, 3);
+    edges = loadDocumentEdges(b, bounds, firstRow, tileM);
+    documents = loadDocumentRows(b, bounds, firstRow, tileM, shape.causal ? DocumentSide::Starts : DocumentSide::Both);
+    visited = math.visit(firstPosition, tileM, &edges);
   }
 
   /// First key of the i-th block that is visited: the sinks, then the window.
@@ -140,9 +148,13 @@ private:
       needed = needed | (getLastToken(shape, end - 1.0) > firstPosition);
     if (shape.window > 0)
       needed = needed | (start < firstPosition + double(tileM - shape.window));
-    return b.ifElse(
-        needed, [&] { return SmallVector<Val>{math.hide(scores, start, firstPosition)}; },
-        [&] { return SmallVector<Val>{scores}; })[0];
+    if (shape.documents)
+      needed = needed | (start < edges.lastStart) | (end > edges.firstEnd);
+    auto hide = [&] {
+      return shape.documents ? math.hide(scores, start, firstPosition, documents)
+                             : math.hide(scores, start, firstPosition);
+    };
+    return b.ifElse(needed, [&] { return SmallVector<Val>{hide()}; }, [&] { return SmallVector<Val>{scores}; })[0];
   }
 
   SmallVector<Val> softmax(Val scores, ArrayRef<Val> state, Val vTile) {
@@ -156,18 +168,25 @@ private:
   void finish(ArrayRef<Val> state) {
     auto [inverse, lse] = math.finish(state[1], state[2]);
     Val acc = state[0] * math.broadcast(inverse, state[0].getType());
-    tile::StoreTileOp::create(b, Value(acc), Value(b.argument(kernel, 3)), Value(batch), Value(head), Value(firstRow));
-    tile::StoreRowsOp::create(b, Value(lse), Value(b.argument(kernel, 4)), Value(batch), Value(head), Value(firstRow));
+    tile::StoreTileOp::create(b, Value(acc), Value(b.argument(kernel, outArgument)), Value(batch), Value(head),
+                              Value(firstRow));
+    tile::StoreRowsOp::create(b, Value(lse), Value(b.argument(kernel, outArgument + 1)), Value(batch), Value(head),
+                              Value(firstRow));
   }
 
   const KernelRequest &request;
   KernelBuilder &b;
   AttendShape shape;
   int64_t tileM, tileN, stages;
+  /// The output's position among the arguments; the LSE follows it.
+  unsigned outArgument;
   AttendMath math;
   tile::KernelOp kernel;
   Val batch, head, kvHead, firstRow, firstPosition;
   KeyBlocks visited;
+  // With documents only.
+  DocumentEdges edges;
+  DocumentRows documents;
   Val qTile, kRing, vRing, qLhs;
 };
 

@@ -67,6 +67,7 @@ static LogicalResult lower(const KernelRequest &request, KernelBuilder &builder)
       .Case([&](GatherLevelsOp op) { return lowerGatherLevels(op, request, builder); })
       .Case([&](ScatterBySlotsOp op) { return lowerScatterBySlots(op, request, builder); })
       .Case([&](GatherGradBySlotsOp op) { return lowerGatherGradBySlots(op, request, builder); })
+      .Case([&](DocumentBoundsOp op) { return lowerDocumentBounds(op, request, builder); })
       .Case([&](TransposeBlocksOp op) { return lowerTransposeBlocks(op, request, builder); })
       .Default([](Operation *op) {
         return op->emitOpError() << "has no GPU kernel yet; run the program with the interpreter (--device cpu)";

@@ -30,8 +30,6 @@ using namespace fresnel;
 
 namespace {
 
-/// Rows of a warpgroup's fragments.
-constexpr int64_t kGroupRows = 64;
 /// Named barriers: the consumers' turns, then one per consumer for its output.
 constexpr int64_t kTurnBarrier = 1, kOutputBarrier = 4;
 
@@ -58,7 +56,7 @@ public:
         stages(request.schedule.getStages()), consumers(tileM / kGroupRows),
         persistent(request.schedule.getPersistent()),
         ownOutput(hasHopperOutputTile(request.schedule, shape.headDim, shape.valueDim)),
-        lazy(shape.valueDim >= kLazyValueDim), outArgument(shape.hasBlocks() ? 4 : 3), op(op),
+        lazy(shape.valueDim >= kLazyValueDim), outArgument(op.getMask() ? 4 : 3), op(op),
         math(builder, shape, kGroupRows, tileN), at(builder, shape, request.schedule, op, math), tiles(at.getCount()),
         grouped(at.getGroup() > 1) {}
 
@@ -70,6 +68,8 @@ public:
     int64_t minBlocks = getHopperMinBlocks(request.schedule, op);
     if (minBlocks > 1)
       kernel->setAttr(tile::kMinBlocksAttr, b.getI32IntegerAttr(minBlocks));
+    if (shape.documents)
+      at.setDocuments(b.argument(kernel, 3));
     allocate();
     initialise();
     HopperRegisters registers = getHopperRegisters(consumers, minBlocks);
@@ -88,7 +88,7 @@ private:
     auto map = [&](int64_t rows) -> Type { return tile::TensorMapType::get(b.getContext(), rows, 64, shape.element); };
     int64_t box = shape.hasBlocks() ? std::min(tileN, shape.keyBlock) : tileN;
     SmallVector<Type> types{grouped ? Type(request.views[0]) : map(tileM), map(box), map(box)};
-    if (shape.hasBlocks())
+    if (outArgument > 3)
       types.push_back(request.views[3]);
     types.append({grouped ? Type(request.views[outArgument]) : map(kGroupRows), request.views[outArgument + 1]});
     if (persistent)
@@ -234,7 +234,7 @@ private:
       Val zero = b.i32(0), first = b.id(tile::Id::BlockX);
       if (!persistent)
         return produceTile(first, zero, zero);
-      Val counter = b.argument(kernel, 5);
+      Val counter = b.argument(kernel, outArgument + 2);
       int64_t blocks = std::min(tiles, kHopperMultiprocessors);
       auto hasTile = [&](ArrayRef<Val> state) { return state[0] < double(tiles); };
       SmallVector<Val> end = b.whileLoop({first, zero, zero}, hasTile, [&](ArrayRef<Val> state) {
@@ -291,9 +291,9 @@ private:
 
   Val hide(Val scores, Val i) {
     if (!shape.hasBlocks())
-      return math.hide(scores, at.getStart(i), groupPosition);
+      return at.hide(scores, i);
     Type index = tile::getAccType(kGroupRows, tileN, b.getI32Type());
-    Val position = grouped ? getTokens(index) + at.position : groupPosition;
+    Val position = grouped ? getTokens(index) + at.position : at.groupPosition;
     return math.hide(scores, at.lists->getKeys(index, i), position, /*listed=*/Val());
   }
 
@@ -312,7 +312,7 @@ private:
     wait(keyRing.full, slot, parity);
     Val scores = waitFor(multiplyKeys(slot), 0);
     arrive(keyRing.empty, slot);
-    bool masked = shape.causal || shape.keys % tileN || shape.hasBlocks();
+    bool masked = shape.causal || shape.keys % tileN || outArgument > 3;
     scores = math.cap(scores);
     if (masked)
       scores = hide(scores, b.i32(0));
@@ -365,18 +365,14 @@ private:
       }
       return loop(base, next, at.visited.count, state, /*masked=*/false);
     }
-    if (shape.causal && !hasOneDiagonalBlock()) {
-      // Blocks that end at or before the group's first row need no mask.
-      Val plain = b.min(countKeysUpTo(shape, groupPosition), b.i32(shape.keys)) / double(tileN);
-      Val until = b.max(b.min(at.visited.end - plain, at.visited.count), next);
+    if (shape.causal ? !hasOneDiagonalBlock() : shape.documents) {
+      Val until = b.max(b.min(at.visited.end - at.countPlain(), at.visited.count), next);
       state = loop(base, next, until, state, /*masked=*/true);
       next = until;
     }
-    if (shape.window <= 0)
+    if (shape.window <= 0 && !shape.documents)
       return loop(base, next, at.visited.count, state, /*masked=*/false);
-    // Blocks that start before the left edge of the group's last row need a mask.
-    Val edge = b.max(groupPosition + double(kGroupRows - shape.window), b.i32(0));
-    Val until = at.visited.end - (edge + double(tileN - 1)) / double(tileN);
+    Val until = at.visited.end - (at.getLeftEdge() + double(tileN - 1)) / double(tileN);
     until = b.max(b.min(until, at.visited.end - at.visited.first), next);
     state = loop(base, next, until, state, /*masked=*/false);
     return loop(base, until, at.visited.count, state, /*masked=*/true);
@@ -384,7 +380,7 @@ private:
 
   void consumeTile(Val index, Val base) {
     at.locate(index);
-    groupPosition = at.position + groupRow;
+    at.locateGroup(groupRow);
     State state = visitAll(base);
     if (ownOutput)
       arrive(qEmpty, b.i32(0));
@@ -486,7 +482,7 @@ private:
   Val qTile, oTile, qFull, qEmpty, tileNumber, numberRead;
   Ring keyRing, valueRing;
   // In a consumer: its number, who is next, its first row, and whether this thread speaks for it.
-  Val group, nextGroup, groupRow, groupPosition, leader;
+  Val group, nextGroup, groupRow, leader;
 };
 
 } // namespace

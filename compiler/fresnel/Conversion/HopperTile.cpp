@@ -48,7 +48,14 @@ void HopperTile::locate(Val index) {
     visited.count = lists->steps;
     return;
   }
-  visited = math.visit(position, rows.tokens);
+  if (shape.documents) {
+    DocumentEdges edges = loadDocumentEdges(b, documents, firstRow, rows.tokens);
+    visited = math.visit(position, rows.tokens, &edges);
+    // Whatever the bounds hold, the roles take one step together.
+    visited.count = b.max(visited.count, b.i32(1));
+  } else {
+    visited = math.visit(position, rows.tokens);
+  }
   // Plus 0, which nobody sees: with one or two steps in sight LLVM and ptxas would merge
   // the copies of the loop, and spill.
   visited.count = visited.count + b.id(tile::Id::BlockZ);
@@ -66,4 +73,31 @@ Val HopperTile::getStart(Val i) {
   if (shape.causal && shape.mayBeEmpty())
     block = b.max(block, b.i32(0));
   return block * double(schedule.getTileN());
+}
+
+void HopperTile::locateGroup(Val groupRow) {
+  groupPosition = position + groupRow;
+  if (!shape.documents)
+    return;
+  Val row = firstRow + groupRow;
+  groupEdges = loadDocumentEdges(b, documents, row, kGroupRows);
+  DocumentSide side = shape.causal ? DocumentSide::Starts : DocumentSide::Both;
+  groupDocuments = loadDocumentRows(b, documents, row, kGroupRows, side);
+}
+
+Val HopperTile::hide(Val scores, Val i) {
+  return shape.documents ? math.hide(scores, getStart(i), groupPosition, groupDocuments)
+                         : math.hide(scores, getStart(i), groupPosition);
+}
+
+Val HopperTile::countPlain() {
+  Val keys = shape.causal ? b.min(countKeysUpTo(shape, groupPosition), b.i32(shape.keys)) : groupEdges.firstEnd;
+  return keys / double(schedule.getTileN());
+}
+
+Val HopperTile::getLeftEdge() {
+  if (shape.window <= 0)
+    return groupEdges.lastStart;
+  Val edge = b.max(groupPosition + double(kGroupRows - shape.window), b.i32(0));
+  return shape.documents ? b.max(edge, groupEdges.lastStart) : edge;
 }

@@ -8,6 +8,9 @@
 
 namespace fresnel {
 
+/// Rows of a warpgroup's fragments.
+constexpr int64_t kGroupRows = 64;
+
 /// The tile of queries that a role of the kernel is at, and the keys that it visits.
 class HopperTile {
 public:
@@ -19,12 +22,24 @@ public:
   int64_t getGroup() const { return rows.group; }
   /// With block lists: reads those of the thread block's one tile; all threads together.
   void readLists(Val tensor);
+  /// With documents: their bounds, before the first tile is located.
+  void setDocuments(Val bounds) { documents = bounds; }
   /// Where tile `index` lies and what it visits.
   void locate(Val index);
   /// First key of the i-th block that is visited.
   Val getStart(Val i);
 
-  Val batch, head, kvHead, firstRow, position;
+  /// In a consumer, once the tile is located: its rows are those from `groupRow` of the tile on.
+  void locateGroup(Val groupRow);
+  /// Without block lists: hides keys of the i-th block from the group's rows.
+  Val hide(Val scores, Val i);
+  /// The blocks before this one cross no right edge, diagonal or end of a document, of the group's first row.
+  Val countPlain();
+  /// Blocks that start before this key cross the left edge of the group's last row, where there is a window
+  /// or documents.
+  Val getLeftEdge();
+
+  Val batch, head, kvHead, firstRow, position, groupPosition;
   KeyBlocks visited;
   std::optional<HopperBlocks> lists;
 
@@ -37,6 +52,10 @@ private:
   AttendOp op;
   AttendMath &math;
   BlockTiles rows;
+  /// The bounds of all documents, and the group's.
+  Val documents;
+  DocumentEdges groupEdges;
+  DocumentRows groupDocuments;
 };
 
 } // namespace fresnel

@@ -41,6 +41,7 @@ mlir::LogicalResult lowerAttendDelta(AttendDeltaOp op, const KernelRequest &requ
 mlir::LogicalResult lowerAttendGradQ(AttendGradQOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerAttendGradKv(AttendGradKvOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerAdd(AddOp op, const KernelRequest &request, KernelBuilder &builder);
+mlir::LogicalResult lowerDocumentBounds(DocumentBoundsOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerPyramid(PyramidOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerNorm(NormOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerSelectCascade(SelectCascadeOp op, const KernelRequest &request, KernelBuilder &builder);

@@ -145,6 +145,9 @@ private:
           return ref::scatter(get(op.getX()), getIndices(op.getIndices()),
                               {int64_t(op.getSeqLen()), int64_t(op.getLevels()), int64_t(op.getFactor())});
         })
+        .Case([&](DocumentBoundsOp op) -> Result {
+          return ref::documentBounds(getIndices(op.getCu()), int64_t(op.getSeqLen()));
+        })
         .Case([&](GateOp op) -> Result {
           return ref::gate(getAll(op.getBranches()), get(op.getGates()), {toActivation(op.getActivation())});
         })
@@ -177,6 +180,8 @@ private:
     attend.queryBlock = op.getQueryBlock();
     attend.keyBlock = op.getKeyBlock();
     attend.blocks = op.getBlocks() ? &getIndices(op.getBlocks()) : nullptr;
+    if constexpr (!std::is_same_v<Op, AttendGradOp>)
+      attend.documents = op.getDocuments() ? &getIndices(op.getDocuments()) : nullptr;
     return attend;
   }
 

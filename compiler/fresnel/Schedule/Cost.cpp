@@ -33,6 +33,7 @@ struct Masks {
     causal = flag && flag.getValue();
     if (Value blocks = getBlockList(op))
       selected = std::min(keys, countListed(op, getTensor(blocks)) * integer(op, "key_block", 1));
+    documents = bool(getDocumentBounds(op));
   }
 
   int64_t countKeys(int64_t row) const {
@@ -55,7 +56,7 @@ struct Masks {
     return int64_t(gradient.getListed().value_or(uint64_t(blocks.getDimSize(2))));
   }
 
-  bool isDataDependent() const { return selected.has_value(); }
+  bool isDataDependent() const { return selected.has_value() || documents; }
   int64_t queries, keys;
 
 private:
@@ -65,7 +66,7 @@ private:
   }
 
   int64_t window, sinks, keyWindow, keyStride;
-  bool causal = false;
+  bool causal = false, documents = false;
   /// Keys that a row of `blocks` opens at most.
   std::optional<int64_t> selected;
 };

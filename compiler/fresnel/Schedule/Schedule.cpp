@@ -112,7 +112,7 @@ std::string fresnel::explainUnsupported(Operation *op) {
           .Case([](PoolGradOp op) { return explainPoolGrad(op); })
           .Case<BlockScoreOp, SelectScoredOp>([](auto op) { return explainScores(op); })
           .Case([](SelectBlocksOp op) { return explainSelectBlocks(op); })
-          .Case<SelectCascadeOp, RegroupOp, TransposeBlocksOp>([](auto) { return std::string(); })
+          .Case<SelectCascadeOp, RegroupOp, TransposeBlocksOp, DocumentBoundsOp>([](auto) { return std::string(); })
           .Default([](Operation *) { return std::string("has no GPU schedule yet"); });
   return reason.empty() ? explainGrid(op) : reason;
 }
@@ -128,6 +128,12 @@ bool fresnel::isAttentionGradient(Operation *op) { return isAttention(op) && !is
 Value fresnel::getBlockList(Operation *op) {
   return TypeSwitch<Operation *, Value>(op)
       .Case<AttendOp, AttendGradQOp, AttendGradKvOp, AttendGradOp>([](auto op) { return op.getBlocks(); })
+      .Default([](Operation *) { return Value(); });
+}
+
+Value fresnel::getDocumentBounds(Operation *op) {
+  return TypeSwitch<Operation *, Value>(op)
+      .Case<AttendOp, AttendGradQOp, AttendGradKvOp>([](auto op) { return op.getDocuments(); })
       .Default([](Operation *) { return Value(); });
 }
 

@@ -27,6 +27,8 @@ bool isAttentionGradient(mlir::Operation *op);
 
 /// The block lists of an attention operation, or null.
 mlir::Value getBlockList(mlir::Operation *op);
+/// The bounds of its documents, or null.
+mlir::Value getDocumentBounds(mlir::Operation *op);
 
 /// Shared memory of the portable kernel of an attention operation, in bytes.
 int64_t getPortableSharedBytes(ScheduleAttr schedule, mlir::Operation *op);

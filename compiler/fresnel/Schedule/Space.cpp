@@ -152,12 +152,12 @@ double fresnel::getBoundCycles(ScheduleAttr schedule, Operation *op, const Targe
   if (!isAttention(op) || multiprocessors <= 0)
     return 0;
   auto attend = dyn_cast<AttendOp>(op);
-  // How many keys a selection opens is in the data; pooled keys stand elsewhere than counted here.
+  // How many keys a selection or a document opens is in the data; pooled keys stand elsewhere than counted here.
   auto isPooled = [op](StringRef name) {
     auto value = op->getAttrOfType<IntegerAttr>(name);
     return value && value.getInt() > 1;
   };
-  if (getBlockList(op) || isPooled("key_window") || isPooled("key_stride"))
+  if (getBlockList(op) || getDocumentBounds(op) || isPooled("key_window") || isPooled("key_stride"))
     return 0;
   auto q = cast<RankedTensorType>(op->getOperand(0).getType()), k = cast<RankedTensorType>(op->getOperand(1).getType());
   auto v = cast<RankedTensorType>(op->getOperand(2).getType());

@@ -33,7 +33,7 @@ struct TransposeBlocksPass final : impl::TransposeBlocksPassBase<TransposeBlocks
         bits = TransposeBlocksOp::create(builder, gradient.getLoc(), gradient.getBlocks(), blocks);
       }
       gradient.setListed(cast<RankedTensorType>(gradient.getBlocks().getType()).getDimSize(3));
-      gradient.getBlocksMutable().assign(bits);
+      gradient.getMaskMutable().assign(bits);
       gradient.setTransposed(true);
       ++numTransposed;
     }

@@ -7,6 +7,21 @@
 using namespace mlir;
 using namespace fresnel;
 
+LogicalResult DocumentBoundsOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
+                                                 SmallVectorImpl<Type> &results) {
+  Inference<DocumentBoundsOp> infer{location};
+  if (failed(infer.requireScores(adaptor.getCu())) || failed(infer.require(adaptor.getAttributes(), {"seq_len"})))
+    return failure();
+  int64_t length = adaptor.getSeqLen();
+  if (length <= 0 || length > INT32_MAX) // document_bounds_c1
+    return infer.fail("`seq_len` must be in [1, 2147483647], but got ", length);
+  RankedTensorType cu = getTensor(adaptor.getCu());
+  if (cu.getDimSize(0) != 1 || cu.getDimSize(1) != 1) // document_bounds_c2
+    return infer.fail("`cu` must be [1, 1, C], one list for all batches and heads, but got ", cu);
+  results.push_back(RankedTensorType::get({1, 2, length}, cu.getElementType()));
+  return success();
+}
+
 //===----------------------------------------------------------------------===//
 // AttendOp
 //===----------------------------------------------------------------------===//
@@ -24,16 +39,16 @@ static LogicalResult checkMasks(Inference<AttendOp> infer, AttendOp::Adaptor ada
   int64_t keyWindow = adaptor.getKeyWindow(), keyStride = adaptor.getKeyStride();
   if (keyWindow <= 0 || keyStride <= 0) // attend_c5
     return infer.fail("`key_window` and `key_stride` must be positive, but got ", keyWindow, " and ", keyStride);
-  if ((keyWindow > 1 || keyStride > 1) && (window > 0 || adaptor.getBlocks())) // attend_c5
+  if ((keyWindow > 1 || keyStride > 1) && (window > 0 || getMaskOfRank(adaptor, 4))) // attend_c5
     return infer.fail("pooled keys allow neither `window` nor `blocks`");
   return success();
 }
 
 static LogicalResult checkBlocks(Inference<AttendOp> infer, AttendOp::Adaptor adaptor) {
-  if (!adaptor.getBlocks())
+  if (!getMaskOfRank(adaptor, 4))
     return success();
   RankedTensorType q = getTensor(adaptor.getQ()), k = getTensor(adaptor.getK());
-  RankedTensorType blocks = getTensor(adaptor.getBlocks());
+  RankedTensorType blocks = getTensor(adaptor.getMask());
   int64_t queryBlock = adaptor.getQueryBlock(), keyBlock = adaptor.getKeyBlock();
   if (queryBlock <= 0 || keyBlock <= 0) // attend_c6
     return infer.fail("`query_block` and `key_block` must be positive, but got ", queryBlock, " and ", keyBlock);
@@ -46,10 +61,28 @@ static LogicalResult checkBlocks(Inference<AttendOp> infer, AttendOp::Adaptor ad
   return success();
 }
 
+static LogicalResult checkDocuments(Inference<AttendOp> infer, AttendOp::Adaptor adaptor) {
+  Value documents = getMaskOfRank(adaptor, 3);
+  if (!documents)
+    return success();
+  int64_t queries = getTensor(adaptor.getQ()).getDimSize(2), keys = getTensor(adaptor.getK()).getDimSize(2);
+  if (queries != keys) // attend_c7
+    return infer.fail("`documents` needs as many queries as keys, but there are ", queries, " and ", keys);
+  if (getTensor(documents).getShape() != ArrayRef<int64_t>{1, 2, keys}) // attend_c7
+    return infer.fail("`documents` must be [1, 2, ", keys, "], but got ", documents.getType());
+  if (adaptor.getSinks() > 0) // attend_c7
+    return infer.fail("`documents` allows no `sinks`, but there are ", int64_t(adaptor.getSinks()));
+  if (adaptor.getKeyWindow() > 1 || adaptor.getKeyStride() > 1) // attend_c7
+    return infer.fail("`documents` allows no pooled keys, but `key_window` and `key_stride` are ",
+                      int64_t(adaptor.getKeyWindow()), " and ", int64_t(adaptor.getKeyStride()));
+  return success();
+}
+
 LogicalResult AttendOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location, Adaptor adaptor,
                                          SmallVectorImpl<Type> &results) {
   Inference<AttendOp> infer{location};
-  if (failed(infer.requireRows({adaptor.getQ(), adaptor.getK(), adaptor.getV(), adaptor.getBlocks()})))
+  if (failed(infer.requireRows({adaptor.getQ(), adaptor.getK(), adaptor.getV()})) ||
+      failed(infer.requireRowsOrScores(adaptor.getMask())))
     return failure();
   RankedTensorType q = getTensor(adaptor.getQ()), k = getTensor(adaptor.getK()), v = getTensor(adaptor.getV());
   if (q.getDimSize(0) != k.getDimSize(0) || q.getDimSize(3) != k.getDimSize(3) ||
@@ -59,7 +92,8 @@ LogicalResult AttendOp::inferReturnTypes(MLIRContext *context, std::optional<Loc
   if (q.getDimSize(1) % k.getDimSize(1)) // attend_c2
     return infer.fail("the ", q.getDimSize(1), " query heads must be a multiple of the ", k.getDimSize(1),
                       " key heads");
-  if (failed(checkMasks(infer, adaptor)) || failed(checkBlocks(infer, adaptor)))
+  if (failed(checkMasks(infer, adaptor)) || failed(checkBlocks(infer, adaptor)) ||
+      failed(checkDocuments(infer, adaptor)))
     return failure();
   SmallVector<int64_t> shape(q.getShape());
   results.push_back(RankedTensorType::get({shape[0], shape[1], shape[2], v.getDimSize(3)}, q.getElementType()));

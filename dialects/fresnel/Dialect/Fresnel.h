@@ -16,7 +16,13 @@
 
 namespace fresnel {
 class ReturnOp;
+
+/// `mask` if it has that rank, else null.
+inline mlir::TypedValue<mlir::RankedTensorType> getMaskOfRank(mlir::TypedValue<mlir::RankedTensorType> mask,
+                                                              int64_t rank) {
+  return mask && mask.getType().getRank() == rank ? mask : mlir::TypedValue<mlir::RankedTensorType>();
 }
+} // namespace fresnel
 
 #include "fresnel/Dialect/FresnelDialect.h.inc"
 #include "fresnel/Dialect/FresnelEnums.h.inc"

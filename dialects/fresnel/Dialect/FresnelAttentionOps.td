@@ -15,6 +15,40 @@ defvar Fresnel_AttendAttributes = (ins
     DefaultValuedOptionalAttr<I64Attr, "1">:$key_stride, DefaultValuedOptionalAttr<I64Attr, "1">:$query_block,
     DefaultValuedOptionalAttr<I64Attr, "1">:$key_block);
 
+/// Block lists or the bounds of documents, which exclude one another: the rank tells which.
+defvar Fresnel_AttendMask = (ins Optional<Fresnel_Indices3Or4>:$mask);
+
+/// What attention and its gradients declare.
+defvar Fresnel_AttendDeclarations = [{
+    double getScaleOrDefault();
+    /// The block lists, of rank 4, or null.
+    ::mlir::TypedValue<::mlir::RankedTensorType> getBlocks() { return ::fresnel::getMaskOfRank(getMask(), 4); }
+    /// The bounds of the documents, of rank 3, or null.
+    ::mlir::TypedValue<::mlir::RankedTensorType> getDocuments() { return ::fresnel::getMaskOfRank(getMask(), 3); }
+  }];
+
+def Fresnel_DocumentBoundsOp : Fresnel_ComputeOp<"document_bounds"> {
+  let summary = "where the document of each token begins and ends";
+  let description = [{
+    The entries of `cu` cut the tokens [0, seq_len) into documents, as the cumulative
+    lengths do that variable-length attention takes (`cu_seqlens`): 0, the end of the first
+    document, and so on up to `seq_len`. For token t, `[0, 0, t]` of the result is the
+    greatest of 0 and the entries that are at most t, and `[0, 1, t]` the least of
+    `seq_len` and the entries that are greater than t. So the order of the entries,
+    equal ones (empty documents) and those outside of (0, seq_len) do not matter: any
+    number of documents up to C - 1 fits, with `seq_len` in the places that are left over.
+
+    Constraints:
+    - C1: `seq_len` is positive and at most 2^31 - 1.
+    - C2: `cu` is [1, 1, C].
+
+    Example: `%b = fresnel.document_bounds %cu {seq_len = 64} : tensor<1x1x5xi32>`
+  }];
+  let arguments = (ins Fresnel_Indices3:$cu, I64Attr:$seq_len);
+  let results = (outs Fresnel_Indices3:$result);
+  let assemblyFormat = "$cu attr-dict `:` type($cu)";
+}
+
 def Fresnel_AttendOp : Fresnel_ComputeOp<"attend", [Fresnel_Differentiable]> {
   let summary = "softmax attention, dense or over selected key blocks";
   let description = [{
@@ -32,7 +66,10 @@ def Fresnel_AttendOp : Fresnel_ComputeOp<"attend", [Fresnel_Differentiable]> {
     - `blocks`: row `i div query_block` of head h / (Hq / Hs) lists the key blocks
       that query i sees, block b being the keys `[b key_block, (b+1) key_block)`.
       A row is a set: the order of its entries and repetitions do not matter, and
-      negative entries stand for none. Blocks beyond the last key hold nothing.
+      negative entries stand for none. Blocks beyond the last key hold nothing;
+    - `documents`: what `fresnel.document_bounds` makes, for all batches and heads.
+      Query i sees the keys `[documents[0, 0, i], documents[0, 1, i])`, those of its
+      own document.
 
     Constraints:
     - C1: q, k and v agree in batch and element type, q and k in head dim, k and v in heads and length.
@@ -42,6 +79,8 @@ def Fresnel_AttendOp : Fresnel_ComputeOp<"attend", [Fresnel_Differentiable]> {
     - C5: `key_window` and `key_stride` are positive; pooled keys allow no `window` and no `blocks`.
     - C6: `blocks` has the batch of q, a divisor of its heads that is a multiple of the key heads,
       ceil(Nq / query_block) rows and at most ceil(Nk / key_block) entries; both block sizes are positive.
+    - C7: `documents` is [1, 2, N], N = Nq = Nk, and allows no `sinks` and no pooled keys. The syntax
+      has room for `blocks` or `documents`.
 
     Example:
     ```mlir
@@ -49,16 +88,13 @@ def Fresnel_AttendOp : Fresnel_ComputeOp<"attend", [Fresnel_Differentiable]> {
         : tensor<1x4x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>
     ```
   }];
-  let arguments = !con((ins Fresnel_Rows:$q, Fresnel_Rows:$k, Fresnel_Rows:$v, Optional<Fresnel_Indices4>:$blocks),
+  let arguments = !con((ins Fresnel_Rows:$q, Fresnel_Rows:$k, Fresnel_Rows:$v), Fresnel_AttendMask,
                        Fresnel_AttendAttributes);
   let results = (outs Fresnel_Rows:$out, Fresnel_Scores3:$lse);
   let assemblyFormat = [{
-    $q `,` $k `,` $v (`blocks` `(` $blocks^ `:` type($blocks) `)`)? attr-dict
-    `:` type($q) `,` type($k) `,` type($v)
+    $q `,` $k `,` $v custom<AttendMask>($mask, type($mask)) attr-dict `:` type($q) `,` type($k) `,` type($v)
   }];
-  let extraClassDeclaration = [{
-    double getScaleOrDefault();
-  }];
+  let extraClassDeclaration = Fresnel_AttendDeclarations;
 }
 
 def Fresnel_MergeOp : Fresnel_ComputeOp<"merge", [SameVariadicOperandSize, Fresnel_Differentiable]> {

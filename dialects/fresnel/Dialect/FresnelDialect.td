@@ -125,6 +125,8 @@ def Fresnel_Indices3 : ConfinedType<StaticShapeTensorOf<[I32]>, [HasAnyRankOfPre
     "tensor of static shape and rank 3", "::mlir::RankedTensorType">;
 def Fresnel_Indices4 : ConfinedType<StaticShapeTensorOf<[I32]>, [HasAnyRankOfPred<[4]>],
     "tensor of static shape and rank 4", "::mlir::RankedTensorType">;
+def Fresnel_Indices3Or4 : ConfinedType<StaticShapeTensorOf<[I32]>, [HasAnyRankOfPred<[3, 4]>],
+    "tensor of static shape and rank 3 or 4", "::mlir::RankedTensorType">;
 def Fresnel_Tensor : StaticShapeTensorOf<[BF16, F16, F32, I32]>;
 
 class Fresnel_Op<string mnemonic, list<Trait> traits = []> : Op<Fresnel_Dialect, mnemonic, traits>;

@@ -47,16 +47,14 @@ def Fresnel_AttendDeltaOp : Fresnel_ComputeOp<"attend_delta", [AllTypesMatch<["o
 /// A gradient of `fresnel.attend`, whose operands and attributes it shares.
 class Fresnel_AttendGradOp<string mnemonic, dag outputs, dag more = (ins)> : Fresnel_ComputeOp<mnemonic> {
   let arguments = !con((ins Fresnel_Rows:$q, Fresnel_Rows:$k, Fresnel_Rows:$v, Fresnel_Scores3:$lse,
-                            Fresnel_Scores3:$delta, Fresnel_Rows:$dout, Optional<Fresnel_Indices4>:$blocks),
-                       Fresnel_AttendAttributes, more);
+                            Fresnel_Scores3:$delta, Fresnel_Rows:$dout),
+                       Fresnel_AttendMask, Fresnel_AttendAttributes, more);
   let results = outputs;
   let assemblyFormat = [{
-    $q `,` $k `,` $v `lse` $lse `delta` $delta `dout` $dout (`blocks` `(` $blocks^ `:` type($blocks) `)`)? attr-dict
+    $q `,` $k `,` $v `lse` $lse `delta` $delta `dout` $dout custom<AttendMask>($mask, type($mask)) attr-dict
     `:` type($q) `,` type($k) `,` type($v) `,` type($lse) `,` type($delta) `,` type($dout)
   }];
-  let extraClassDeclaration = [{
-    double getScaleOrDefault();
-  }];
+  let extraClassDeclaration = Fresnel_AttendDeclarations;
 }
 
 def Fresnel_AttendGradQOp : Fresnel_AttendGradOp<"attend_grad_q", (outs Fresnel_Rows:$dq)> {
@@ -67,7 +65,7 @@ def Fresnel_AttendGradQOp : Fresnel_AttendGradOp<"attend_grad_q", (outs Fresnel_
     under a soft cap: `dq = sum_j scale ds_j k_j`.
 
     Constraints:
-    - C1: q, k, v and `blocks` fit as in `fresnel.attend`.
+    - C1: q, k, v, `blocks` and `documents` fit as in `fresnel.attend`.
     - C2: `lse` and `delta` have the shape of its LSE, `dout` the type of its output.
 
     Example:
@@ -92,7 +90,7 @@ def Fresnel_AttendGradKvOp
     operation alone.
 
     Constraints:
-    - C1: q, k, v and `blocks` fit as in `fresnel.attend`.
+    - C1: q, k, v, `blocks` and `documents` fit as in `fresnel.attend`.
     - C2: `lse` and `delta` have the shape of its LSE, `dout` the type of its output.
     - C3: with `transposed`, `blocks` has the batch of q, a divisor of its heads that is a multiple of the key
       heads, ceil(Nk / key_block) rows and a bit for each of the ceil(Nq / query_block) rows of the list.

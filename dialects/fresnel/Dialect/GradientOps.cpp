@@ -53,8 +53,8 @@ static LogicalResult checkAttendGrad(MLIRContext *context, std::optional<Locatio
   bool transposed = false;
   if constexpr (std::is_same_v<Op, AttendGradKvOp>)
     transposed = adaptor.getTransposed();
-  if (adaptor.getBlocks() && !transposed)
-    operands.push_back(adaptor.getBlocks());
+  if (adaptor.getMask() && !transposed)
+    operands.push_back(adaptor.getMask());
   SmallVector<Type> forward;
   // attend_grad_q_c1, attend_grad_kv_c1
   if (failed(
@@ -78,11 +78,11 @@ LogicalResult AttendGradQOp::inferReturnTypes(MLIRContext *context, std::optiona
 /// Checks a transposed block list.
 static LogicalResult checkTransposed(Inference<AttendGradKvOp> infer, AttendGradKvOp::Adaptor adaptor) {
   int64_t queryBlock = adaptor.getQueryBlock(), keyBlock = adaptor.getKeyBlock();
-  if (!adaptor.getBlocks() || queryBlock <= 0 || keyBlock <= 0) // attend_grad_kv_c3
+  if (!getMaskOfRank(adaptor, 4) || queryBlock <= 0 || keyBlock <= 0) // attend_grad_kv_c3
     return infer.fail("`transposed` needs `blocks`, and positive `query_block` and `key_block`, but these are ",
                       queryBlock, " and ", keyBlock);
   RankedTensorType q = getTensor(adaptor.getQ()), k = getTensor(adaptor.getK());
-  RankedTensorType blocks = getTensor(adaptor.getBlocks());
+  RankedTensorType blocks = getTensor(adaptor.getMask());
   int64_t rows = llvm::divideCeil(k.getDimSize(2), keyBlock);
   int64_t words = llvm::divideCeil(llvm::divideCeil(q.getDimSize(2), queryBlock), 32);
   if (blocks.getDimSize(0) != q.getDimSize(0) || q.getDimSize(1) % blocks.getDimSize(1) ||

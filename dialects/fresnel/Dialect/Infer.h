@@ -60,6 +60,13 @@ inline mlir::RankedTensorType getTensor(mlir::Value value) {
   return llvm::cast<mlir::RankedTensorType>(value.getType());
 }
 
+/// The mask operand of attention or of a gradient if it has that rank, else null.
+template <typename Adaptor>
+mlir::Value getMaskOfRank(Adaptor adaptor, int64_t rank) {
+  mlir::Value mask = adaptor.getMask();
+  return mask && getTensor(mask).getRank() == rank ? mask : mlir::Value();
+}
+
 /// The type with dimension 2 replaced.
 inline mlir::RankedTensorType withLength(mlir::RankedTensorType type, int64_t length) {
   llvm::SmallVector<int64_t> shape(type.getShape());

@@ -23,6 +23,8 @@ struct AttendOptions {
   /// Block lists [B, Hs, M, K], or null; query i uses row i / queryBlock.
   const IndexTensor *blocks = nullptr;
   int64_t queryBlock = 1, keyBlock = 1;
+  /// What `documentBounds` makes, or null; query i sees keys of its document alone.
+  const IndexTensor *documents = nullptr;
 };
 
 struct AttendResult {

@@ -33,6 +33,10 @@ AttendRow::AttendRow(const Tensor &q, const Tensor &k, const AttendOptions &opti
   query.assign(row, row + width);
   bool pooled = options.keyWindow > 1 || options.keyStride > 1;
   position = pooled ? i : i + keys - q.dim(2);
+  if (options.documents) {
+    begin = std::max<int64_t>(options.documents->data[size_t(i)], 0);
+    end = std::min<int64_t>(options.documents->data[size_t(keys + i)], keys);
+  }
   scale = options.scale.value_or(1.0 / std::sqrt(double(width)));
   collect();
 }
@@ -57,7 +61,7 @@ void AttendRow::add(int64_t j) {
 
 void AttendRow::collect() {
   if (!options.blocks) {
-    for (int64_t j = 0; j < keys; ++j)
+    for (int64_t j = begin; j < end; ++j)
       add(j);
     return;
   }

@@ -33,6 +33,8 @@ private:
   const Tensor &k;
   const AttendOptions &options;
   int64_t b, head, i, heads, keys, width, keyPlane, position;
+  /// The keys of the query's document: all without documents.
+  int64_t begin = 0, end = keys;
   double scale;
   std::vector<double> query;
 };

@@ -14,6 +14,7 @@
 #include "fresnel/Reference/Attend.h"
 #include "fresnel/Reference/Cascade.h"
 #include "fresnel/Reference/Combine.h"
+#include "fresnel/Reference/Documents.h"
 #include "fresnel/Reference/Fused.h"
 #include "fresnel/Reference/Gradients.h"
 #include "fresnel/Reference/Movement.h"

@@ -1,0 +1,40 @@
+//===- Documents.cpp - Packed documents in attention kernels --------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "fresnel/Conversion/Documents.h"
+
+using namespace mlir;
+using namespace fresnel;
+
+static int64_t getLength(Val bounds) { return cast<tile::GlobalType>(bounds.getType()).getShape().back(); }
+
+DocumentEdges fresnel::loadDocumentEdges(KernelBuilder &b, Val bounds, Val firstRow, int64_t rows) {
+  Val zero = b.i32(0), one = b.i32(1), end = b.i32(getLength(bounds) - 1);
+  Val first = b.min(firstRow, end), last = b.min(firstRow + double(rows - 1), end);
+  auto load = [&](Val side, Val row) { return b.load(bounds, {zero, side, row}); };
+  return {load(zero, first), load(zero, last), load(one, first), load(one, last)};
+}
+
+DocumentRows fresnel::loadDocumentRows(KernelBuilder &b, Val bounds, Val firstRow, int64_t rows, DocumentSide side) {
+  Type type = tile::getRowsType(rows, b.getI32Type());
+  Value row = tile::RowIndexOp::create(b, type, Value(firstRow));
+  auto load = [&](int64_t which) {
+    SmallVector<Value> indices{b.i32(0), b.i32(which)};
+    return b.wrap(tile::LookupOp::create(b, type, Value(bounds), indices, row, b.getI32IntegerAttr(0)));
+  };
+  return {side == DocumentSide::Ends ? Val() : load(0), side == DocumentSide::Starts ? Val() : load(1)};
+}
+
+Val fresnel::isInDocument(const DocumentRows &rows, Val indices) {
+  KernelBuilder &b = indices.getBuilder();
+  auto broadcast = [&](Val bound) { return b.wrap(tile::BroadcastOp::create(b, indices.getType(), Value(bound))); };
+  Val inside;
+  if (rows.starts)
+    inside = indices >= broadcast(rows.starts);
+  if (rows.ends) {
+    Val before = indices < broadcast(rows.ends);
+    inside = inside ? inside & before : before;
+  }
+  return inside;
+}

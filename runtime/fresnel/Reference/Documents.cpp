@@ -1,0 +1,24 @@
+//===- Documents.cpp - Packed documents -----------------------------------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "fresnel/Reference/Documents.h"
+#include <algorithm>
+#include <set>
+
+using namespace fresnel;
+using namespace fresnel::ref;
+
+IndexTensor ref::documentBounds(const IndexTensor &cu, int64_t seqLen) {
+  // Every entry inside cuts the sequence, wherever it stands in the list.
+  std::set<int32_t> cuts{0, int32_t(seqLen)};
+  for (int32_t entry : cu.data)
+    if (entry > 0 && entry < seqLen)
+      cuts.insert(entry);
+  IndexTensor bounds({1, 2, seqLen});
+  for (auto cut = cuts.begin(), next = std::next(cut); next != cuts.end(); ++cut, ++next) {
+    std::fill(&bounds.data[size_t(*cut)], bounds.data.data() + *next, *cut);
+    std::fill(&bounds.data[size_t(seqLen + *cut)], bounds.data.data() + seqLen + *next, *next);
+  }
+  return bounds;
+}

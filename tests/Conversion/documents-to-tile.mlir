@@ -1,0 +1,73 @@
+// Attention over packed documents, forward and backward.
+// RUN: fresnel-opt %s --split-input-file --fresnel-lower-to-tile=target=sm_80 | FileCheck %s --check-prefixes=CHECK,PORTABLE
+// RUN: fresnel-opt %s --split-input-file --fresnel-lower-to-tile=target=sm_90a | FileCheck %s --check-prefixes=CHECK,HOPPER
+
+!q = tensor<1x4x1000x128xbf16>
+!k = tensor<1x2x1000x128xbf16>
+!l = tensor<1x4x1000xf32>
+!d = tensor<1x2x1000xi32>
+
+// A thread per token compares it with every entry.
+// CHECK-LABEL: tile.kernel @document_bounds_0(%{{.*}}: !tile.global<1x1x9xi32>, %{{.*}}: !tile.global<1x2x1000xi32>)
+// CHECK-SAME: grid = array<i32: 4, 1, 1>
+// CHECK: %[[C9:.*]] = arith.constant 9 : i32
+// CHECK: scf.for {{.*}} to %[[C9]]
+// CHECK: arith.maxsi
+// CHECK: arith.minsi
+
+// Under a causal mask a tile begins at the document of its first row, and rows compare keys
+// with the starts alone.
+// CHECK-LABEL: tile.kernel @attend_1(
+// PORTABLE-SAME: !tile.global<1x2x1000xi32>
+// PORTABLE-COUNT-2: tile.load %{{.*}} : !tile.global<1x2x1000xi32> -> i32
+// PORTABLE-COUNT-1: tile.lookup
+// PORTABLE-NOT: tile.lookup
+// PORTABLE: scf.for
+// PORTABLE: tile.col_index
+// PORTABLE: tile.broadcast %{{.*}} : tensor<64xi32, #tile.rows> -> tensor<64x64xi32, #tile.acc>
+// PORTABLE: tile.store_tile
+// HOPPER-SAME: !tile.global<1x2x1000xi32>
+// HOPPER: tile.warp_specialize
+// HOPPER: tile.load %{{.*}} : !tile.global<1x2x1000xi32> -> i32
+// HOPPER: tile.tma_load
+// HOPPER: tile.lookup
+// The diagonal, plain blocks, and those that begin before the document of a row.
+// HOPPER: scf.for
+// HOPPER: tile.col_index
+// HOPPER: arith.cmpi sge
+// HOPPER: scf.for
+// HOPPER-NOT: tile.col_index
+// HOPPER: scf.for
+// HOPPER: tile.col_index
+// HOPPER: tile.store_matrix
+fresnel.program @causal(%q: !q, %k: !k, %cu: tensor<1x1x9xi32>) {
+  %d = fresnel.document_bounds %cu {seq_len = 1000} : tensor<1x1x9xi32>
+  %o, %l = fresnel.attend %q, %k, %k documents(%d : !d) {causal = true} : !q, !k, !k
+  fresnel.return %o, %l {names = ["out", "lse"]} : !q, !l
+}
+
+// -----
+
+!q = tensor<1x4x1000x128xbf16>
+!k = tensor<1x2x1000x128xbf16>
+!l = tensor<1x4x1000xf32>
+!d = tensor<1x2x1000xi32>
+
+// Without one, rows compare with both bounds: of queries in the one gradient, of keys in the other.
+// CHECK-LABEL: tile.kernel @attend_0(
+// CHECK-COUNT-2: tile.lookup
+// CHECK-LABEL: tile.kernel @attend_grad_q_2(
+// CHECK-SAME: !tile.global<1x2x1000xi32>
+// CHECK-COUNT-2: tile.lookup
+// CHECK: scf.for
+// CHECK-LABEL: tile.kernel @attend_grad_kv_3(
+// CHECK-SAME: !tile.global<1x2x1000xi32>
+// CHECK-COUNT-2: tile.lookup
+// CHECK: scf.for
+fresnel.program @full(%q: !q, %k: !k, %d: !d, %g: !q) {
+  %o, %l = fresnel.attend %q, %k, %k documents(%d : !d) : !q, !k, !k
+  %delta = fresnel.attend_delta %o, %g : !q
+  %dq = fresnel.attend_grad_q %q, %k, %k lse %l delta %delta dout %g documents(%d : !d) : !q, !k, !k, !l, !l, !q
+  %dk, %dv = fresnel.attend_grad_kv %q, %k, %k lse %l delta %delta dout %g documents(%d : !d) : !q, !k, !k, !l, !l, !q
+  fresnel.return %o, %dq, %dk, %dv {names = ["out", "dq", "dk", "dv"]} : !q, !q, !k, !k
+}
