@@ -3,7 +3,7 @@
 Every case is one `fresnel run --device cuda --check`: outputs are poisoned, results compared in relative L2, the
 selection exactly. A third of the cases are small programs of the block-selection operations (block_cases.py). Half of the cases compute the gradients, too. Without --wrap a case runs once more, and the two outputs must
 agree in every bit. Usage: sweep.py --fresnel PATH [--cases N] [--seed S] [--jobs J] [--max-seconds T] [--grad-only] [--blocks-only]
-[--wrap "compute-sanitizer --tool memcheck"]. Exit code 1 if a case failed or none ran.
+[--documents-only] [--wrap "compute-sanitizer --tool memcheck"]. Exit code 1 if a case failed or none ran.
 """
 
 import argparse
@@ -33,9 +33,9 @@ def random_length(rng, longest):
 LONGEST_GRADIENT = 2048
 
 
-def make_case(rng, longest, grad_only):
+def make_case(rng, longest, grad_only, method=None):
     """One method with parameters; the work is bounded by fewer heads at long lengths."""
-    method = rng.choice(("dense", "window", "lighthouse"))
+    method = method or rng.choice(("dense", "window", "lighthouse", "documents"))
     grad = grad_only or rng.random() < 0.5
     longest = min(longest, LONGEST_GRADIENT) if grad else longest
     length = random_length(rng, longest)
@@ -49,6 +49,13 @@ def make_case(rng, longest, grad_only):
         sets["softcap"] = rng.choice((0, 0, 20))
         if rng.random() < 0.3:
             sets["kv_len"] = random_length(rng, min(longest, 8192))
+    elif method == "documents":
+        # One document, few, as many as tokens (empty ones and single tokens among them), and more than that.
+        sets["documents"] = min(65535, rng.choice((1, 2, 5, 16, 16, max(1, length // 64), length, 2 * length)))
+        sets["causal"] = rng.choice(("true", "false"))
+        sets["softcap"] = rng.choice((0, 0, 20))
+        if sets["causal"] == "true" and rng.random() < 0.3:
+            sets["window"] = rng.randint(1, max(1, length))
     elif method == "window":
         sets["window"] = rng.randint(1, max(1, length))
         sets["sinks"] = rng.choice((0, 1, 4, 64, 100))
@@ -76,6 +83,8 @@ def differs_when_repeated(command):
 
 def has_one_pass(method, sets):
     """Whether the hopper family has the gradients of the method's attention in one pass."""
+    if method == "documents":
+        return False
     wide = sets["head_dim"] >= 96
     return (wide or sets["head_dim"] == 64 and not sets.get("softcap")) and not (
         sets.get("causal") == "true" and sets.get("kv_len", sets["seq_len"]) < sets["seq_len"])
@@ -196,11 +205,14 @@ def main():
     parser.add_argument("--seed", type=int, default=None, help="default: a fresh one, printed")
     parser.add_argument("--jobs", type=int, default=4)
     parser.add_argument("--grad-only", action="store_true", help="gradients in every case")
+    parser.add_argument("--documents-only", action="store_true", help="only attention over packed documents")
     parser.add_argument("--blocks-only", action="store_true", help="only the operations of block selection")
     parser.add_argument("--max-seconds", type=float, default=1e9)
     parser.add_argument("--wrap", default="", help="command that runs each case, e.g. compute-sanitizer")
     arguments = parser.parse_args()
     def make(rng):
+        if arguments.documents_only:
+            return run_case, make_case(rng, arguments.longest, arguments.grad_only, "documents")
         if arguments.blocks_only or not arguments.grad_only and rng.random() < 1 / 3:
             return run_block_case, block_cases.make_block_case(rng, arguments.longest)
         return run_case, make_case(rng, arguments.longest, arguments.grad_only)

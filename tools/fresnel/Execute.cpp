@@ -40,12 +40,22 @@ static int64_t countIndices(mlir::Value input) {
   return limit;
 }
 
+/// The length of the sequence that an input cuts into documents, or 0.
+static int64_t findDocuments(mlir::Value input) {
+  for (mlir::Operation *user : input.getUsers())
+    if (auto bounds = llvm::dyn_cast<DocumentBoundsOp>(user))
+      return int64_t(bounds.getSeqLen());
+  return 0;
+}
+
 HostTensor randomInput(ProgramOp program, unsigned index, uint64_t seed) {
   mlir::RankedTensorType type = program.getInputType(index);
   std::string name = program.getInputName(index).str();
   std::vector<int64_t> shape(type.getShape().begin(), type.getShape().end());
   if (rt::DType dtype = dtypeOf(type.getElementType()); dtype != rt::DType::I32)
     return randomTensor(name, dtype, shape, seed);
+  if (int64_t length = findDocuments(program.getBody().getArgument(index)))
+    return randomDocuments(name, shape, length, seed);
   return randomIndices(name, shape, countIndices(program.getBody().getArgument(index)), seed);
 }
 

@@ -107,6 +107,20 @@ HostTensor randomIndices(const std::string &name, std::vector<int64_t> shape, in
   return tensor;
 }
 
+HostTensor randomDocuments(const std::string &name, std::vector<int64_t> shape, int64_t length, uint64_t seed) {
+  HostTensor tensor{name, DType::I32, std::move(shape), {}};
+  Uniform uniform(name, seed);
+  std::vector<int32_t> cuts(size_t(tensor.elements()));
+  for (int32_t &cut : cuts)
+    cut = int32_t(double(length + 1) * uniform());
+  cuts.front() = 0;
+  cuts.back() = int32_t(length);
+  std::sort(cuts.begin(), cuts.end());
+  tensor.data.resize(cuts.size() * sizeof(int32_t));
+  std::memcpy(tensor.data.data(), cuts.data(), tensor.data.size());
+  return tensor;
+}
+
 HostTensor randomTensor(const std::string &name, DType dtype, std::vector<int64_t> shape, uint64_t seed) {
   constexpr int64_t kPeriod = 1000003;
   HostTensor tensor{name, dtype, std::move(shape), {}};

@@ -51,6 +51,10 @@ HostTensor randomTensor(const std::string &name, rt::DType dtype, std::vector<in
 /// Integers from -1 to `limit` - 1, each as likely, that depend on `seed` and `name` only.
 HostTensor randomIndices(const std::string &name, std::vector<int64_t> shape, int64_t limit, uint64_t seed);
 
+/// Cumulative lengths of documents in a sequence of `length` tokens, as many as `shape` has entries
+/// but one, some of them perhaps empty: 0, ascending, `length`. They depend on `seed` and `name` only.
+HostTensor randomDocuments(const std::string &name, std::vector<int64_t> shape, int64_t length, uint64_t seed);
+
 /// Relative L2 that a run in this type may be away from the oracle.
 double oracleTolerance(rt::DType dtype);
 

@@ -185,6 +185,8 @@ static llvm::Expected<std::string> evaluate(const PresetDerived &derived,
   StringRef function = derived.function;
   if (function == "or")
     return std::to_string(n[0] ? n[0] : n[1]);
+  if (function == "next")
+    return std::to_string(n[0] + 1);
   if (function == "scale")
     return llvm::formatv("{0:E}", x[0] != 0 ? x[0] : 1 / std::sqrt(x[1])).str();
   if (function == "min")
