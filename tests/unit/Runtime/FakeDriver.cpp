@@ -29,6 +29,8 @@ int handle;
 int launches, dependentLaunches, allocations, releases;
 void *current;
 uint64_t firstParams[4], cleared[2];
+/// A launch does not say how many parameters it has.
+int watchedParams;
 
 int init(unsigned) { return fails("no-device") ? 100 : 0; }
 int driverVersion(int *version) {
@@ -116,7 +118,7 @@ int launch(const LaunchConfig *config, void *, void **params, void **) {
       std::memset(reinterpret_cast<void *>(pointer), 0x3C, fails("writes") || bytes < 16 ? bytes : bytes - 16);
     return filled.clear(), 0;
   }
-  for (int i = 0; i < 4; ++i)
+  for (int i = 0; i < watchedParams; ++i)
     std::memcpy(&firstParams[i], params[i], 8);
   return fails("launch") ? 719 : 0;
 }
@@ -133,6 +135,8 @@ EXPORT void *FakeDriver_context() { return current; }
 EXPORT int FakeDriver_releases() { return releases; }
 EXPORT int FakeDriver_allocations() { return allocations; }
 EXPORT uint64_t FakeDriver_cleared(int index) { return cleared[index]; }
+/// Keeps the first parameters of every launch from now on, at most four; all kernels must have that many.
+EXPORT void FakeDriver_watchParams(int count) { watchedParams = count; }
 EXPORT uint64_t FakeDriver_param(int index) { return firstParams[index]; }
 
 EXPORT int cuGetProcAddress_v2(const char *symbol, void **found, int, uint64_t, int *) {

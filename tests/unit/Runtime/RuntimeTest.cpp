@@ -62,6 +62,7 @@ protected:
     unsetenv("FRESNEL_FAKE");
     fake = dlopen(FAKE_DRIVER, RTLD_NOW);
     ASSERT_TRUE(fake) << dlerror();
+    ask<void>("FakeDriver_watchParams", 4);
   }
   void TearDown() override {
     unsetenv("FRESNEL_FAKE");
