@@ -84,3 +84,19 @@ fresnel.program @tokens(%x: !x, %l: !l, %b: !b) {
   %c, %e = fresnel.attend_grad_kv %x, %x, %x lse %l delta %d dout %x blocks(%b : !b) {key_block = 64} : !x, !x, !x, !l, !l, !x
   fresnel.return %a, %c, %e {names = ["dq", "dk", "dv"]} : !x, !x, !x
 }
+
+// -----
+
+!x = tensor<1x4x128x128xbf16>
+!l = tensor<1x4x128xf32>
+!d = tensor<1x2x128xi32>
+// Attention over packed documents keeps its gradients apart.
+// CHECK-LABEL: fresnel.program @documents
+// CHECK: fresnel.attend_grad_q
+// CHECK: fresnel.attend_grad_kv
+fresnel.program @documents(%x: !x, %l: !l, %b: !d) {
+  %d = fresnel.attend_delta %x, %x : !x
+  %a = fresnel.attend_grad_q %x, %x, %x lse %l delta %d dout %x documents(%b : !d) {causal = true} : !x, !x, !x, !l, !l, !x
+  %e, %c = fresnel.attend_grad_kv %x, %x, %x lse %l delta %d dout %x documents(%b : !d) {causal = true} : !x, !x, !x, !l, !l, !x
+  fresnel.return %a, %e {names = ["dq", "dk"]} : !x, !x
+}
