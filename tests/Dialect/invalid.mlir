@@ -238,6 +238,54 @@ fresnel.program @scatter_c2(%x: tensor<1x2x64x32xbf16>, %i: tensor<1x2x64xi32>) 
 
 // -----
 
+fresnel.program @fold_c1(%x: tensor<1x2x64x32xbf16>) {
+  // expected-error @+1 {{'fresnel.fold' op `factor` must be in [1, 65535], but got 0}}
+  %y = fresnel.fold %x {factor = 0} : tensor<1x2x64x32xbf16>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @fold_mandatory(%x: tensor<1x2x64x32xbf16>) {
+  // expected-error @+1 {{'fresnel.fold' op needs the attribute `factor`, a 64-bit integer}}
+  %y = fresnel.fold %x : tensor<1x2x64x32xbf16>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @unfold_c1(%s: tensor<1x8x16xf32>) {
+  // expected-error @+1 {{'fresnel.unfold' op `factor` must be in [1, 65535], but got 65536}}
+  %y = fresnel.unfold %s {factor = 65536, seq_len = 64} : tensor<1x8x16xf32>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @unfold_c1_length(%s: tensor<1x8x16xf32>) {
+  // expected-error @+1 {{`seq_len` must be positive and at most 2^40, but got 0}}
+  %y = fresnel.unfold %s {factor = 4, seq_len = 0} : tensor<1x8x16xf32>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @unfold_c2(%s: tensor<1x6x16xf32>) {
+  // expected-error @+1 {{the 6 heads of x must be a multiple of `factor` 4}}
+  %y = fresnel.unfold %s {factor = 4, seq_len = 64} : tensor<1x6x16xf32>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @unfold_c3(%s: tensor<1x8x16x32xbf16>) {
+  // expected-error @+1 {{`seq_len` 65 folded by `factor` 4 has 17 rows, but x has 16}}
+  %y = fresnel.unfold %s {factor = 4, seq_len = 65} : tensor<1x8x16x32xbf16>
+  fresnel.return {names = []}
+}
+
+// -----
+
 fresnel.program @attend_c1(%q: tensor<1x2x64x32xbf16>, %k: tensor<1x2x64x32xbf16>, %v: tensor<1x2x63x32xbf16>) {
   // expected-error @+1 {{q, k and v do not fit}}
   %o, %l = fresnel.attend %q, %k, %v : tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x63x32xbf16>

@@ -42,6 +42,22 @@ fresnel.program @cascade(%x: tensor<1x2x1313x32xbf16>, %s: tensor<1x2x1313xf32>)
   fresnel.return %y {names = ["y"]} : tensor<1x2x1000x32xbf16>
 }
 
+// CHECK-LABEL: fresnel.program @dilation
+fresnel.program @dilation(%x: tensor<1x2x1001x32xbf16>) {
+  // CHECK: fresnel.fold %x {factor = 4 : i64} : tensor<1x2x1001x32xbf16>
+  %f = fresnel.fold %x {factor = 4} : tensor<1x2x1001x32xbf16>
+  // CHECK: fresnel.norm %{{.*}} : tensor<1x8x251x32xbf16>
+  %n = fresnel.norm %f : tensor<1x8x251x32xbf16>
+  // CHECK: fresnel.unfold %{{.*}} {factor = 4 : i64, seq_len = 1001 : i64} : tensor<1x8x251xf32>
+  %s = fresnel.unfold %n {factor = 4, seq_len = 1001} : tensor<1x8x251xf32>
+  // CHECK: fresnel.fold %{{.*}} {factor = 3 : i64} : tensor<1x2x1001xf32>
+  %t = fresnel.fold %s {factor = 3} : tensor<1x2x1001xf32>
+  // CHECK: fresnel.unfold %{{.*}} {factor = 4 : i64, seq_len = 1001 : i64} : tensor<1x8x251x32xbf16>
+  %y = fresnel.unfold %f {factor = 4, seq_len = 1001} : tensor<1x8x251x32xbf16>
+  // CHECK: tensor<1x2x1001xf32>, tensor<1x6x334xf32>, tensor<1x2x1001x32xbf16>
+  fresnel.return %s, %t, %y {names = ["s", "t", "y"]} : tensor<1x2x1001xf32>, tensor<1x6x334xf32>, tensor<1x2x1001x32xbf16>
+}
+
 // CHECK-LABEL: fresnel.program @blocks
 fresnel.program @blocks(%q: tensor<1x4x1000x32xbf16>, %k: tensor<1x2x1000x32xbf16>, %g: tensor<1x4x1000x2xbf16>) {
   %kb = fresnel.pool mean %k {window = 64} : tensor<1x2x1000x32xbf16>

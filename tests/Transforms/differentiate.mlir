@@ -20,6 +20,24 @@ fresnel.program @dense(%q: !q, %k: !kv) {
 // -----
 
 !x = tensor<1x2x10x32xbf16>
+!f = tensor<1x8x3x32xbf16>
+
+// Folding and unfolding are each other's gradient.
+// CHECK-LABEL: fresnel.program @dilation
+// CHECK: %[[A:.*]] = fresnel.fold %dout {factor = 4 : i64} : tensor<1x2x10x32xbf16>
+// CHECK: %[[B:.*]] = fresnel.pyramid_grad mean %[[A]]
+// CHECK: %[[C:.*]] = fresnel.unfold %[[B]] {factor = 4 : i64, seq_len = 10 : i64} : tensor<1x8x3x32xbf16>
+// CHECK: fresnel.return %{{.*}}, %[[C]] {names = ["out", "dx"]}
+fresnel.program @dilation(%x: !x) {
+  %f = fresnel.fold %x {factor = 4} : !x
+  %p = fresnel.pyramid mean %f {levels = 1, factor = 2} : !f
+  %out = fresnel.unfold %p {factor = 4, seq_len = 10} : !f
+  fresnel.return %out {names = ["out"]} : !x
+}
+
+// -----
+
+!x = tensor<1x2x10x32xbf16>
 !p = tensor<1x2x13x32xbf16>
 !i = tensor<1x2x5xi32>
 !r = tensor<1x2x5x32xbf16>

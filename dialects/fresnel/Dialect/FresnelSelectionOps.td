@@ -170,4 +170,52 @@ def Fresnel_ScatterOp : Fresnel_ComputeOp<"scatter", [Fresnel_Differentiable]> {
   let assemblyFormat = "$x `,` $indices attr-dict `:` type($x) `,` type($indices)";
 }
 
+//===----------------------------------------------------------------------===//
+// Dilation
+//===----------------------------------------------------------------------===//
+
+def Fresnel_FoldOp : Fresnel_ComputeOp<"fold", [Fresnel_Differentiable]> {
+  let summary = "each residue of the positions becomes a sequence of its own";
+  let description = [{
+    For the heads H of x, d = factor and n < N:
+    `y[b, (n mod d) H + h, n div d] = x[b, h, n]`, so that [B, H, N, D] becomes
+    [B, d H, ceil(N / d), D], and [B, H, N] becomes [B, d H, ceil(N / d)].
+    Attention on folded tensors is dilated attention: a query sees the keys at
+    distances that are multiples of d. What no row fills, at the end of some heads
+    where d does not divide N, is 0; under a causal mask no row of x sees it.
+
+    Heads are numbered residue first: where the heads of queries are a multiple
+    of those of keys, folded query heads still read the keys of their residue. In
+    [B, N, H, D] memory the result is a strided view of x if d divides N.
+
+    Constraints:
+    - C1: `factor` is in [1, 65535].
+
+    Example: `%y = fresnel.fold %x {factor = 4} : tensor<1x2x1001x32xbf16>`
+  }];
+  let arguments = (ins Fresnel_RowsOrScores:$x, I64Attr:$factor);
+  let results = (outs Fresnel_RowsOrScores:$result);
+  let assemblyFormat = "$x attr-dict `:` type($x)";
+  let hasFolder = 1;
+}
+
+def Fresnel_UnfoldOp : Fresnel_ComputeOp<"unfold", [Fresnel_Differentiable]> {
+  let summary = "the inverse of `fresnel.fold`";
+  let description = [{
+    With H = heads of x / factor and n < seq_len:
+    `y[b, h, n] = x[b, (n mod factor) H + h, n div factor]`.
+
+    Constraints:
+    - C1: `factor` is in [1, 65535] and `seq_len` in [1, 2^40].
+    - C2: the heads of x are a multiple of `factor`.
+    - C3: x has ceil(seq_len / factor) rows.
+
+    Example: `%y = fresnel.unfold %x {factor = 4, seq_len = 1001} : tensor<1x8x251xf32>`
+  }];
+  let arguments = (ins Fresnel_RowsOrScores:$x, I64Attr:$factor, I64Attr:$seq_len);
+  let results = (outs Fresnel_RowsOrScores:$result);
+  let assemblyFormat = "$x attr-dict `:` type($x)";
+  let hasFolder = 1;
+}
+
 #endif // FRESNEL_SELECTION_OPS

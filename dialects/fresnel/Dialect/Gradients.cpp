@@ -71,6 +71,16 @@ LogicalResult UnpoolOp::buildGradients(OpBuilder &builder, ValueRange results, S
   return success();
 }
 
+LogicalResult FoldOp::buildGradients(OpBuilder &builder, ValueRange results, SmallVectorImpl<Value> &operands) {
+  operands.push_back(UnfoldOp::create(builder, getLoc(), results[0], getFactor(), getTensor(getX()).getDimSize(2)));
+  return success();
+}
+
+LogicalResult UnfoldOp::buildGradients(OpBuilder &builder, ValueRange results, SmallVectorImpl<Value> &operands) {
+  operands.push_back(FoldOp::create(builder, getLoc(), results[0], getFactor()));
+  return success();
+}
+
 LogicalResult GatherOp::buildGradients(OpBuilder &builder, ValueRange results, SmallVectorImpl<Value> &operands) {
   RankedTensorType x = getTensor(getX());
   operands.append(

@@ -42,3 +42,11 @@ fresnel.program @blocks(%q: tensor<1x4x1000x32xbf16>, %k: tensor<1x2x1000x32xbf1
   fresnel.return %y, %r, %ml {names = ["y", "r", "l"]}
     : tensor<1x4x1000x32xbf16>, tensor<1x2x1000x8xf32>, tensor<1x4x1000xf32>
 }
+
+fresnel.program @dilation(%x: tensor<1x2x1001x32xbf16>) {
+  %f = fresnel.fold %x {factor = 4} : tensor<1x2x1001x32xbf16>
+  %n = fresnel.norm %f : tensor<1x8x251x32xbf16>
+  %s = fresnel.unfold %n {factor = 4, seq_len = 1001} : tensor<1x8x251xf32>
+  %y = fresnel.unfold %f {factor = 4, seq_len = 1001} : tensor<1x8x251x32xbf16>
+  fresnel.return %s, %y {names = ["s", "y"]} : tensor<1x2x1001xf32>, tensor<1x2x1001x32xbf16>
+}
