@@ -148,6 +148,8 @@ private:
         .Case([&](DocumentBoundsOp op) -> Result {
           return ref::documentBounds(getIndices(op.getCu()), int64_t(op.getSeqLen()));
         })
+        .Case([&](FoldOp op) -> Result { return ref::fold(get(op.getX()), op.getFactor()); })
+        .Case([&](UnfoldOp op) -> Result { return ref::unfold(get(op.getX()), op.getFactor(), op.getSeqLen()); })
         .Case([&](GateOp op) -> Result {
           return ref::gate(getAll(op.getBranches()), get(op.getGates()), {toActivation(op.getActivation())});
         })

@@ -1,4 +1,4 @@
-//===- Movement.cpp - gather and scatter ------------------------------------===//
+//===- Movement.cpp - gather, scatter, fold, unfold -------------------------===//
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 
@@ -6,6 +6,7 @@
 #include "fresnel/Reference/Parallel.h"
 #include "fresnel/Reference/Pooling.h"
 #include <algorithm>
+#include <functional>
 
 using namespace fresnel;
 using namespace fresnel::ref;
@@ -40,6 +41,41 @@ Tensor ref::scatter(const Tensor &x, const IndexTensor &indices, const ScatterOp
             sum[d] += x.plane(0, bh)[slot * depth + d];
       std::copy(sum.begin(), sum.end(), out.plane(0, bh) + j * depth);
     }
+  });
+  return out;
+}
+
+/// Calls `move(unfolded, folded, width)` with the places of every row, of `width` values.
+static void forFoldedRows(const Tensor &plain, const Tensor &folded, int64_t factor,
+                          const std::function<void(int64_t, int64_t, int64_t)> &move) {
+  int64_t heads = plain.dim(1), length = plain.dim(2), rows = folded.dim(2), width = plain.planeSize() / length;
+  parallelFor(plain.dim(0) * heads, [&](int64_t plane) {
+    int64_t b = plane / heads, h = plane % heads;
+    for (int64_t n = 0; n < length; ++n) {
+      int64_t head = (b * factor + n % factor) * heads + h;
+      move((plane * length + n) * width, (head * rows + n / factor) * width, width);
+    }
+  });
+}
+
+Tensor ref::fold(const Tensor &x, int64_t factor) {
+  std::vector<int64_t> shape = x.shape;
+  shape[1] *= factor;
+  shape[2] = (shape[2] + factor - 1) / factor;
+  Tensor out(shape);
+  forFoldedRows(x, out, factor, [&](int64_t from, int64_t to, int64_t width) {
+    std::copy_n(x.data.data() + from, width, out.data.data() + to);
+  });
+  return out;
+}
+
+Tensor ref::unfold(const Tensor &x, int64_t factor, int64_t seqLen) {
+  std::vector<int64_t> shape = x.shape;
+  shape[1] /= factor;
+  shape[2] = seqLen;
+  Tensor out(shape);
+  forFoldedRows(out, x, factor, [&](int64_t to, int64_t from, int64_t width) {
+    std::copy_n(x.data.data() + from, width, out.data.data() + to);
   });
   return out;
 }

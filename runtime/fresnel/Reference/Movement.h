@@ -1,4 +1,4 @@
-//===- Movement.h - gather and scatter --------------------------------------===//
+//===- Movement.h - gather, scatter, fold, unfold ---------------------------===//
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #ifndef FRESNEL_REFERENCE_MOVEMENT_H
@@ -22,6 +22,13 @@ struct ScatterOptions {
 /// sum, over the levels with j >= F - 1, F = factor^l, of the row of the entry
 /// (l, (j - F + 1) div F) where it was selected; 0 where none was.
 Tensor scatter(const Tensor &x, const IndexTensor &indices, const ScatterOptions &options);
+
+/// x [B, H, N, D] or [B, H, N] -> [B, factor H, ceil(N / factor), D] or without D:
+/// row n goes to row n div factor of head (n mod factor) H + h; the rest is 0.
+Tensor fold(const Tensor &x, int64_t factor);
+/// The inverse for `seqLen` rows: x [B, factor H, ceil(seqLen / factor), D] or
+/// without D -> [B, H, seqLen, D] or without D.
+Tensor unfold(const Tensor &x, int64_t factor, int64_t seqLen);
 
 } // namespace fresnel::ref
 

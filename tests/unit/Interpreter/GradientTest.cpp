@@ -123,6 +123,23 @@ fresnel.program @p(%q: !x, %k: !x, %v: !x) {
                   {"v", randomTensor({1, 2, 24, 16}, 3)}});
 }
 
+TEST(Gradients, FoldAndUnfoldAreEachOthers) {
+  checkGradients(R"(
+!x = tensor<1x2x23x16xf32>
+!f = tensor<1x8x6x16xf32>
+fresnel.program @p(%q: !x, %k: !x, %v: !x) {
+  %qf = fresnel.fold %q {factor = 4} : !x
+  %kf = fresnel.fold %k {factor = 4} : !x
+  %vf = fresnel.fold %v {factor = 4} : !x
+  %o, %l = fresnel.attend %qf, %kf, %vf {causal = true} : !f, !f, !f
+  %out = fresnel.unfold %o {factor = 4, seq_len = 23} : !f
+  fresnel.return %out {names = ["out"]} : !x
+})",
+                 {{"q", randomTensor({1, 2, 23, 16}, 1)},
+                  {"k", randomTensor({1, 2, 23, 16}, 2)},
+                  {"v", randomTensor({1, 2, 23, 16}, 3)}});
+}
+
 namespace {
 class GoldenGradient : public testing::TestWithParam<const char *> {};
 } // namespace
