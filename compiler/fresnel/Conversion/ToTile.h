@@ -47,6 +47,8 @@ mlir::LogicalResult lowerNorm(NormOp op, const KernelRequest &request, KernelBui
 mlir::LogicalResult lowerSelectCascade(SelectCascadeOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerGather(GatherOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerScatter(ScatterOp op, const KernelRequest &request, KernelBuilder &builder);
+mlir::LogicalResult lowerFold(FoldOp op, const KernelRequest &request, KernelBuilder &builder);
+mlir::LogicalResult lowerUnfold(UnfoldOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerPyramidGrad(PyramidGradOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerGatherGrad(GatherGradOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerScatterGrad(ScatterGradOp op, const KernelRequest &request, KernelBuilder &builder);

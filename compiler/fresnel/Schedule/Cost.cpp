@@ -150,6 +150,9 @@ OperationCost fresnel::getCost(Operation *op) {
       cost.bytesRead += countGathered({base, tail}, rows);
     cost.exact = false;
   }
+  // Padding is not read.
+  if (isa<UnfoldOp>(op))
+    cost.bytesRead = cost.bytesWritten;
   // Sums of a level that few tokens have, and slots that are empty, are counted in full.
   if (isa<ScatterOp, ScatterBySlotsOp, ScatterGradOp, GatherGradOp, GatherGradBySlotsOp>(op))
     cost.exact = false;

@@ -106,7 +106,8 @@ std::string fresnel::explainUnsupported(Operation *op) {
           .Case([](RoundTilesOp op) { return explainRows(op.getRows()); })
           .Case<PyramidOp, NormOp, GatherOp, ScatterOp, AttendDeltaOp, AttendStatsOp, GatherGradOp, ScatterGradOp,
                 PoolLevelsOp, GatherLevelsOp, ScatterBySlotsOp, GatherGradBySlotsOp, PoolOp, UnpoolOp, UnpoolGradOp,
-                GateOp, GateGradOp, MergeOp, MergeGradOp>([](auto op) { return explainRows(op->getOperand(0)); })
+                GateOp, GateGradOp, MergeOp, MergeGradOp, FoldOp, UnfoldOp>(
+              [](auto op) { return explainRows(op->getOperand(0)); })
           .Case([](AddOp op) { return explainAdd(op); })
           .Case([](PyramidGradOp op) { return explainPyramidGrad(op); })
           .Case([](PoolGradOp op) { return explainPoolGrad(op); })

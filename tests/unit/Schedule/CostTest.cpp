@@ -101,6 +101,18 @@ TEST_F(CostTest, GathersReadNoMoreThanTheyWrite) {
   EXPECT_FALSE(cost.exact);
 }
 
+TEST_F(CostTest, FoldingMovesRowsAndWritesPadding) {
+  OperationCost fold = getCost(parse("%x: tensor<1x2x5x32xbf16>", "%y = fresnel.fold %x {factor = 4} : "
+                                                                  "tensor<1x2x5x32xbf16>"));
+  EXPECT_EQ(fold.bytesRead, 2 * 5 * 32 * 2);
+  EXPECT_EQ(fold.bytesWritten, 8 * 2 * 32 * 2);
+  OperationCost unfold = getCost(parse("%x: tensor<1x8x2xf32>", "%y = fresnel.unfold %x {factor = 4, seq_len = 5} : "
+                                                                "tensor<1x8x2xf32>"));
+  EXPECT_EQ(unfold.bytesRead, 2 * 5 * 4);
+  EXPECT_EQ(unfold.bytesWritten, 2 * 5 * 4);
+  EXPECT_EQ(unfold.flops, 0);
+}
+
 TEST_F(CostTest, PoolingReadsItsRowsOnce) {
   OperationCost cost = getCost(parse("%x: tensor<1x2x64x32xbf16>",
                                      "%r, %n = fresnel.pool_levels %x {levels = 3, factor = 4, norms = true} : "
