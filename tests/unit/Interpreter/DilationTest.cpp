@@ -1,10 +1,110 @@
-//===- DilationTest.cpp - Folding and unfolding ------------------------------===//
+//===- DilationTest.cpp - Folding, and Lighthouse's dilated scores --------===//
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// The scores are computed here once more, by loops over tokens that know nothing of
+// folding: a token attends to those at distances that are multiples of the dilation.
+//
 //===----------------------------------------------------------------------===//
 
 #include "InterpreterSupport.h"
 
 using namespace fresnel;
+
+namespace {
+
+struct Sizes {
+  int64_t batch, heads, length, dim;
+};
+
+double dot(const float *a, const float *b, int64_t count) {
+  double sum = 0;
+  for (int64_t i = 0; i < count; ++i)
+    sum += double(a[i]) * b[i];
+  return sum;
+}
+
+/// The norm of what token i of one head gets from the tokens i, i - dilation, ...
+double scoreToken(const float *q, const float *k, const float *v, int64_t i, int64_t dim, int64_t dilation) {
+  std::vector<double> out(size_t(dim), 0.0);
+  double total = 0;
+  for (int64_t j = i; j >= 0; j -= dilation) {
+    double weight = std::exp(dot(q + i * dim, k + j * dim, dim) / std::sqrt(double(dim)));
+    total += weight;
+    for (int64_t d = 0; d < dim; ++d)
+      out[size_t(d)] += weight * v[j * dim + d];
+  }
+  double squares = 0;
+  for (double value : out)
+    squares += value * value;
+  return std::sqrt(squares) / total;
+}
+
+ref::Tensor scoreTokens(const ref::Tensor &q, const ref::Tensor &k, const ref::Tensor &v, Sizes sizes,
+                        int64_t dilation) {
+  ref::Tensor scores({sizes.batch, sizes.heads, sizes.length});
+  for (int64_t plane = 0; plane < sizes.batch * sizes.heads; ++plane)
+    for (int64_t i = 0; i < sizes.length; ++i)
+      scores.plane(0, plane)[i] =
+          float(scoreToken(q.plane(0, plane), k.plane(0, plane), v.plane(0, plane), i, sizes.dim, dilation));
+  return scores;
+}
+
+std::map<std::string, std::string> getParams(Sizes sizes, std::map<std::string, std::string> params) {
+  for (auto [name, value] : {std::pair("batch", sizes.batch),
+                             {"heads", sizes.heads},
+                             {"kv_heads", sizes.heads},
+                             {"seq_len", sizes.length},
+                             {"head_dim", sizes.dim}})
+    params[name] = std::to_string(value);
+  params["dtype"] = "f32";
+  return params;
+}
+
+std::vector<NamedValue> makeInputs(Sizes sizes) {
+  std::vector<NamedValue> inputs;
+  for (auto [name, seed] : {std::pair("q", 1u), {"k", 2u}, {"v", 3u}})
+    inputs.push_back({name, randomTensor({sizes.batch, sizes.heads, sizes.length, sizes.dim}, seed)});
+  return inputs;
+}
+
+/// The preset's text with scores of tokens as inputs `qn` and `kn` in place of its scorer.
+std::string replaceScorer(const std::string &preset) {
+  size_t body = preset.find("(%q: !x, %k: !x, %v: !x) {"), first = preset.find("  %qf ="),
+         last = preset.find("  %qs =");
+  EXPECT_NE(std::max({body, first, last}), std::string::npos);
+  return preset.substr(0, body) + "(%q: !x, %k: !x, %v: !x, %qn: !n, %kn: !n) {\n" + preset.substr(last);
+}
+
+void expectScores(Sizes sizes, const std::string &dilation, std::map<std::string, std::string> params) {
+  params = getParams(sizes, params);
+  params["dilation"] = dilation;
+  std::vector<NamedValue> inputs = makeInputs(sizes);
+  llvm::Expected<std::string> text = instantiate(*findPreset("lighthouse_dilated"), params);
+  ASSERT_TRUE(bool(text)) << llvm::toString(text.takeError());
+  std::vector<NamedValue> results = runText(*text, inputs);
+  const auto &q = tensor(inputs, "q"), &k = tensor(inputs, "k"), &v = tensor(inputs, "v");
+  int64_t distance = std::stoll(dilation);
+  std::vector<NamedValue> scored = inputs;
+  scored.push_back({"qn", scoreTokens(q, k, v, sizes, distance)});
+  scored.push_back({"kn", scoreTokens(k, q, v, sizes, distance)});
+  std::vector<NamedValue> want = runText(replaceScorer(*text), scored);
+  const auto &selected = std::get<ref::IndexTensor>(results[2].value);
+  EXPECT_EQ(selected.data, std::get<ref::IndexTensor>(want[2].value).data);
+  EXPECT_LT(getDistance(tensor(results, "out"), tensor(want, "out")), 1e-6);
+  // The norms of queries and keys would choose otherwise.
+  params.erase("dilation");
+  std::vector<NamedValue> norms = run("lighthouse", params, inputs);
+  EXPECT_NE(selected.data, std::get<ref::IndexTensor>(norms[2].value).data);
+}
+
+/// The message with which the preset refuses the parameters.
+std::string getRefusal(const std::string &preset, const std::map<std::string, std::string> &params) {
+  llvm::Expected<std::string> text = instantiate(*findPreset(preset), params);
+  return text ? "" : llvm::toString(text.takeError());
+}
+
+} // namespace
 
 TEST(Dilation, FoldPutsResiduesSideBySide) {
   // Head h of row n holds 100 h + n.
@@ -37,4 +137,17 @@ TEST(Dilation, UnfoldIsTheInverseOfFold) {
                            {{"x", x}});
     EXPECT_EQ(tensor(results, "z").data, x.data) << "length " << length << ", factor " << factor;
   }
+}
+
+TEST(Dilation, LighthouseSelectsByDilatedAttention) {
+  expectScores({1, 2, 256, 16}, "4", {{"topk", "8"}, {"levels", "3"}, {"factor", "4"}});
+  expectScores({2, 2, 257, 16}, "4", {{"topk", "9"}, {"levels", "3"}, {"factor", "2"}});
+  expectScores({1, 1, 101, 16}, "1", {{"topk", "5"}, {"levels", "2"}, {"factor", "4"}});
+  expectScores({1, 3, 130, 8}, "64", {{"topk", "7"}, {"levels", "2"}, {"factor", "2"}});
+}
+
+TEST(Dilation, GroupedHeadsAreRefused) {
+  EXPECT_EQ(getRefusal("lighthouse_dilated", {{"heads", "8"}, {"kv_heads", "2"}}),
+            "parameter 'kv_heads' must equal 'heads', 8, but got 2");
+  EXPECT_EQ(getRefusal("lighthouse_dilated", {{"heads", "2"}, {"kv_heads", "2"}}), "");
 }

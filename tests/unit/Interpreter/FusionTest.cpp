@@ -24,7 +24,7 @@ void compare(const std::string &text, const std::vector<NamedValue> &inputs, boo
 }
 
 void compareLighthouse(int64_t heads, int64_t kvHeads, int64_t length, std::map<std::string, std::string> params,
-                       bool grad) {
+                       bool grad, const std::string &preset = "lighthouse") {
   for (auto [name, value] :
        {std::pair("heads", heads), {"kv_heads", kvHeads}, {"seq_len", length}, {"head_dim", int64_t(16)}})
     params[name] = std::to_string(value);
@@ -34,7 +34,7 @@ void compareLighthouse(int64_t heads, int64_t kvHeads, int64_t length, std::map<
                                     {"v", randomTensor({1, kvHeads, length, 16}, 3)}};
   if (grad)
     inputs.push_back({"dout", randomTensor({1, heads, length, 16}, 4)});
-  llvm::Expected<std::string> text = instantiate(*findPreset("lighthouse"), params);
+  llvm::Expected<std::string> text = instantiate(*findPreset(preset), params);
   ASSERT_TRUE(bool(text));
   compare(*text, inputs, grad);
 }
@@ -45,6 +45,12 @@ TEST(Fusion, LighthouseForward) {
   compareLighthouse(4, 2, 61, {{"topk", "4"}, {"levels", "3"}, {"factor", "2"}}, false);
   compareLighthouse(1, 1, 300, {{"topk", "130"}, {"levels", "4"}, {"factor", "3"}, {"open_first_window", "true"}},
                     false);
+}
+
+TEST(Fusion, LighthouseDilated) {
+  for (bool grad : {false, true})
+    compareLighthouse(2, 2, 101, {{"topk", "5"}, {"levels", "3"}, {"factor", "2"}, {"dilation", "4"}}, grad,
+                      "lighthouse_dilated");
 }
 
 TEST(Fusion, LighthouseBackward) {

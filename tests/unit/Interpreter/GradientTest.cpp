@@ -78,6 +78,7 @@ TEST(Gradients, DenseIsRightForEveryMask) {
 
 TEST(Gradients, PresetsAreRight) {
   checkPreset("lighthouse", {{"topk", "4"}, {"levels", "3"}, {"factor", "2"}}, 4, 2, 61, 61);
+  checkPreset("lighthouse_dilated", {{"topk", "4"}, {"levels", "3"}, {"factor", "2"}, {"dilation", "3"}}, 2, 2, 61, 61);
   checkPreset("moba", {{"block", "8"}, {"topk", "2"}}, 2, 1, 29, 29);
   checkPreset("vsa", {{"block", "8"}, {"topk", "2"}}, 2, 2, 43, 43, 2);
   checkPreset("nsa", {{"window", "8"}, {"stride", "4"}, {"block", "8"}, {"topk", "4"}, {"sliding", "9"}}, 4, 2, 61, 61,
