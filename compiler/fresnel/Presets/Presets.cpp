@@ -50,6 +50,11 @@ static PresetDerived parseDerived(StringRef text) {
   return derived;
 }
 
+static std::pair<std::string, std::string> parseHint(StringRef text) {
+  auto [name, hint] = text.split(" : ");
+  return {name.str(), hint.trim().str()};
+}
+
 static Preset parsePreset(StringRef name, StringRef text) {
   Preset preset;
   preset.name = name.str();
@@ -62,6 +67,8 @@ static Preset parsePreset(StringRef name, StringRef text) {
       preset.paper = line.str();
     else if (line.consume_front("param "))
       preset.params.push_back(parseParam(line));
+    else if (line.consume_front("hint "))
+      preset.hints.insert(parseHint(line));
     else if (line.consume_front("derive "))
       preset.derived.push_back(parseDerived(line));
     text = rest;
@@ -98,8 +105,10 @@ const PresetParam *Preset::findParam(StringRef paramName) const {
 // Parameters
 //===----------------------------------------------------------------------===//
 
-/// The name among `known` that is closest to a misspelt one.
+/// What the preset has to say of a name that it does not know, or the closest one that it does.
 static std::string suggest(const Preset &preset, StringRef name) {
+  if (auto hint = preset.hints.find(name.str()); hint != preset.hints.end())
+    return "; " + hint->second;
   const PresetParam *best = nullptr;
   for (const PresetParam &param : preset.params)
     if (!best || name.edit_distance(param.name) < name.edit_distance(best->name))

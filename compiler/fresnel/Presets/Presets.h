@@ -9,6 +9,7 @@
 //   // param NAME int DEFAULT MIN MAX : meaning      (also float)
 //   // param NAME bool DEFAULT : meaning
 //   // param NAME choice DEFAULT A,B,C : meaning
+//   // hint NAME : what to say to someone who sets NAME, which the preset does not have
 //   // derive NAME = FUNCTION(ARGUMENT, ...)
 //
 // and its body holds ${NAME} where a parameter or a derived size goes.
@@ -46,6 +47,8 @@ struct PresetDerived {
 struct Preset {
   std::string name, summary, paper;
   std::vector<PresetParam> params;
+  /// By the name of a parameter that the preset does not have.
+  std::map<std::string, std::string> hints;
   std::vector<PresetDerived> derived;
   std::string body;
 

@@ -10,6 +10,7 @@
 // param factor int 4 2 1024 : pooling factor p
 // param topk int 2048 1 16777216 : parents kept per level
 // param open_first_window bool false : keep the first windows, so that no output row is empty (the paper: false)
+// hint scorer : its scores are norms of queries and keys; the preset lighthouse_dilated has the scorer dilated; gla adds trained weights, which a program of tensors has no place for
 // derive entries = pyramid(seq_len, levels, factor)
 // derive selected = cascade(seq_len, levels, factor, topk)
 !q = tensor<${batch}x${heads}x${seq_len}x${head_dim}x${dtype}>

@@ -11,6 +11,7 @@
 // param topk int 2048 1 16777216 : parents kept per level
 // param dilation int 4 1 64 : the scores' attention sees every dilation-th token; its cost falls by this factor
 // param open_first_window bool false : keep the first windows, so that no output row is empty (the paper: false)
+// hint scorer : its scores are norms of outputs of dilated attention; the preset lighthouse has the scorer norm; gla adds trained weights, which a program of tensors has no place for
 // derive shared_heads = equal(kv_heads, heads)
 // derive folded_heads = product(shared_heads, dilation)
 // derive folded_len = ceildiv(seq_len, dilation)

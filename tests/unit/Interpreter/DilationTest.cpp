@@ -151,3 +151,10 @@ TEST(Dilation, GroupedHeadsAreRefused) {
             "parameter 'kv_heads' must equal 'heads', 8, but got 2");
   EXPECT_EQ(getRefusal("lighthouse_dilated", {{"heads", "2"}, {"kv_heads", "2"}}), "");
 }
+
+TEST(Dilation, ScorersAreNamedWhereTheyAre) {
+  EXPECT_NE(getRefusal("lighthouse", {{"scorer", "gla"}}).find("lighthouse_dilated has the scorer dilated; gla adds"),
+            std::string::npos);
+  EXPECT_NE(getRefusal("lighthouse_dilated", {{"scorer", "norm"}}).find("the preset lighthouse has the scorer norm"),
+            std::string::npos);
+}
