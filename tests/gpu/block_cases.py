@@ -75,6 +75,19 @@ def make_unpool(rng, longest):
     return program([("x", x)], [line], [("y", "%y", y)]), True
 
 
+def make_fold(rng, longest):
+    """Rows or scores folded, or folded ones unfolded."""
+    shape, factor = Shape(rng, longest), rng.choice((2, 3, 4, 8, 64))  # a factor of 1 folds away
+    count, heads = ceildiv(shape.length, factor), factor * shape.heads
+    plain, folded = shape.rows(), shape.rows(count, heads)
+    if rng.random() < 0.3:
+        plain, folded = shape.scores(), f"tensor<{shape.batch}x{heads}x{count}xf32>"
+    if rng.random() < 0.5:
+        return program([("x", plain)], [f"%y = fresnel.fold %x {{factor = {factor}}} : {plain}"], [("y", "%y", folded)]), True
+    line = f"%y = fresnel.unfold %x {{factor = {factor}, seq_len = {shape.length}}} : {folded}"
+    return program([("x", folded)], [line], [("y", "%y", plain)]), True
+
+
 def make_gate(rng, longest):
     shape, count = Shape(rng, longest), rng.choice((1, 2, 3, 4))
     x, gates = shape.rows(), shape.rows(depth=count)
@@ -162,13 +175,14 @@ def make_scored(rng, longest, rows=0):
     return both, fused if rows else both
 
 
-MAKERS = {"pool": make_pool, "unpool": make_unpool, "gate": make_gate, "merge": make_merge, "regroup": make_regroup,
-          "select": make_select}
+MAKERS = {"pool": make_pool, "unpool": make_unpool, "fold": make_fold, "gate": make_gate, "merge": make_merge,
+          "regroup": make_regroup, "select": make_select}
 
 
 def make_block_case(rng, longest):
     """A name, the program to run, whether it has gradients, and for computed scores the program that returns them."""
-    name = rng.choice(("pool", "pool", "unpool", "gate", "merge", "regroup", "select", "select", "scored", "scored", "fused"))
+    name = rng.choice(("pool", "pool", "unpool", "fold", "fold", "gate", "merge", "regroup", "select", "select", "scored",
+                       "scored", "fused"))
     if name == "scored":
         both, _ = make_scored(rng, min(longest, 1024))
         return name, both, False, both
@@ -185,12 +199,31 @@ def make_block_case(rng, longest):
 
 
 def read_safetensors(path):
+    """Tensors by name; bf16 and f16 come as f32."""
     import numpy
     data = pathlib.Path(path).read_bytes()
     size = int.from_bytes(data[:8], "little")
-    kinds = {"F32": numpy.float32, "I32": numpy.int32}
-    return {name: numpy.frombuffer(data[8 + size:][slice(*entry["data_offsets"])], kinds[entry["dtype"]]).reshape(entry["shape"])
-            for name, entry in json.loads(data[8:8 + size]).items() if name != "__metadata__" and entry["dtype"] in kinds}
+    kinds = {"F32": numpy.float32, "I32": numpy.int32, "F16": numpy.float16, "BF16": numpy.uint16}
+    tensors = {}
+    for name, entry in json.loads(data[8:8 + size]).items():
+        if name == "__metadata__":
+            continue
+        values = numpy.frombuffer(data[8 + size:][slice(*entry["data_offsets"])], kinds[entry["dtype"]])
+        if entry["dtype"] == "BF16":
+            values = (values.astype(numpy.uint32) << 16).view(numpy.float32)
+        tensors[name] = values.astype(numpy.float32 if values.dtype == numpy.float16 else values.dtype).reshape(entry["shape"])
+    return tensors
+
+
+def write_safetensors(path, tensors):
+    """Writes f32 tensors."""
+    header, data = {}, b""
+    for name, values in tensors.items():
+        header[name] = {"dtype": "F32", "shape": list(values.shape), "data_offsets": [len(data), len(data) + values.nbytes]}
+        data += values.tobytes()
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    pathlib.Path(path).write_bytes(len(text).to_bytes(8, "little") + text + data)
 
 
 def find_wrong_rows(got, want, scores):

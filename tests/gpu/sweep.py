@@ -1,8 +1,10 @@
 """Checks the GPU kernels against the oracle on fresh random shapes.
 
 Every case is one `fresnel run --device cuda --check`: outputs are poisoned, results compared in relative L2, the
-selection exactly. A third of the cases are small programs of the block-selection operations (block_cases.py). Half of the cases compute the gradients, too. Without --wrap a case runs once more, and the two outputs must
-agree in every bit. Usage: sweep.py --fresnel PATH [--cases N] [--seed S] [--jobs J] [--max-seconds T] [--grad-only] [--blocks-only]
+selection exactly. A third of the cases are small programs of the block-selection operations (block_cases.py), a tenth of
+the others Lighthouse with dilated scores (dilated_cases.py). Half of the cases compute the gradients, too. Without --wrap
+a case runs once more, and the two outputs must agree in every bit. Usage: sweep.py --fresnel PATH [--cases N] [--seed S]
+[--jobs J] [--max-seconds T] [--grad-only] [--blocks-only] [--dilated-only]
 [--documents-only] [--wrap "compute-sanitizer --tool memcheck"]. Exit code 1 if a case failed or none ran.
 """
 
@@ -18,6 +20,7 @@ import tempfile
 import time
 
 import block_cases
+import dilated_cases
 
 HEAD_DIMS = (32, 64, 96, 128, 192, 256)
 PRIMES = (67, 127, 509, 1021, 2039, 4093, 8191, 16381, 32749)
@@ -207,14 +210,18 @@ def main():
     parser.add_argument("--grad-only", action="store_true", help="gradients in every case")
     parser.add_argument("--documents-only", action="store_true", help="only attention over packed documents")
     parser.add_argument("--blocks-only", action="store_true", help="only the operations of block selection")
+    parser.add_argument("--dilated-only", action="store_true", help="only Lighthouse with dilated scores")
     parser.add_argument("--max-seconds", type=float, default=1e9)
     parser.add_argument("--wrap", default="", help="command that runs each case, e.g. compute-sanitizer")
     arguments = parser.parse_args()
     def make(rng):
         if arguments.documents_only:
             return run_case, make_case(rng, arguments.longest, arguments.grad_only, "documents")
-        if arguments.blocks_only or not arguments.grad_only and rng.random() < 1 / 3:
+        blocks = not arguments.grad_only and not arguments.dilated_only and rng.random() < 1 / 3
+        if arguments.blocks_only or blocks:
             return run_block_case, block_cases.make_block_case(rng, arguments.longest)
+        if arguments.dilated_only or rng.random() < 0.1:
+            return dilated_cases.run_case, dilated_cases.make_case(rng, arguments.longest, arguments.grad_only)
         return run_case, make_case(rng, arguments.longest, arguments.grad_only)
     return run_all(arguments, make)
 
