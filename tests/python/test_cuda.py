@@ -4,11 +4,15 @@ The reference is PyTorch in float64, for Lighthouse with the kernels' selection 
 compared with the CPU oracle's (`fresnel run --device cpu`) on the same tensors.
 """
 
+import concurrent.futures
 import itertools
 import json
 import math
+import os
+import pathlib
 import struct
 import subprocess
+import tempfile
 import threading
 import unittest
 
@@ -17,12 +21,54 @@ from support import EXECUTABLE, CacheTest, needs_compiler
 
 try:
     import torch
+    from fresnel import _attention
 except ModuleNotFoundError:
     torch = None
 
 BF16, F16, F64 = ("torch.bfloat16", "torch.float16", "torch.float64")
 # Relative L2, as `fresnel run --check` has it. The kernels round probabilities and dS to the element type, 8 and 11 bits.
 LIMITS = {BF16: 1e-2, F16: 2e-3}
+
+# Most of the time goes into compiling, ours and the driver's: these are compiled at once, before the first test.
+DENSE = [(*case, *shape) for case, shape in zip(
+    itertools.product((BF16, F16), ("bnhd", "bhnd"), (True, False)),  # Causal; then length, head dim, heads, key heads.
+    itertools.cycle(((67, 64, 4, 4), (509, 128, 8, 2), (256, 96, 4, 1), (130, 256, 2, 1), (333, 192, 2, 2))))]
+WINDOW = [(*case, *shape) for case, shape in zip(
+    itertools.product((BF16, F16), ("bnhd", "bhnd")),  # Then length, head dim, window, sinks.
+    itertools.cycle(((509, 128, 100, 4), (331, 64, 64, 0), (1021, 128, 257, 64))))]
+LIGHTHOUSE = [(BF16, 509, 64, 4, 4, 3, 4, 37), (BF16, 1021, 128, 4, 1, 3, 4, 64), (F16, 768, 128, 4, 2, 2, 8, 48),
+              (F16, 257, 64, 2, 2, 3, 2, 200)]  # Length, head dim, heads, key heads, levels, factor, topk.
+
+
+def bundles():
+    """Method, options and sizes (batch, length, heads, key heads, head dim, type) of what the tests need. What is missing
+    here is compiled when it is needed."""
+    for dtype, _, causal, n, dim, heads, kv in DENSE:
+        yield "dense", {"causal": causal}, (2, n, heads, kv, dim, dtype)
+    for dtype, _, n, dim, window, sinks in WINDOW:
+        yield "window", {"window": window, "sinks": sinks}, (2, n, 4, 2, dim, dtype)
+    for dtype, n, dim, heads, kv, levels, factor, topk in LIGHTHOUSE:
+        yield "lighthouse", {"levels": levels, "factor": factor, "topk": topk}, (2, n, heads, kv, dim, dtype)
+    yield "dense", {"kv_len": 171}, (1, 100, 4, 2, 64, BF16)
+    yield "dense", {"softcap": 20.0}, (1, 131, 4, 2, 64, BF16)
+    yield "lighthouse", {"levels": 1}, (1, 300, 4, 4, 64, BF16)
+    for options in ({"deterministic": False}, {"gradient_schedule": "family=portable"}, {"schedule": "stages=2"}):
+        yield "dense", options, (1, 509, 4, 2, 128, BF16)
+    for dim, n in ((64, 512), (128, 512)):
+        yield "lighthouse", {"topk": 64}, (1, n, 4, 4, dim, BF16)
+    for sizes in ((1, 200, 2, 2, 64), (2, 200, 4, 2, 64), (2, 128, 4, 4, 64), (1, 128, 2, 2, 64), (1, 300, 4, 4, 64),
+                  (1, 509, 4, 2, 128)):
+        yield "dense", {}, (*sizes, BF16)
+
+
+def compile_bundle(method, options, sizes):
+    """Into our cache, and by loading it into the driver's."""
+    names = dict(zip(("batch", "seq_len", "heads", "kv_heads", "head_dim"), sizes))
+    try:
+        fresnel.load(fresnel.compile(method, target=_attention._target(torch.device("cuda", 0)), **options, **names,
+                                     dtype="bf16" if sizes[-1] == BF16 else "f16"))
+    except (ValueError, fresnel.FresnelError):
+        pass  # The test that needs it will say so.
 
 
 def dtype_of(name):
@@ -69,7 +115,8 @@ def lighthouse_reference(q, k, v, selected, levels, factor):
     rows = reference(*(x.transpose(1, 2) for x in rows), mask(selected.shape[2], selected.shape[2])).transpose(1, 2)
     entries = sum(-(-n // factor ** level) for level in range(levels))
     slots = torch.full((*selected.shape[:2], entries + 1), -1, device=q.device)  # The last one takes the unused.
-    slots.scatter_(2, torch.where(selected < 0, entries, selected).long(), torch.arange(selected.shape[2], device=q.device).expand_as(selected))
+    order = torch.arange(selected.shape[2], device=q.device).expand_as(selected)
+    slots.scatter_(2, torch.where(selected < 0, entries, selected).long(), order)
     out, offset = 0, 0
     for window in (factor ** level for level in range(levels)):  # A window's row reaches the tokens from its last one on.
         token = torch.arange(n, device=q.device) - window + 1
@@ -130,6 +177,21 @@ def read_safetensors(path):
 @unittest.skipUnless(torch and torch.cuda.is_available(), "no CUDA device was found")
 @needs_compiler
 class CudaTest(CacheTest):
+    @classmethod
+    def setUpClass(cls):
+        folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        cls.cache = pathlib.Path(folder.name) / "cache"
+        test = cls()
+        test.setUp()  # The environment of a test.
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(lambda bundle: compile_bundle(*bundle), bundles()))
+        test.doCleanups()
+
+    def setUp(self):
+        super().setUp()
+        self.set_environment(FRESNEL_CACHE_DIR=str(self.cache))
+
     def expect_near(self, found, expected, dtype):
         for name, x, y in zip(("out", "dq", "dk", "dv"), found, expected):
             self.assertEqual(x.dtype, dtype_of(dtype))
@@ -149,9 +211,7 @@ class CudaTest(CacheTest):
         self.expect_near(found, expected, dtype)
 
     def test_dense(self):
-        cases = itertools.product((BF16, F16), ("bnhd", "bhnd"), (True, False))
-        for (dtype, layout, causal), (n, dim, heads, kv) in zip(cases, itertools.cycle(
-                ((67, 64, 4, 4), (509, 128, 8, 2), (256, 96, 4, 1), (130, 256, 2, 1), (333, 192, 2, 2)))):
+        for dtype, layout, causal, n, dim, heads, kv in DENSE:
             with self.subTest(dtype=dtype, layout=layout, causal=causal, n=n, dim=dim):
                 allowed = mask(n, n) if causal else torch.ones(n, n, dtype=torch.bool, device="cuda")
                 self.compare((2, n, heads, dim), kv, dtype, layout, allowed, method="dense", causal=causal)
@@ -161,8 +221,7 @@ class CudaTest(CacheTest):
         self.compare((1, 131, 4, 64), 2, BF16, "bnhd", mask(131, 131), method="dense", softcap=20.0)
 
     def test_window(self):
-        for (dtype, layout), (n, dim, window, sinks) in zip(itertools.product((BF16, F16), ("bnhd", "bhnd")), itertools.cycle(
-                ((509, 128, 100, 4), (331, 64, 64, 0), (1021, 128, 257, 64)))):
+        for dtype, layout, n, dim, window, sinks in WINDOW:
             with self.subTest(dtype=dtype, layout=layout, n=n, dim=dim):
                 self.compare((1, n, 4, dim), 2, dtype, layout, mask(n, n, window, sinks), method="window", window=window,
                              sinks=sinks)
@@ -181,7 +240,6 @@ class CudaTest(CacheTest):
 
     def selection(self, inputs, parameters):
         """What the kernels select: it lies in the buffer that the forward operation keeps."""
-        from fresnel import _attention
         text = _attention._describe("lighthouse", parameters, True)
         kept = torch.ops.fresnel.attention_forward(*(x.detach() for x in inputs), text)[2]
         program = _attention._program(text, *inputs[:2])
@@ -189,9 +247,7 @@ class CudaTest(CacheTest):
         return kept[offset:offset + 4 * math.prod(shape)].view(torch.int32).view(shape)
 
     def test_lighthouse(self):
-        for dtype, n, dim, heads, kv, levels, factor, topk in (
-                (BF16, 509, 64, 4, 4, 3, 4, 37), (BF16, 1021, 128, 4, 1, 3, 4, 64), (F16, 768, 128, 4, 2, 2, 8, 48),
-                (F16, 257, 64, 2, 2, 3, 2, 200)):
+        for dtype, n, dim, heads, kv, levels, factor, topk in LIGHTHOUSE:
             with self.subTest(dtype=dtype, n=n, dim=dim, topk=topk):
                 inputs = [make((2, n, count, dim), dtype_of(dtype), seed) for seed, count in enumerate((heads, kv, kv))]
                 dout = make((2, n, heads, dim), dtype_of(dtype), 3).detach()
@@ -214,6 +270,79 @@ class CudaTest(CacheTest):
         found = gradients(lambda *x: fresnel.attention(*x, "lighthouse", levels=1), inputs, dout)
         expected = gradients(lambda q, k, v: reference(q, k, v, mask(300, 300)), inputs, dout.double())
         self.expect_near(found, expected, BF16)
+
+    def options(self):
+        """Inputs, gradient, reference and a function of further arguments for the options' tests."""
+        inputs = [make((1, 509, heads, 128), torch.bfloat16, seed) for seed, heads in enumerate((4, 2, 2))]
+        dout = make((1, 509, 4, 128), torch.bfloat16, 3).detach()
+        expected = gradients(lambda q, k, v: reference(q, k, v, mask(509, 509)), inputs, dout.double())
+        return expected, lambda **arguments: gradients(lambda *x: fresnel.attention(*x, **arguments), inputs, dout)
+
+    def test_gradients_in_any_order(self):
+        expected, run = self.options()
+        plain, free = run(), run(deterministic=False)
+        self.expect_near(free, expected, BF16)
+        self.assertTrue(torch.equal(plain[0], free[0]), "the forward plan is the same")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        self.addCleanup(torch.use_deterministic_algorithms, False)
+        for x, y in zip(run(deterministic=False), plain):
+            self.assertTrue(torch.equal(x, y), "PyTorch's own switch is stronger")
+
+    def test_schedules(self):
+        expected, run = self.options()
+        for arguments in ({"schedule": "stages=2"}, {"gradient_schedule": "family=portable"}):
+            with self.subTest(**arguments):
+                self.expect_near(run(**arguments), expected, BF16)
+        with self.assertRaisesRegex(fresnel.UnsupportedError, "schedule field 'tiles'"):
+            run(gradient_schedule="tiles=3")
+
+    def plan_and_arrays(self):
+        """A bundle's plan, tensors for it as DLPack arrays [B, H, N, D], and what it must compute."""
+        inputs = [make((1, 300, 4, 64), torch.bfloat16, seed).detach() for seed in range(3)]
+        expected, lse = fresnel.attention(*inputs, return_lse=True)
+        names = {"batch": 1, "seq_len": 300, "heads": 4, "kv_heads": 4, "head_dim": 64, "dtype": "bf16"}
+        plan = fresnel.load(fresnel.compile("dense", grad=False, target=_attention._target(inputs[0].device), **names))
+        arrays = dict(zip("qkv", (x.transpose(1, 2) for x in inputs)))
+        arrays.update(out=torch.full_like(expected, math.nan).transpose(1, 2), lse=torch.full_like(lse, math.nan))
+        return plan, arrays, expected.transpose(1, 2), lse
+
+    def test_plan_runs_on_dlpack_arrays(self):
+        plan, arrays, expected, lse = self.plan_and_arrays()
+        size = plan.workspace_bytes()
+        workspace, stream = torch.empty(size, dtype=torch.uint8, device="cuda"), torch.cuda.Stream()
+        late = {name: x.clone() for name, x in arrays.items()}
+        for name in "qkv":
+            late[name].zero_()
+        torch.cuda._sleep(200_000_000)  # The inputs come late, on a stream that the kernels' waits for.
+        for name in "qkv":
+            late[name].copy_(arrays[name])
+        plan.run(fresnel.FORWARD, late, workspace=workspace.data_ptr(), workspace_bytes=size, stream=stream.cuda_stream)
+        stream.synchronize()
+        self.assertTrue(torch.equal(late["out"], expected) and torch.equal(late["lse"], lse))
+        torch.cuda.synchronize()
+        plan.run(fresnel.FORWARD, arrays, workspace=workspace.data_ptr(), workspace_bytes=size)
+        torch.cuda.synchronize()
+        self.assertTrue(torch.equal(arrays["out"], expected) and torch.equal(arrays["lse"], lse))
+        with self.assertRaisesRegex(ValueError, r"tensors\['q'\] is on device type 1 \(CPU\)"):
+            plan.run(fresnel.FORWARD, dict(arrays, q=arrays["q"].cpu()))
+        with self.assertRaisesRegex(ValueError, r"tensors\['q'\] cannot be exported: .*gradient"):
+            plan.run(fresnel.FORWARD, dict(arrays, q=arrays["q"].clone().requires_grad_()))
+
+    def test_arrays_of_other_libraries(self):
+        class Array:
+            def __init__(self, tensor):
+                self.__dlpack__, self.__dlpack_device__ = tensor.__dlpack__, tensor.__dlpack_device__
+
+        inputs = [make((1, 300, 4, 64), torch.bfloat16, seed).detach() for seed in range(3)]
+        out = fresnel.attention(*(Array(x) for x in inputs))
+        self.assertTrue(torch.equal(out, fresnel.attention(*inputs)))
+        try:
+            import cupy
+        except ModuleNotFoundError:
+            return
+        arrays = [cupy.from_dlpack(x.half()) for x in inputs]
+        found = cupy.from_dlpack(fresnel.attention(*arrays))
+        self.assertTrue(torch.equal(torch.from_dlpack(found), fresnel.attention(*(x.half() for x in inputs))))
 
     def test_log_sum_exp(self):
         q, k, v = (make((1, 200, 2, 64), torch.bfloat16, seed) for seed in range(3))
@@ -321,13 +450,42 @@ class CudaTest(CacheTest):
 
     @unittest.skipUnless(torch and torch.cuda.device_count() > 1, "needs two GPUs")
     def test_two_devices(self):
-        found = []
-        for device in (0, 1):
-            q = make((1, 300, 4, 64), torch.bfloat16, 0).detach().to(f"cuda:{device}").requires_grad_()
+        found, inputs = [], [make((1, 300, 4, 64), torch.bfloat16, 0).detach().to(f"cuda:{device}") for device in (0, 1)]
+        for device, x in enumerate(inputs):
+            q = x.clone().requires_grad_()
             out = fresnel.attention(q, q, q)  # The current device stays 0.
-            self.assertEqual(out.device.index, device)
-            found.append((out.cpu(), torch.autograd.grad(out, q, torch.ones_like(out))[0].cpu()))
+            self.assertEqual((out.device.index, torch.cuda.current_device()), (device, 0))
+            found.append((out.detach().cpu(), torch.autograd.grad(out, q, torch.ones_like(out))[0].cpu()))
         self.assertTrue(all(torch.equal(x, y) for x, y in zip(*found)))
+        with self.assertRaisesRegex(ValueError, "k is on cuda:1, but q is on cuda:0; they must be on one device"):
+            fresnel.attention(inputs[0], inputs[1], inputs[0])
+
+    @unittest.skipUnless(torch and torch.cuda.device_count() > 1, "needs two GPUs")
+    def test_streams_and_threads_of_the_second_device(self):
+        x, results = make((1, 300, 4, 64), torch.bfloat16, 0).detach().to("cuda:1"), {}
+        expected = fresnel.attention(x, x, x)
+        torch.cuda.synchronize(1)
+
+        def work(late):  # A new thread's current device is 0.
+            stream = torch.cuda.Stream(1)
+            with torch.cuda.stream(stream):
+                torch.cuda._sleep(200_000_000)
+                late.copy_(x)  # The kernels must be on this stream, behind this.
+                torch.cuda.set_device(0)
+                results["out"] = fresnel.attention(late, late, late)
+            stream.synchronize()
+
+        thread = threading.Thread(target=work, args=(torch.zeros_like(x),))
+        torch.cuda.synchronize(1)
+        thread.start()
+        thread.join()
+        self.assertTrue(torch.equal(results["out"], expected))
+
+    @unittest.skipUnless(torch and torch.cuda.device_count() > 1, "needs two GPUs")
+    def test_plan_refuses_arrays_of_another_device(self):
+        plan, arrays, _, _ = self.plan_and_arrays()
+        with self.assertRaisesRegex(ValueError, r"tensors\['v'\] is on GPU 1, but the plan is on GPU 0"):
+            plan.run(fresnel.FORWARD, dict(arrays, v=arrays["v"].to("cuda:1")))
 
 
 if __name__ == "__main__":
