@@ -21,20 +21,21 @@ def use_fake_driver(build):
 
 def replace_cuda(torch, attention):
     """CPU tensors for CUDA tensors, at 256 bytes' alignment as the CUDA allocator has it."""
+    from fresnel import _library
     torch.cuda.device = lambda device: contextlib.nullcontext()
     torch.cuda.current_device = lambda: None
     torch.cuda.is_current_stream_capturing = lambda: False
     attention._current_stream = lambda device: 0
-    load, call = attention.Plan, attention._library._Launcher.__call__
+    load, call = attention.Plan, _library._Launcher.__call__
     attention.Plan = lambda path, device: load(path, 0)
     attention._target = lambda device: "sm_90a"
-    attention._check_device = lambda name, x: None
+    attention._arguments._check_device = lambda name, x: None
 
     def aligned(launcher, addresses, workspace, workspace_bytes, saved, saved_bytes, stream):
         return call(launcher, addresses, (workspace + 255) // 256 * 256, workspace_bytes, (saved + 255) // 256 * 256,
                     saved_bytes, stream)
 
-    attention._library._Launcher.__call__ = aligned
+    _library._Launcher.__call__ = aligned
 
 
 def measure(call, finish, rounds, calls):

@@ -11,19 +11,14 @@ import threading
 
 import torch
 
-from . import _bundle, _compile, _dlpack, _library
+from . import _arguments, _bundle, _compile
 from ._errors import FresnelError, UnsupportedError
 from ._library import BACKWARD, FORWARD, Plan
 
-_DTYPES = {torch.bfloat16: "bf16", torch.float16: "f16"}
 # Lines of a program's text that are no parameters of a preset.
 _OPTIONS = ("deterministic", "schedule", "gradient_schedule")
-_DERIVED = ("batch", "heads", "kv_heads", "seq_len", "kv_len", "head_dim", "dtype")
 # The first compute capability that each target runs on, oldest first.
 _TARGETS = ((80, "sm_80"), (86, "sm_86"), (89, "sm_89"), (90, "sm_90a"), (100, "sm_100"), (120, "sm_120"))
-
-# Layouts that are remembered at most, for shapes that never stop changing.
-_MAX_KNOWN = 1024
 
 _lock = threading.RLock()
 
@@ -132,7 +127,7 @@ def _program(text, q, k):
     with _lock:
         if key not in _programs:
             method, grad, parameters, options, _ = _parse(text)
-            _programs[key] = _make_program(method, grad, parameters, options, shapes, _DTYPES[q.dtype], key[-1])
+            _programs[key] = _make_program(method, grad, parameters, options, shapes, _arguments.DTYPES[q.dtype], key[-1])
         return _programs[key]
 
 
@@ -217,7 +212,7 @@ def _find(key):
 
 def _keep(key, call):
     calls = _calls.__dict__
-    if len(calls) >= _MAX_KNOWN:
+    if len(calls) >= _arguments.MAX_KNOWN:
         calls.clear()
     calls[key] = call
     return call
@@ -366,104 +361,6 @@ def _loadable(dout):
 # The function
 # ----------------------------------------------------------------------------------------------------------------------
 
-def _check_device(name, x):
-    if x.device.type != "cuda":
-        raise ValueError(f"{name} is on {x.device}, but the kernels run on CUDA devices; move it there (`fresnel run "
-                         f"--device cpu` runs methods on the CPU)")
-
-
-def _check_tensor(name, x):
-    if not isinstance(x, torch.Tensor):
-        raise TypeError(f"{name} must be a torch.Tensor, or an array that supports DLPack, but got {type(x).__name__}")
-    if x.dim() != 4:
-        raise ValueError(f"{name} has shape {tuple(x.shape)}, but [batch, sequence, heads, head_dim] is expected")
-    _check_device(name, x)
-    if x.dtype not in _DTYPES:
-        raise TypeError(f"{name} has dtype {x.dtype}, but bfloat16 or float16 is needed; convert it, or use torch.autocast")
-    if 0 in x.shape:
-        raise ValueError(f"{name} has shape {tuple(x.shape)}, which is empty")
-    if x.shape[3] != 1 and x.stride(3) != 1:
-        raise ValueError(f"{name} has stride {x.stride(3)} in its last dimension, but 1 is needed; no copy is made behind "
-                         f"your back: call {name}.contiguous()")
-    # torch.compile cannot trace storage_offset(); the runtime looks at the address in any case.
-    if not torch.compiler.is_compiling() and x.storage_offset() * x.element_size() % 16:
-        raise ValueError(f"{name} starts {x.storage_offset()} elements into its storage, but a multiple of 8 elements "
-                         f"(16 bytes) is needed; call {name}.clone()")
-    for axis in range(3):
-        if x.shape[axis] != 1 and x.stride(axis) * x.element_size() % 16:
-            raise ValueError(f"{name} has stride {x.stride(axis)} in dimension {axis}, but a multiple of 8 elements "
-                             f"(16 bytes) is needed; call {name}.contiguous()")
-
-
-def _import(name, x):
-    """A tensor that shares the memory of another library's array; PyTorch's current stream waits for that library's."""
-    if isinstance(x, torch.Tensor) or not _dlpack.is_exporter(x):
-        return x
-    try:
-        return torch.from_dlpack(x)
-    except BufferError as error:
-        raise ValueError(f"{name} cannot be exported: {error}") from error
-
-
-def _layouts(q, k, v):
-    """All that `_check_tensors` looks at but the offsets; None for what cannot be remembered: no tensors, symbolic sizes."""
-    if torch.compiler.is_compiling() or not (
-            isinstance(q, torch.Tensor) and isinstance(k, torch.Tensor) and isinstance(v, torch.Tensor)):
-        return None
-    if (q.storage_offset() | k.storage_offset() | v.storage_offset()) % 8:
-        return None
-    return (q.shape, q.stride(), q.dtype, q.device, k.shape, k.stride(), k.dtype, k.device,
-            v.shape, v.stride(), v.dtype, v.device)
-
-
-_checked = set()
-
-
-def _check_tensors(q, k, v):
-    """A loop passes the same layouts again and again: those that were good are good."""
-    try:
-        layouts = _layouts(q, k, v)
-        if layouts in _checked:
-            return
-    except (RuntimeError, TypeError):  # Tensors without strides or with symbolic sizes.
-        layouts = None
-    _check_each(q, k, v)
-    if layouts:
-        if len(_checked) >= _MAX_KNOWN:
-            _checked.clear()
-        _checked.add(layouts)
-
-
-def _check_each(q, k, v):
-    for name, x in (("q", q), ("k", k), ("v", v)):
-        _check_tensor(name, x)
-    for name, x in (("k", k), ("v", v)):
-        if x.device != q.device:
-            raise ValueError(f"{name} is on {x.device}, but q is on {q.device}; they must be on one device")
-        if x.dtype != q.dtype:
-            raise TypeError(f"{name} has dtype {x.dtype}, but q has {q.dtype}; they must have one dtype")
-        for axis, meaning in ((0, "batch size"), (3, "head_dim")):
-            if x.shape[axis] != q.shape[axis]:
-                raise ValueError(f"{name} has {meaning} {x.shape[axis]}, but q has {q.shape[axis]}; they must be equal")
-    if v.shape != k.shape:
-        raise ValueError(f"v has shape {tuple(v.shape)}, but k has {tuple(k.shape)}; they must be equal")
-    if q.shape[2] % k.shape[2]:
-        raise ValueError(f"k has {k.shape[2]} heads, which do not divide q's {q.shape[2]}; grouped heads need a divisor")
-
-
-def _check_parameters(method, parameters):
-    if not isinstance(method, (str, os.PathLike)):
-        raise TypeError(f"method must be a preset's name or the path of an .mlir or .fkb file, but got "
-                        f"{type(method).__name__}")
-    for name, value in parameters.items():
-        if name in _DERIVED:
-            raise ValueError(f"{name} is taken from q, k and v; do not pass it")
-        if not isinstance(value, (bool, int, float, str)):
-            raise TypeError(f"{name} must be a number, a bool or a string, but got {type(value).__name__}")
-        if isinstance(value, str) and "\n" in value:
-            raise ValueError(f"{name} is {value!r}, but values have one line")
-
-
 def _describe(method, parameters, grad, options=()):
     """The text that names a program: method, whether it needs gradients, its parameters and options, one a line."""
     lines = [method, str(grad)] + [f"{name}={_compile.text_of(parameters[name])}" for name in sorted(parameters)]
@@ -501,13 +398,13 @@ def attention(q, k, v, method="dense", *, return_lse=False, deterministic=True, 
     The first call with new shapes or parameters compiles a bundle (a second or so) into the cache. Raises TypeError or
     ValueError for arguments that do not fit, UnsupportedError for what has no kernel. There is no slower path behind it.
     """
-    _check_parameters(method, parameters)
+    _arguments.check_parameters(method, parameters)
     _compile.check_schedules(schedule=schedule, gradient_schedule=gradient_schedule)
-    q, k, v = _import("q", q), _import("k", k), _import("v", v)
+    q, k, v = _arguments.take("q", q), _arguments.take("k", k), _arguments.take("v", v)
     if torch.is_autocast_enabled("cuda"):
         dtype = torch.get_autocast_dtype("cuda")
         q, k, v = (x.to(dtype) if isinstance(x, torch.Tensor) and x.is_floating_point() else x for x in (q, k, v))
-    _check_tensors(q, k, v)
+    _arguments.check_tensors(q, k, v)
     if not isinstance(method, str):
         method = os.fspath(method)
     if _is_file(method) and parameters:

@@ -18,7 +18,7 @@ use_fake_driver()
 try:
     import torch
     import torch.utils.checkpoint
-    from fresnel import _attention, _library
+    from fresnel import _arguments, _attention, _library
     from torch._subclasses.fake_tensor import FakeTensorMode
 except ModuleNotFoundError:
     torch = None
@@ -171,8 +171,8 @@ class LaunchTest(CacheTest):
                 (torch.cuda, "is_current_stream_capturing", lambda: False),
                 (_attention, "_current_stream", lambda device: 0),
                 (_attention, "_target", lambda device: "sm_90a"), (_attention, "_programs", {}),
-                (_attention, "_calls", threading.local()), (_attention, "_checked", set()),
-                (_attention, "_check_device", lambda name, tensor: None),
+                (_attention, "_calls", threading.local()), (_arguments, "_checked", set()),
+                (_arguments, "_check_device", lambda name, tensor: None),
                 (_attention, "Plan", lambda path, device: load(path, 0)), (_library, "_Launcher", Launcher)):
             self.enterContext(mock.patch.object(target, name, value))
         self.fake = ctypes.CDLL(str(FAKE_DRIVER))
@@ -226,12 +226,12 @@ class LaunchTest(CacheTest):
                     fresnel.attention(*tensors)
 
     def test_no_more_layouts_are_remembered_than_will_be_used(self):
-        self.enterContext(mock.patch.object(_attention, "_MAX_KNOWN", 2))
+        self.enterContext(mock.patch.object(_arguments, "MAX_KNOWN", 2))
         for padding in range(0, 64, 8):
             q = torch.zeros(1, 64, 2, 64 + padding, dtype=torch.bfloat16)[..., :64]
             fresnel.attention(q, q, q)
             self.assertLessEqual(len(_attention._calls.__dict__), 2)
-            self.assertLessEqual(len(_attention._checked), 2)
+            self.assertLessEqual(len(_arguments._checked), 2)
         self.assertEqual(len(self.runs), 8)
 
     def test_edited_program_is_another_one(self):
