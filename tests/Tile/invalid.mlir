@@ -245,6 +245,22 @@ func.func @tma_load_c1_row(%m: !tile.tensor_map<48, 64, bf16>, %t: !tile.shared<
 
 // -----
 
+func.func @tma_load_c1_heads(%m: !tile.tensor_map<4, 64, bf16, heads = 8>, %t: !tile.shared<64x64xbf16, swizzled>, %b: !tile.barriers<1>, %i: i32) {
+  // expected-error @+1 {{the boxes of}}
+  tile.tma_load %m[%i, %i, %i] to %t on %b[%i] : !tile.tensor_map<4, 64, bf16, heads = 8>, !tile.shared<64x64xbf16, swizzled>, !tile.barriers<1>
+  return
+}
+
+// -----
+
+func.func @tma_load_c2(%m: !tile.tensor_map<64, 64, bf16>, %t: !tile.shared<64x64xbf16, swizzled>, %b: !tile.barriers<1>, %i: i32) {
+  // expected-error @+1 {{cannot both keep lines and give them up first}}
+  tile.tma_load %m[%i, %i, %i] to %t on %b[%i] evict_last evict_first : !tile.tensor_map<64, 64, bf16>, !tile.shared<64x64xbf16, swizzled>, !tile.barriers<1>
+  return
+}
+
+// -----
+
 func.func @copy_async_c3(%q: !tile.global<1x8x64x64xbf16>, %t: !tile.shared<64x64xbf16, padded>, %i: i32) {
   // expected-error @+1 {{needs positive `group` and `block`, and a list that is a linear array of i32, without a `group`}}
   tile.copy_async %q[%i, %i, %i] to %t {group = 0 : i32} : !tile.global<1x8x64x64xbf16>, !tile.shared<64x64xbf16, padded>

@@ -122,7 +122,8 @@ tile.kernel @portable(%q: !tile.global<1x8x8192x128xbf16, strided>, %o: !tile.gl
 }
 
 // CHECK-LABEL: tile.kernel @hopper
-tile.kernel @hopper(%map: !tile.tensor_map<128, 64, bf16>, %box: !tile.tensor_map<32, 64, bf16>)
+tile.kernel @hopper(%map: !tile.tensor_map<128, 64, bf16>, %box: !tile.tensor_map<32, 64, bf16>,
+                     %heads: !tile.tensor_map<8, 64, bf16, heads = 16>)
     attributes {block = array<i32: 384, 1, 1>, grid = array<i32: 1, 1, 1>} {
   %c0 = arith.constant 0 : i32
   %c1 = arith.constant 1 : i32
@@ -142,6 +143,9 @@ tile.kernel @hopper(%map: !tile.tensor_map<128, 64, bf16>, %box: !tile.tensor_ma
     // CHECK: tile.tma_load {{.*}} row(%{{.*}}) on
     tile.tma_load %box[%c0, %c0, %c0] to %tile row(%c0) on %full[%c0]
       : !tile.tensor_map<32, 64, bf16>, !swz, !tile.barriers<2>
+    // CHECK: tile.tma_load {{.*}} evict_first : {{.*}}<8, 64, bf16, heads = 16>
+    tile.tma_load %heads[%c0, %c0, %c0] to %tile on %full[%c0] evict_first
+      : !tile.tensor_map<8, 64, bf16, heads = 16>, !swz, !tile.barriers<2>
     tile.yield
   // CHECK: } consumer(2) registers(240) {
   } consumer(2) registers(240) {

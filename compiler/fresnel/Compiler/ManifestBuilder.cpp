@@ -51,6 +51,8 @@ static rt::Param makeParam(DictionaryAttr attributes) {
                                   : rt::ParamKind::TensorMap;
   param.operand = getInteger(attributes, "operand");
   param.dim = getInteger(attributes, "dim");
+  if (param.kind == rt::ParamKind::TensorMap)
+    param.heads = getInteger(attributes, "heads");
   param.rows = getInteger(attributes, "rows");
   param.cols = getInteger(attributes, "cols");
   param.swizzle = getInteger(attributes, "swizzle");

@@ -35,11 +35,13 @@ LogicalResult WgmmaOp::verify() {
 LogicalResult TmaLoadOp::verify() {
   auto map = cast<TensorMapType>(getMap().getType());
   auto target = cast<SharedType>(getTarget().getType());
-  bool fills = getTileRow() ? map.getRows() % 8 == 0 && target.getRows() % map.getRows() == 0
-                            : target.getRows() == map.getRows();
+  int64_t rows = map.getBoxRows();
+  bool fills = getTileRow() ? rows % 8 == 0 && target.getRows() % rows == 0 : target.getRows() == rows;
   if (target.getRank() != 2 || !fills || map.getCols() != 64 ||
       target.getElementType() != map.getElementType()) // tma_load_c1
     return emitOpError() << "the boxes of " << map << " do not fill " << target;
+  if (getEvictFirst() && getEvictLast()) // tma_load_c2
+    return emitOpError() << "cannot both keep lines and give them up first";
   return success();
 }
 

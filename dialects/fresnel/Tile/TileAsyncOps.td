@@ -87,22 +87,25 @@ def Tile_TmaLoadOp : Tile_Op<"tma_load", [MemoryEffects<[MemRead, MemWrite]>]> {
   let summary = "bulk-copies a tile from device memory (one thread)";
   let description = [{
     Copies the map's box at (batch, head, row) panel by panel into the swizzled
-    tile and completes on the mbarrier; `evict_last` asks L2 to keep the lines.
+    tile and completes on the mbarrier; `evict_last` asks L2 to keep the lines,
+    `evict_first` to give them up before others.
     With `tile_row` the box fills the tile's rows from there on.
 
     Constraints:
     - C1: the box has 64 columns and the tile's rows; with `tile_row` (a multiple of 8) a multiple of 8
       that divides them. Columns beyond the tensor's arrive as zeros.
+    - C2: there is only one of `evict_last` and `evict_first`.
   }];
   let arguments = (ins Tile_TensorMapType:$map, I32:$batch, I32:$head, I32:$row, Tile_SharedType:$target,
-                       Tile_BarriersType:$barriers, I32:$stage, Optional<I32>:$tile_row, UnitAttr:$evict_last);
+                       Tile_BarriersType:$barriers, I32:$stage, Optional<I32>:$tile_row, UnitAttr:$evict_last,
+                       UnitAttr:$evict_first);
   let builders = [OpBuilder<(ins "::mlir::Value":$map, "::mlir::Value":$batch, "::mlir::Value":$head,
                                  "::mlir::Value":$row, "::mlir::Value":$target, "::mlir::Value":$barriers,
-                                 "::mlir::Value":$stage, "bool":$evictLast), [{
-    build($_builder, $_state, map, batch, head, row, target, barriers, stage, ::mlir::Value(), evictLast);
+                                 "::mlir::Value":$stage, "bool":$evictLast, CArg<"bool", "false">:$evictFirst), [{
+    build($_builder, $_state, map, batch, head, row, target, barriers, stage, ::mlir::Value(), evictLast, evictFirst);
   }]>];
   let assemblyFormat = [{
-    $map `[` $batch `,` $head `,` $row `]` `to` $target (`row` `(` $tile_row^ `)`)? `on` $barriers `[` $stage `]` (`evict_last` $evict_last^)? attr-dict
+    $map `[` $batch `,` $head `,` $row `]` `to` $target (`row` `(` $tile_row^ `)`)? `on` $barriers `[` $stage `]` (`evict_last` $evict_last^)? (`evict_first` $evict_first^)? attr-dict
     `:` type($map) `,` type($target) `,` type($barriers)
   }];
   let hasVerifier = 1;

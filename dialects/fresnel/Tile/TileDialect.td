@@ -152,12 +152,21 @@ def Tile_BarriersType : Tile_Type<"Barriers", "barriers"> {
 def Tile_TensorMapType : Tile_Type<"TensorMap", "tensor_map"> {
   let summary = "bulk-copy descriptor of a [batch, head, sequence, head_dim] tensor";
   let description = [{
-    Copies boxes of `rows` x `cols` elements with the 128-byte swizzle. The
-    runtime encodes it for the caller's tensor and passes it by value.
-    Example: `!tile.tensor_map<128, 64, bf16>`.
+    Copies boxes of `rows` x `cols` elements with the 128-byte swizzle, of `heads` heads
+    one after the other. The runtime encodes it for the caller's tensor and passes it by
+    value.
+    Example: `!tile.tensor_map<128, 64, bf16>`, `!tile.tensor_map<4, 64, bf16, heads = 16>`.
   }];
-  let parameters = (ins "int64_t":$rows, "int64_t":$cols, "::mlir::Type":$elementType);
-  let assemblyFormat = "`<` $rows `,` $cols `,` $elementType `>`";
+  let parameters = (ins "int64_t":$rows, "int64_t":$cols, "::mlir::Type":$elementType,
+                        DefaultValuedParameter<"int64_t", "1">:$heads);
+  let builders = [TypeBuilder<(ins "int64_t":$rows, "int64_t":$cols, "::mlir::Type":$elementType), [{
+    return $_get($_ctxt, rows, cols, elementType, /*heads=*/1);
+  }]>];
+  let assemblyFormat = "`<` $rows `,` $cols `,` $elementType (`,` `heads` `=` $heads^)? `>`";
+  let extraClassDeclaration = [{
+    /// Rows of a tile that a box fills.
+    int64_t getBoxRows() const { return getHeads() * getRows(); }
+  }];
 }
 
 //===----------------------------------------------------------------------===//

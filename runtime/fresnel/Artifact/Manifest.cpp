@@ -38,7 +38,7 @@ static json toJson(const Param &param) {
   if (param.kind == ParamKind::Stride)
     value["dim"] = param.dim;
   if (param.kind == ParamKind::TensorMap) {
-    value["box"] = {param.rows, param.cols};
+    value["box"] = param.heads > 1 ? json{param.heads, param.rows, param.cols} : json{param.rows, param.cols};
     value["swizzle"] = param.swizzle;
   }
   return value;
@@ -272,12 +272,13 @@ static Param readParam(Reader &reader, const json &value, const std::string &whe
   if (param.kind == ParamKind::Stride)
     param.dim = reader.integer(value, where, "dim", 0, 7);
   if (param.kind == ParamKind::TensorMap) {
-    std::vector<int64_t> box = reader.integers(value, where, "box", 1, 256, 2);
-    if (reader.ok() && box.size() != 2)
-      reader.fail(where + "/box", "two integers are expected");
+    std::vector<int64_t> box = reader.integers(value, where, "box", 1, 256, 3);
+    if (reader.ok() && box.size() < 2)
+      reader.fail(where + "/box", "two or three integers are expected");
     if (reader.ok()) {
-      param.rows = box[0];
-      param.cols = box[1];
+      param.heads = box.size() == 3 ? box[0] : 1;
+      param.rows = box[box.size() - 2];
+      param.cols = box.back();
     }
     param.swizzle = reader.integer(value, where, "swizzle", 0, 128);
     if (param.swizzle != 0 && param.swizzle != 32 && param.swizzle != 64 && param.swizzle != 128)

@@ -17,7 +17,7 @@ namespace fresnel::rt {
 
 /// Readers accept any minor version of their own major version.
 constexpr int kFormatMajor = 1;
-constexpr int kFormatMinor = 2;
+constexpr int kFormatMinor = 3;
 
 /// Temporary: in the workspace. Zeroed: the same, and zero when a launch of the plan begins.
 enum class BufferKind { Input, Output, Temporary, Zeroed };
@@ -50,8 +50,8 @@ struct Param {
   int64_t operand = 0;
   /// Stride: the dimension whose stride is passed, in elements, as i64.
   int64_t dim = 0;
-  /// TensorMap: the box, in elements, and the swizzle in bytes (0, 32, 64, 128).
-  int64_t rows = 0, cols = 0, swizzle = 0;
+  /// TensorMap: the box, in heads and elements, and the swizzle in bytes (0, 32, 64, 128).
+  int64_t heads = 1, rows = 0, cols = 0, swizzle = 0;
 };
 
 /// What one launch of a kernel's operation takes on any machine.

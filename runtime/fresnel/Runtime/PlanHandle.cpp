@@ -101,7 +101,7 @@ struct ParamBlock {
 };
 } // namespace
 
-/// A map of boxes of `rows` x `cols` of a [batch, head, sequence, head_dim] tensor.
+/// A map of boxes of `heads` x `rows` x `cols` of a [batch, head, sequence, head_dim] tensor.
 /// Dimensions of size 1 take the dense stride: the caller's may be anything, and
 /// the driver refuses those that are no multiple of 16 bytes.
 static int encodeMap(const Driver &driver, const Buffer &buffer, void *data, const int64_t *strides,
@@ -112,7 +112,7 @@ static int encodeMap(const Driver &driver, const Buffer &buffer, void *data, con
   uint64_t dims[] = {uint64_t(shape[3]), uint64_t(shape[2]), uint64_t(shape[1]), uint64_t(shape[0])};
   auto step = [&](size_t d) { return uint64_t(shape[d] == 1 ? dense[d] : strides[d]) * bytes; };
   uint64_t steps[] = {step(2), step(1), step(0)};
-  uint32_t box[] = {uint32_t(param.cols), uint32_t(param.rows), 1, 1}, ones[] = {1, 1, 1, 1};
+  uint32_t box[] = {uint32_t(param.cols), uint32_t(param.rows), uint32_t(param.heads), 1}, ones[] = {1, 1, 1, 1};
   int swizzle = param.swizzle == 128 ? 3 : param.swizzle == 64 ? 2 : param.swizzle == 32 ? 1 : 0;
   return driver.cuTensorMapEncodeTiled(map, type, 4, data, dims, steps, box, ones, 0, swizzle, /*l2 256B=*/3, 0);
 }

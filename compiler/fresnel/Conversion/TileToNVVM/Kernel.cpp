@@ -93,7 +93,8 @@ static Signature getSignature(KernelOp kernel) {
                     named("nvvm.grid_constant", builder.getUnitAttr()), named("llvm.noalias", builder.getUnitAttr()),
                     named("llvm.readonly", builder.getUnitAttr())},
                    "tensor_map", index,
-                   {named("rows", builder.getI64IntegerAttr(map.getRows())),
+                   {named("heads", builder.getI64IntegerAttr(map.getHeads())),
+                    named("rows", builder.getI64IntegerAttr(map.getRows())),
                     named("cols", builder.getI64IntegerAttr(map.getCols())),
                     named("swizzle", builder.getI64IntegerAttr(128))});
       continue;
