@@ -7,7 +7,9 @@
 #include "DeviceTensors.h"
 
 #include "fresnel/Interpreter/Interpreter.h"
+#include "fresnel/Reference/Documents.h"
 #include "fresnel/Runtime/Plan.h"
+#include "fresnel/Schedule/Schedule.h"
 #include "fresnel/Target/TargetInfo.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/MathExtras.h"
@@ -48,6 +50,23 @@ static int64_t findDocuments(mlir::Value input) {
   return 0;
 }
 
+/// Whether an input holds the bounds themselves.
+static bool isBounds(mlir::Value input) {
+  return llvm::any_of(input.getUsers(), [&](mlir::Operation *user) { return getDocumentBounds(user) == input; });
+}
+
+/// The bounds of a few documents.
+static HostTensor randomBounds(const std::string &name, const std::vector<int64_t> &shape, uint64_t seed) {
+  constexpr int64_t kEntries = 9;
+  HostTensor cuts = randomDocuments(name, {1, 1, kEntries}, shape[2], seed);
+  ref::IndexTensor list({1, 1, kEntries});
+  std::memcpy(list.data.data(), cuts.data.data(), cuts.data.size());
+  ref::IndexTensor bounds = ref::documentBounds(list, shape[2]);
+  HostTensor tensor{name, rt::DType::I32, shape, std::vector<uint8_t>(bounds.data.size() * sizeof(int32_t))};
+  std::memcpy(tensor.data.data(), bounds.data.data(), tensor.data.size());
+  return tensor;
+}
+
 HostTensor randomInput(ProgramOp program, unsigned index, uint64_t seed) {
   mlir::RankedTensorType type = program.getInputType(index);
   std::string name = program.getInputName(index).str();
@@ -56,6 +75,8 @@ HostTensor randomInput(ProgramOp program, unsigned index, uint64_t seed) {
     return randomTensor(name, dtype, shape, seed);
   if (int64_t length = findDocuments(program.getBody().getArgument(index)))
     return randomDocuments(name, shape, length, seed);
+  if (isBounds(program.getBody().getArgument(index)))
+    return randomBounds(name, shape, seed);
   return randomIndices(name, shape, countIndices(program.getBody().getArgument(index)), seed);
 }
 

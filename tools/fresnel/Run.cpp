@@ -63,7 +63,7 @@ static const HostTensor *find(const std::vector<HostTensor> &tensors, const std:
   return nullptr;
 }
 
-/// The preset parameters that q, k and v imply.
+/// The preset parameters that q, k, v and cu_seqlens imply.
 static std::map<std::string, std::string>
 deriveParameters(const std::string &method, const std::vector<HostTensor> &inputs, const std::string &dtype) {
   std::map<std::string, std::string> derived;
@@ -82,6 +82,9 @@ deriveParameters(const std::string &method, const std::vector<HostTensor> &input
              {"seq_len", std::to_string(q[2])}, {"head_dim", std::to_string(q[3])}, {"dtype", dtype}};
   if (presetHasParameter(method, "kv_len"))
     derived["kv_len"] = std::to_string(k[2]);
+  const HostTensor *cuts = find(inputs, "cu_seqlens");
+  if (cuts && presetHasParameter(method, "documents") && cuts->elements() > 1)
+    derived["documents"] = std::to_string(cuts->elements() - 1);
   return derived;
 }
 

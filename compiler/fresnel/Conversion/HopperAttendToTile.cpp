@@ -10,9 +10,10 @@
 // FlashAttention-3, arXiv 2407.08608).
 //
 // Key blocks are visited from the last to the first: those that cross the
-// diagonal or the sequence's end come first, then the plain ones, then those at
-// the window's left edge and the sinks. Each kind has its own copy of the loop,
-// because a branch around a mask would make ptxas serialise the matrix unit.
+// diagonal, the sequence's end or that of a document come first, then the plain
+// ones, then those at the left edge of the window or the document, and the sinks.
+// Each kind has its own copy of the loop, because a branch around a mask would make
+// ptxas serialise the matrix unit.
 //
 // A persistent kernel has one block per multiprocessor, whose producer takes tile
 // after tile from a counter in device memory and hands its number on with the
@@ -57,7 +58,7 @@ public:
         persistent(request.schedule.getPersistent()),
         ownOutput(hasHopperOutputTile(request.schedule, shape.headDim, shape.valueDim)),
         lazy(shape.valueDim >= kLazyValueDim), outArgument(op.getMask() ? 4 : 3), op(op),
-        math(builder, shape, kGroupRows, tileN), at(builder, shape, request.schedule, op, math), tiles(at.getCount()),
+        math(builder, shape, kGroupRows, tileN), at(builder, shape, request.schedule, getHopperTiles(request.schedule, op), math), tiles(at.getCount()),
         grouped(at.getGroup() > 1) {}
 
   void write() {

@@ -8,9 +8,9 @@
 using namespace mlir;
 using namespace fresnel;
 
-HopperTile::HopperTile(KernelBuilder &builder, const AttendShape &shape, ScheduleAttr schedule, AttendOp op,
+HopperTile::HopperTile(KernelBuilder &builder, const AttendShape &shape, ScheduleAttr schedule, const BlockTiles &rows,
                        AttendMath &math)
-    : b(builder), shape(shape), schedule(schedule), op(op), math(math), rows(getHopperTiles(schedule, op)) {}
+    : b(builder), shape(shape), schedule(schedule), math(math), rows(rows) {}
 
 void HopperTile::readLists(Val tensor) {
   lists.emplace(b, shape, schedule, rows);

@@ -14,7 +14,8 @@ constexpr int64_t kGroupRows = 64;
 /// The tile of queries that a role of the kernel is at, and the keys that it visits.
 class HopperTile {
 public:
-  HopperTile(KernelBuilder &builder, const AttendShape &shape, ScheduleAttr schedule, AttendOp op, AttendMath &math);
+  HopperTile(KernelBuilder &builder, const AttendShape &shape, ScheduleAttr schedule,
+             const BlockTiles &rows, AttendMath &math);
 
   /// How many tiles there are.
   int64_t getCount() const { return getTokenTiles() * (shape.heads / rows.group) * shape.batches; }
@@ -33,7 +34,8 @@ public:
   void locateGroup(Val groupRow);
   /// Without block lists: hides keys of the i-th block from the group's rows.
   Val hide(Val scores, Val i);
-  /// The blocks before this one cross no right edge, diagonal or end of a document, of the group's first row.
+  /// How many blocks, counted from the first key on, end before the right edge of the group's first row: the
+  /// diagonal, or the end of its document.
   Val countPlain();
   /// Blocks that start before this key cross the left edge of the group's last row, where there is a window
   /// or documents.
@@ -49,7 +51,6 @@ private:
   KernelBuilder &b;
   const AttendShape &shape;
   ScheduleAttr schedule;
-  AttendOp op;
   AttendMath &math;
   BlockTiles rows;
   /// The bounds of all documents, and the group's.

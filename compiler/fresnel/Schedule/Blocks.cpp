@@ -59,9 +59,14 @@ BlockTiles fresnel::getBlockTiles(ScheduleAttr schedule, Operation *op) {
       .Case([&](AttendGradKvOp op) { return getKeyTiles(schedule, op); });
 }
 
-BlockTiles fresnel::getHopperTiles(ScheduleAttr schedule, AttendOp op) {
+template <typename Op>
+static BlockTiles getHopperTilesOf(ScheduleAttr schedule, Op op) {
   if (op.getBlocks())
     // The consumers' warpgroups and the producer.
     return getQueryTiles(schedule, op, 4 * (schedule.getTileM() / 64 + 1), std::numeric_limits<int64_t>::max());
   return {/*group=*/1, schedule.getTileM(), /*listRows=*/1, {}};
 }
+
+BlockTiles fresnel::getHopperTiles(ScheduleAttr schedule, AttendOp op) { return getHopperTilesOf(schedule, op); }
+
+BlockTiles fresnel::getHopperTiles(ScheduleAttr schedule, AttendGradQOp op) { return getHopperTilesOf(schedule, op); }

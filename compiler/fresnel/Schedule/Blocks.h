@@ -37,6 +37,7 @@ BlockTiles getBlockTiles(ScheduleAttr schedule, mlir::Operation *op);
 
 /// Under a schedule of the hopper family, where marks have one chunk; also without `blocks`.
 BlockTiles getHopperTiles(ScheduleAttr schedule, AttendOp op);
+BlockTiles getHopperTiles(ScheduleAttr schedule, AttendGradQOp op);
 
 } // namespace fresnel
 

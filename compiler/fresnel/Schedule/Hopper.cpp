@@ -17,6 +17,9 @@ using namespace fresnel;
 static constexpr int64_t kSectionBytes = int64_t(32) << 20;
 /// Up to this many keys causal kernels are persistent by default.
 static constexpr int64_t kMaxPersistentKeys = 8192;
+/// Up to this many keys, a few blocks, wide ones hide more scores than they save, and spill:
+/// their copies of the loop are merged.
+static constexpr int64_t kMaxBriefKeys = 512;
 /// Shared memory of a block on every GPU of the generation.
 static constexpr int64_t kSharedBytes = 227 * 1024;
 /// What two blocks of a multiprocessor have together.
@@ -178,25 +181,27 @@ ScheduleAttr fresnel::getHopperDefault(AttendOp op) {
   // are short; long ones run a little faster from a plain grid.
   int64_t keys = cast<RankedTensorType>(op.getK().getType()).getDimSize(2);
   int64_t queries = cast<RankedTensorType>(op.getQ().getType()).getDimSize(2);
-  bool persistent = op.getCausal() && keys <= kMaxPersistentKeys;
+  bool brief = keys <= kMaxBriefKeys;
+  // Documents cut the rows of keys short, and the tiles differ in length.
+  bool persistent = op.getDocuments() || (op.getCausal() && keys <= kMaxPersistentKeys);
   auto make = [&](int64_t tileM, int64_t tileN) {
     return ScheduleAttr::get(op.getContext(), Family::Hopper, tileM, tileN, /*stages=*/2, persistent,
                              /*ping_pong=*/true, /*section=*/0);
   };
   switch (getHeadDim(op)) {
   case 64:
-    return make(192, 128);
+    return make(192, brief ? 64 : 128);
   case 96:
     // An offset between queries and keys takes the registers that 192 would need.
-    return make(128, isPooled(op) ? 128 : keys == queries ? 192 : 160);
+    return make(128, isPooled(op) || brief ? 128 : keys == queries ? 192 : 160);
   case 128:
     // Wide blocks correct the accumulator less often; beside a diagonal short
     // sequences pay for them with hidden scores.
     // Where keys stand for several tokens, the mask takes the registers that more columns would need.
-    return make(128, isPooled(op) ? 128 : persistent ? 160 : 192);
+    return make(128, isPooled(op) || brief ? 128 : persistent ? 160 : 192);
   case 192:
-    return make(128, getValueDim(op) <= 128 ? 128 : 112);
+    return make(128, brief ? 64 : getValueDim(op) <= 128 ? 128 : 112);
   default:
-    return make(128, 80);
+    return make(128, brief ? 64 : 80);
   }
 }

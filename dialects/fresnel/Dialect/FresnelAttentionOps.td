@@ -92,7 +92,7 @@ def Fresnel_AttendOp : Fresnel_ComputeOp<"attend", [Fresnel_Differentiable]> {
                        Fresnel_AttendAttributes);
   let results = (outs Fresnel_Rows:$out, Fresnel_Scores3:$lse);
   let assemblyFormat = [{
-    $q `,` $k `,` $v custom<AttendMask>($mask, type($mask)) attr-dict `:` type($q) `,` type($k) `,` type($v)
+    $q `,` $k `,` $v (custom<AttendMask>($mask, type($mask))^)? attr-dict `:` type($q) `,` type($k) `,` type($v)
   }];
   let extraClassDeclaration = Fresnel_AttendDeclarations;
 }

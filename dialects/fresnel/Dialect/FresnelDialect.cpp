@@ -10,25 +10,24 @@ using namespace mlir;
 using namespace fresnel;
 
 /// `blocks(%b : type)`, `documents(%d : type)`, or nothing.
-static ParseResult parseAttendMask(OpAsmParser &parser, std::optional<OpAsmParser::UnresolvedOperand> &mask,
-                                   Type &type) {
+static OptionalParseResult parseAttendMask(OpAsmParser &parser, std::optional<OpAsmParser::UnresolvedOperand> &mask,
+                                           Type &type) {
   StringRef keyword;
   if (failed(parser.parseOptionalKeyword(&keyword, {"blocks", "documents"})))
-    return success();
+    return std::nullopt;
   SMLoc location = parser.getCurrentLocation();
   if (parser.parseLParen() || parser.parseOperand(mask.emplace()) || parser.parseColonType(type) ||
       parser.parseRParen())
-    return failure();
+    return ParseResult(failure());
   int64_t rank = keyword == "blocks" ? 4 : 3;
   if (auto tensor = dyn_cast<RankedTensorType>(type); tensor && tensor.getRank() == rank)
-    return success();
-  return parser.emitError(location) << "`" << keyword << "` takes a tensor of rank " << rank << ", but got " << type;
+    return ParseResult(success());
+  return ParseResult(parser.emitError(location)
+                     << "`" << keyword << "` takes a tensor of rank " << rank << ", but got " << type);
 }
 
 static void printAttendMask(OpAsmPrinter &printer, Operation *, Value mask, Type type) {
-  if (mask)
-    printer << (cast<RankedTensorType>(type).getRank() == 4 ? " blocks(" : " documents(") << mask << " : " << type
-            << ')';
+  printer << (cast<RankedTensorType>(type).getRank() == 4 ? "blocks(" : "documents(") << mask << " : " << type << ')';
 }
 
 #include "fresnel/Dialect/FresnelDialect.cpp.inc"

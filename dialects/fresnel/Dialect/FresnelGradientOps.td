@@ -51,7 +51,7 @@ class Fresnel_AttendGradOp<string mnemonic, dag outputs, dag more = (ins)> : Fre
                        Fresnel_AttendMask, Fresnel_AttendAttributes, more);
   let results = outputs;
   let assemblyFormat = [{
-    $q `,` $k `,` $v `lse` $lse `delta` $delta `dout` $dout custom<AttendMask>($mask, type($mask)) attr-dict
+    $q `,` $k `,` $v `lse` $lse `delta` $delta `dout` $dout (custom<AttendMask>($mask, type($mask))^)? attr-dict
     `:` type($q) `,` type($k) `,` type($v) `,` type($lse) `,` type($delta) `,` type($dout)
   }];
   let extraClassDeclaration = Fresnel_AttendDeclarations;

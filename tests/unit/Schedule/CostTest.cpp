@@ -66,6 +66,14 @@ TEST_F(CostTest, SelectedBlocksGiveAnUpperBound) {
   EXPECT_FALSE(getCost(op).exact);
 }
 
+TEST_F(CostTest, DocumentsGiveAnUpperBound) {
+  std::string t = "tensor<1x1x64x32xbf16>", d = "tensor<1x2x64xi32>";
+  Operation *op = parse("%q: " + t + ", %d: " + d, "%o, %l = fresnel.attend %q, %q, %q documents(%d : " + d +
+                                                       ") {causal = true} : " + t + ", " + t + ", " + t);
+  EXPECT_EQ(countVisiblePairs(op), 64 * 65 / 2);
+  EXPECT_FALSE(getCost(op).exact);
+}
+
 TEST_F(CostTest, TransposedListsCountLikeTheListTheyCameFrom) {
   std::string t = "tensor<1x1x64x32xbf16>", l = "tensor<1x1x64xf32>", i = "tensor<1x1x4x1xi32>";
   auto pairs = [&](const std::string &attributes) {

@@ -112,6 +112,8 @@ TEST_F(SpaceTest, BoundKnowsMasks) {
   EXPECT_LT(causal, 0.6 * full);
   EXPECT_GT(causal, 0.5 * full);
   EXPECT_LT(bound("window", {{"window", "512"}}), 0.2 * full);
+  // How long the documents are is in the data.
+  EXPECT_EQ(bound("documents", {}), 0);
 }
 
 TEST_F(SpaceTest, ProblemsHoldWhatDecidesTheKernel) {
