@@ -54,11 +54,13 @@ def make_cases(torch, fresnel, device):
     """Name and function of what is timed; shapes are small, so that a GPU does not fall behind for long."""
     q, k, v = (torch.zeros(1, 128, 2, 64, dtype=torch.bfloat16, device=device) for _ in range(3))
     leaves = [x.clone().requires_grad_() for x in (q, k, v)]
+    cu_seqlens = torch.tensor([0, 50, 128], dtype=torch.int32, device=device)
     out = fresnel.attention(*leaves)
     dout = torch.ones_like(out)
     return {"forward, no_grad": lambda: fresnel.attention(q, k, v),
             "forward, with gradients": lambda: fresnel.attention(*leaves),
             "forward, lighthouse": lambda: fresnel.attention(q, k, v, "lighthouse", topk=16),
+            "forward, documents": lambda: fresnel.attention(q, k, v, "documents", cu_seqlens=cu_seqlens),
             "backward": lambda: torch.autograd.grad(out, leaves, dout, retain_graph=True)}
 
 

@@ -9,6 +9,7 @@ from . import _dlpack
 DTYPES = {torch.bfloat16: "bf16", torch.float16: "f16"}
 # Layouts that are remembered at most, for shapes that never stop changing.
 MAX_KNOWN = 1024
+_FEWEST_DOCUMENTS = 16
 _DERIVED = ("batch", "heads", "kv_heads", "seq_len", "kv_len", "head_dim", "dtype")
 
 
@@ -95,6 +96,41 @@ def _check_each(q, k, v):
         raise ValueError(f"v has shape {tuple(v.shape)}, but k has {tuple(k.shape)}; they must be equal")
     if q.shape[2] % k.shape[2]:
         raise ValueError(f"k has {k.shape[2]} heads, which do not divide q's {q.shape[2]}; grouped heads need a divisor")
+
+
+def check_documents(method, is_file, cu_seqlens, q, k):
+    """That the documents fit the tensors, which are good; entries that lie on the device are not looked at."""
+    if cu_seqlens is None:
+        raise ValueError("cu_seqlens is missing, but method documents needs it: 0, then the end of each document")
+    if method != "documents" and not is_file:
+        raise ValueError(f"cu_seqlens is given, but method {method} has no documents; the preset that has is documents")
+    if not isinstance(cu_seqlens, torch.Tensor):
+        raise TypeError(f"cu_seqlens must be a torch.Tensor, or an array that supports DLPack, but got "
+                        f"{type(cu_seqlens).__name__}")
+    if cu_seqlens.dtype != torch.int32:
+        raise TypeError(f"cu_seqlens has dtype {cu_seqlens.dtype}, but torch.int32 is needed; convert it")
+    if cu_seqlens.dim() != 1 or cu_seqlens.shape[0] < 2:
+        raise ValueError(f"cu_seqlens has shape {tuple(cu_seqlens.shape)}, but [documents + 1] is expected")
+    if cu_seqlens.device != q.device:
+        raise ValueError(f"cu_seqlens is on {cu_seqlens.device}, but q is on {q.device}; they must be on one device")
+    if k.shape[1] != q.shape[1]:
+        raise ValueError(f"k has {k.shape[1]} tokens, but q has {q.shape[1]}; documents attend to themselves")
+
+
+def room_for(documents, parameters):
+    """How many documents the program for so many takes: `documents` of the parameters, or a power of two, so that few
+    programs serve every batch. A size that torch.compile traces stays symbolic: one graph serves as many as one program."""
+    if "documents" not in parameters:
+        room = _FEWEST_DOCUMENTS
+        while room < documents:
+            room *= 2
+        return room
+    room = parameters["documents"]
+    if isinstance(room, bool) or not isinstance(room, int):
+        raise TypeError(f"documents must be an int, but got {type(room).__name__}")
+    if documents > room:
+        raise ValueError(f"cu_seqlens has {documents} documents, but documents is {room}; raise it, or leave it out")
+    return room
 
 
 def check_parameters(method, parameters):

@@ -49,8 +49,9 @@ class _Program:
 
     def _check_names(self):
         inputs = [name for name, buffer in self.arguments.items() if buffer["kind"] == "input"]
-        if sorted(inputs) != ["k", "q", "v"]:
-            raise ValueError(f"method: {self.path} takes {inputs}, but fresnel.attention passes q, k and v")
+        if sorted(inputs) not in (["k", "q", "v"], ["cu_seqlens", "k", "q", "v"]):
+            raise ValueError(f"method: {self.path} takes {inputs}, but fresnel.attention passes q, k and v, and cu_seqlens "
+                             f"where it is given")
         out, q = self.arguments.get("out"), self.arguments["q"]
         if out is None or out["kind"] != "output":
             raise ValueError(f"method: {self.path} has no output 'out'; fresnel.attention returns the output of that name")
@@ -58,10 +59,19 @@ class _Program:
             raise ValueError(f"method: {self.path} gives out as {out['dtype']} {out['shape']}, but fresnel.attention needs "
                              f"the shape and type of q, {q['dtype']} {q['shape']}")
         if self.has_backward:
-            results = [name for name, buffer in _bundle.arguments(self.manifest["backward"]).items()
-                       if buffer["kind"] == "output"]
+            arguments = _bundle.arguments(self.manifest["backward"])
+            results = [name for name, buffer in arguments.items() if buffer["kind"] == "output"]
             if sorted(results) != ["dk", "dq", "dv"]:
                 raise ValueError(f"method: the backward plan of {self.path} gives {results}, but dq, dk and dv are needed")
+            if "cu_seqlens" in arguments:
+                raise ValueError(f"method: the backward plan of {self.path} takes cu_seqlens, but fresnel.attention does not "
+                                 f"keep it; compile it without --recompute document_bounds")
+
+    def check_documents(self, cu_seqlens):
+        """That it takes as many entries as there are, or none."""
+        entries, shape = 0 if cu_seqlens is None else int(cu_seqlens.shape[0]), self.shape("cu_seqlens")
+        if shape != ([1, 1, entries] if entries else [0]):
+            raise ValueError(f"cu_seqlens has {entries} entries, but {self.path} was made for {shape[-1]}")
 
     def plan(self, device):
         with _lock:
@@ -241,25 +251,35 @@ def _results(program, q):
     return q.new_empty(q.shape), lse, q.new_empty(program.kept_bytes, dtype=torch.uint8)
 
 
-def _forward(q, k, v, program):
+def _forward(q, k, v, program, cu_seqlens=None):
     key = (program, _version(program), q.dtype, q.device, q.shape, q.stride(), k.shape, k.stride(), v.shape, v.stride())
-    call = _find(key) or _keep(key, _make_forward(program, q, k, v))
+    if cu_seqlens is not None:
+        key += (cu_seqlens.shape, cu_seqlens.stride())
+    call = _find(key) or _keep(key, _make_forward(program, q, k, v, cu_seqlens))
     out, lse, kept = _results(call.program, q)
-    _launch(call, (q, k, v, out, lse), kept, q.device)
+    tensors = (q, k, v, out, lse) if cu_seqlens is None else (q, k, v, out, lse, cu_seqlens)
+    _launch(call, tensors, kept, q.device)
     return out, lse, kept
 
 
-def _make_forward(text, q, k, v):
+def _make_forward(text, q, k, v, cu_seqlens):
     program, layouts = _program(text, q, k), {name: (x.shape, x.stride()) for name, x in (("q", q), ("k", k), ("v", v))}
+    program.check_documents(cu_seqlens)
     layouts.update((name, (shape, _dense(shape))) for name, shape in (("out", q.shape), ("lse", program.shape("lse"))))
+    if cu_seqlens is not None:
+        view = cu_seqlens[None, None]  # As programs have it.
+        layouts["cu_seqlens"] = (view.shape, view.stride())
     return _Call(program, FORWARD, q.device, layouts)
 
 
-def _forward_fake(q, k, v, program):
-    return _results(_program(program, q, k), q)
+def _forward_fake(q, k, v, program, cu_seqlens=None):
+    compiled = _program(program, q, k)
+    compiled.check_documents(cu_seqlens)
+    return _results(compiled, q)
 
 
 def _backward(dout, q, k, v, out, lse, kept, program):
+    # What it needs of cu_seqlens is in `kept`.
     given = (dout, q, k, v, out, lse)
     key = (program, _version(program), q.dtype, q.device, *[x.shape for x in given], *[x.stride() for x in given])
     call = _find(key) or _keep(key, _make_backward(program, given))
@@ -282,9 +302,9 @@ class _Attention(torch.autograd.Function):
     """The forward operation with its gradient: what `register_autograd` would make of it, in half the time."""
 
     @staticmethod
-    def forward(ctx, q, k, v, program):
+    def forward(ctx, q, k, v, program, *documents):
         with _below_autograd():
-            out, lse, kept = _forward_op(q, k, v, program)
+            out, lse, kept = _forward_op(q, k, v, program, *documents)
         ctx.mark_non_differentiable(lse, kept)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(q, k, v, out, lse, kept)
@@ -294,8 +314,9 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     def backward(ctx, dout, dlse, dkept):
         if dout is None:
-            return None, None, None, None
-        return (*_backward_autograd(_loadable(dout), *ctx.saved_tensors, ctx.program), None)
+            return (None,) * len(ctx.needs_input_grad)
+        others = (None,) * (len(ctx.needs_input_grad) - 3)
+        return *_backward_autograd(_loadable(dout), *ctx.saved_tensors, ctx.program), *others
 
 
 class _Gradient(torch.autograd.Function):
@@ -312,19 +333,15 @@ class _Gradient(torch.autograd.Function):
                            f"fresnel.attention is differentiable once")
 
 
-def _needs_gradient(tensors):
-    return torch.is_grad_enabled() and any([x.requires_grad for x in tensors])
-
-
-def _forward_autograd(q, k, v, program):
-    if _needs_gradient((q, k, v)):
-        return _Attention.apply(q, k, v, program)
+def _forward_autograd(q, k, v, *others):
+    if torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad):
+        return _Attention.apply(q, k, v, *others)
     with _below_autograd():
-        return _forward_op(q, k, v, program)
+        return _forward_op(q, k, v, *others)
 
 
 def _backward_autograd(*arguments):
-    if _needs_gradient(arguments[:-1]):
+    if torch.is_grad_enabled() and any([x.requires_grad for x in arguments[:-1]]):
         return _Gradient.apply(*arguments)
     with _below_autograd():
         return _backward_op(*arguments)
@@ -342,8 +359,8 @@ def _register(schema, kernel, fake, autograd):
 
 _below_autograd = torch._C._AutoDispatchBelowAutograd
 _operations = torch.library.Library("fresnel", "FRAGMENT")
-_forward_op = _register("attention_forward(Tensor q, Tensor k, Tensor v, str program) -> (Tensor, Tensor, Tensor)",
-                        _forward, _forward_fake, _forward_autograd)
+_forward_op = _register("attention_forward(Tensor q, Tensor k, Tensor v, str program, Tensor? cu_seqlens=None) -> "
+                        "(Tensor, Tensor, Tensor)", _forward, _forward_fake, _forward_autograd)
 _backward_op = _register("attention_backward(Tensor dout, Tensor q, Tensor k, Tensor v, Tensor out, Tensor lse, Tensor kept, "
                          "str program) -> (Tensor, Tensor, Tensor)", _backward, _backward_fake, _backward_autograd)
 
@@ -377,14 +394,30 @@ def _option_lines(grad, deterministic, schedule, gradient_schedule):
     return lines
 
 
-def attention(q, k, v, method="dense", *, return_lse=False, deterministic=True, schedule="", gradient_schedule="",
-              **parameters):
+def _fit_documents(cu_seqlens, length, parameters):
+    """cu_seqlens with as many entries as its program takes, and the program's parameters.
+
+    Documents that do not exist end where the sequence does: so one program serves any number of them.
+    """
+    documents = cu_seqlens.shape[0] - 1
+    room = _arguments.room_for(documents, parameters)
+    return torch.nn.functional.pad(cu_seqlens, (0, room - documents), value=length), dict(parameters, documents=room)
+
+
+def attention(q, k, v, method="dense", *, cu_seqlens=None, return_lse=False, deterministic=True, schedule="",
+              gradient_schedule="", **parameters):
     """Attention of q over k and v by `method`, differentiable with respect to all three.
 
     q is [batch, sequence, heads, head_dim]; k and v have heads that divide q's (GQA); "dense" takes another sequence
     length there. All are bfloat16 or float16 CUDA tensors of any strides with a contiguous head_dim; none is copied. Under
-    torch.autocast they are converted to its type first. `method` is a preset ("dense", "window", "lighthouse"; `fresnel
-    presets` lists them with their `parameters`), or the path of an .mlir program or of a .fkb bundle made for these shapes.
+    torch.autocast they are converted to its type first. `method` is a preset ("dense", "window", "documents", "lighthouse";
+    `fresnel presets` lists them with their `parameters`), or the path of an .mlir program or of a .fkb bundle made for these
+    shapes.
+
+    "documents" attends within the documents that lie packed in the sequence, cut by `cu_seqlens`, an int32 tensor on the
+    same device: 0, then the end of each document in ascending order, the last of them the sequence's; the same for the whole
+    batch. Its values are not looked at (that would wait for the GPU); whatever they are, tokens between two of them see each
+    other. The program has room for more documents: up to the next power of two, at least 16, or for `documents` of them.
 
     Arrays of other libraries (CuPy, JAX) are taken by DLPack; results are PyTorch tensors, which can be exported again.
 
@@ -407,11 +440,21 @@ def attention(q, k, v, method="dense", *, return_lse=False, deterministic=True, 
     _arguments.check_tensors(q, k, v)
     if not isinstance(method, str):
         method = os.fspath(method)
-    if _is_file(method) and parameters:
+    is_file = _is_file(method)
+    if is_file and parameters:
         raise ValueError(f"method: parameters {sorted(parameters)} apply to presets, but {method} is a file")
     if method.endswith(".fkb") and (schedule or gradient_schedule):
         raise ValueError(f"schedule and gradient_schedule apply to methods that are compiled, but {method} is a bundle")
+    documents = ()
+    if cu_seqlens is not None or method == "documents":
+        cu_seqlens = _arguments.take("cu_seqlens", cu_seqlens)
+        _arguments.check_documents(method, is_file, cu_seqlens, q, k)
+        if is_file:
+            cu_seqlens = cu_seqlens.contiguous()
+        else:
+            cu_seqlens, parameters = _fit_documents(cu_seqlens, q.shape[1], parameters)
+        documents = (cu_seqlens,)
     grad = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad)
     options = _option_lines(grad, deterministic, schedule, gradient_schedule)
-    out, lse, _ = _forward_op(q, k, v, _describe(method, parameters, grad, options))
+    out, lse, _ = _forward_op(q, k, v, _describe(method, parameters, grad, options), *documents)
     return (out, lse) if return_lse else out

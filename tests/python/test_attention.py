@@ -18,6 +18,7 @@ use_fake_driver()
 try:
     import torch
     import torch.utils.checkpoint
+    from torch._dynamo.testing import CompileCounterWithBackend
     from fresnel import _arguments, _attention, _library
     from torch._subclasses.fake_tensor import FakeTensorMode
 except ModuleNotFoundError:
@@ -88,6 +89,53 @@ class ArgumentTest(CacheTest):
         for kind, message, arguments in cases:
             with self.subTest(message), self.assertRaisesRegex(kind, message):
                 fresnel.attention(q, q, q, **arguments)
+
+    def test_documents(self):
+        q, cu = self.make(1, 100, 4, 64), torch.empty(3, dtype=torch.int32, device="cuda")
+        cases = [
+            (ValueError, "cu_seqlens is missing, but method documents needs it", {}),
+            (ValueError, "cu_seqlens is given, but method dense has no documents", {"method": "dense", "cu_seqlens": cu}),
+            (TypeError, "cu_seqlens must be a torch.Tensor, or an array that supports DLPack, but got list",
+             {"cu_seqlens": [0, 100]}),
+            (TypeError, "cu_seqlens has dtype torch.int64, but torch.int32 is needed", {"cu_seqlens": cu.long()}),
+            (ValueError, r"cu_seqlens has shape \(1, 3\), but \[documents \+ 1\]", {"cu_seqlens": cu[None]}),
+            (ValueError, r"cu_seqlens has shape \(1,\)", {"cu_seqlens": cu[:1]}),
+            (ValueError, "cu_seqlens is on cpu, but q is on cuda",
+             {"cu_seqlens": torch.empty(3, dtype=torch.int32, device="cpu")}),
+            (ValueError, "cu_seqlens has 2 documents, but documents is 1", {"cu_seqlens": cu, "documents": 1}),
+            (TypeError, "documents must be an int, but got str", {"cu_seqlens": cu, "documents": "2"}),
+        ]
+        for kind, message, arguments in cases:
+            with self.subTest(message), self.assertRaisesRegex(kind, message):
+                fresnel.attention(q, q, q, **{"method": "documents", **arguments})
+        longer = self.make(1, 101, 4, 64)
+        with self.assertRaisesRegex(ValueError, "k has 101 tokens, but q has 100; documents attend to themselves"):
+            fresnel.attention(q, longer, longer, "documents", cu_seqlens=cu)
+
+    def test_room_for_documents(self):
+        for documents, room in ((1, 16), (16, 16), (17, 32), (64, 64), (65, 128)):
+            self.assertEqual(_arguments.room_for(documents, {"causal": False}), room)
+        self.assertEqual(_arguments.room_for(5, {"documents": 7}), 7)
+
+    @needs_compiler
+    def test_bundle_with_documents(self):
+        path = str(fresnel.compile("documents", grad=False, seq_len=100, heads=4, kv_heads=4, head_dim=64, documents=2))
+        q, cu = self.make(1, 100, 4, 64), torch.empty(3, dtype=torch.int32, device="cuda")
+        self.assertEqual(fresnel.attention(q, q, q, path, cu_seqlens=cu).shape, q.shape)
+        with self.assertRaisesRegex(ValueError, "cu_seqlens has 2 entries, but .* was made for 3"):
+            fresnel.attention(q, q, q, path, cu_seqlens=cu[:2])
+        with self.assertRaisesRegex(ValueError, "cu_seqlens has 0 entries, but .* was made for 3"):
+            fresnel.attention(q, q, q, path)
+
+    @needs_compiler
+    def test_bundle_that_needs_documents_again_is_refused(self):
+        q, cu = self.make(1, 100, 4, 64), torch.empty(17, dtype=torch.int32, device="cuda")
+        sizes = ["--set=seq_len=100", "--set=heads=4", "--set=kv_heads=4", "--set=head_dim=64"]
+        path = self.folder / "again.fkb"
+        subprocess.run([EXECUTABLE, "compile", "documents", "--grad", "--recompute", "document_bounds", "--no-ptxas", *sizes,
+                        "-o", path, "--json"], capture_output=True, check=True)
+        with self.assertRaisesRegex(ValueError, "takes cu_seqlens, .*; compile it without --recompute document_bounds"):
+            fresnel.attention(q, q, q, path, cu_seqlens=cu)
 
     @needs_compiler
     def test_bundle_for_other_shapes_or_without_gradients(self):
@@ -199,6 +247,46 @@ class LaunchTest(CacheTest):
         self.assertEqual(torch.from_dlpack(Array(out)).data_ptr(), out.data_ptr())
         with self.assertRaisesRegex(ValueError, "k cannot be exported: has a gradient"):
             fresnel.attention(q, Array(k.requires_grad_()), v)
+
+    def test_documents_reach_the_kernels(self):
+        q, cu = self.make(2, 64, 2, 64), torch.tensor([0, 10, 10, 64], dtype=torch.int32)
+        fitted = []
+        self.enterContext(mock.patch.object(_attention, "_fit_documents", self.watch(_attention._fit_documents, fitted)))
+        fresnel.attention(q, q, q, "documents", cu_seqlens=cu, causal=False).sum().backward()
+        self.assertEqual([direction for direction, _ in self.runs], [fresnel.FORWARD, fresnel.BACKWARD])
+        seen, (entries, parameters) = self.runs[0][1]["cu_seqlens"], fitted[0]
+        self.assertEqual((seen.dtype, seen.shape, seen.strides[2]), ("i32", (1, 1, 17), 1))
+        self.assertEqual((seen.pointer, entries.tolist()), (entries.data_ptr(), [0, 10, 10] + 14 * [64]))
+        self.assertEqual(parameters, {"causal": False, "documents": 16})
+        self.assertNotIn("cu_seqlens", self.runs[1][1], "what the backward plan needs of it was kept")
+        self.assertEqual(q.grad.shape, q.shape)
+
+    def test_one_program_serves_any_documents(self):
+        q, fitted = self.make(1, 64, 2, 64), []
+        self.enterContext(mock.patch.object(_attention, "_fit_documents", self.watch(_attention._fit_documents, fitted)))
+        for ends in (*range(8, 65, 8), 64), (64,), (10, 64):
+            fresnel.attention(q, q, q, "documents", cu_seqlens=Array(torch.tensor([0, *ends], dtype=torch.int32)))
+        self.assertEqual([seen["cu_seqlens"].pointer for _, seen in self.runs], [entries.data_ptr() for entries, _ in fitted])
+        self.assertEqual((len(_attention._programs), len(_attention._calls.__dict__)), (1, 1))
+
+    def test_bundle_takes_documents_as_they_are(self):
+        path = fresnel.compile("documents", seq_len=64, heads=2, kv_heads=2, head_dim=64, documents=4)
+        q, packed = self.make(1, 64, 2, 64), torch.tensor([0, 5, 10, 20, 64], dtype=torch.int32)
+        for cu in (packed, torch.stack((packed, packed), 1)[:, 0], packed):
+            fresnel.attention(q, q, q, path, cu_seqlens=cu).sum().backward()
+            self.assertEqual(self.runs[-2][1]["cu_seqlens"].strides[2], 1)
+            self.assertEqual(self.runs[-2][1]["cu_seqlens"].pointer == packed.data_ptr(), cu is packed)
+        with self.assertRaisesRegex(ValueError, "cu_seqlens has 0 entries"):
+            fresnel.attention(q, q, q, path)  # After good calls, too.
+        with self.assertRaisesRegex(ValueError, "'cu_seqlens' is not aligned to 16 bytes"):
+            fresnel.attention(q, q, q, path, cu_seqlens=torch.zeros(6, dtype=torch.int32)[1:])
+
+    @staticmethod
+    def watch(function, results):
+        def call(*arguments):
+            results.append(function(*arguments))
+            return results[-1]
+        return call
 
     def test_layouts_may_change_from_call_to_call(self):
         """What is remembered of a layout belongs to it: each launch has the addresses and strides of its own tensors."""
@@ -319,6 +407,17 @@ class LaunchTest(CacheTest):
         self.assertEqual([direction for direction, _ in self.runs], [fresnel.FORWARD, fresnel.BACKWARD])
         self.assertEqual(kv.grad.shape, kv.shape)
 
+    def test_compiled_function_serves_any_documents(self):
+        q, backend = self.make(1, 64, 2, 64), CompileCounterWithBackend("aot_eager")
+        step = torch.compile(lambda q, cu: fresnel.attention(q, q, q, "documents", cu_seqlens=cu) * 2, fullgraph=True,
+                             backend=backend)
+        for ends in (30, 64), (64,), (10, 20, 64), (*range(7, 64, 7), 64):
+            step(q, torch.tensor([0, *ends], dtype=torch.int32)).sum().backward()
+            self.assertEqual(self.runs[-2][1]["cu_seqlens"].shape, (1, 1, 17))
+        self.assertEqual([direction for direction, _ in self.runs], 4 * [fresnel.FORWARD, fresnel.BACKWARD])
+        self.assertEqual(len(_attention._programs), 1)
+        self.assertEqual(backend.frame_count, 2, "one for two documents, then one for any number up to 16")
+
     def test_modes_of_autograd(self):
         q = self.make(1, 64, 2, 64)
         with torch.inference_mode():
@@ -350,6 +449,9 @@ class LaunchTest(CacheTest):
     def test_operations_are_well_formed(self):
         q = self.make(1, 64, 2, 64)
         torch.library.opcheck(torch.ops.fresnel.attention_forward, (q, q, q, "dense\nTrue"),
+                              test_utils=("test_schema", "test_autograd_registration", "test_faketensor"))
+        cu = torch.tensor([0, 10, 64], dtype=torch.int32)
+        torch.library.opcheck(torch.ops.fresnel.attention_forward, (q, q, q, "documents\nTrue\ndocuments=2", cu),
                               test_utils=("test_schema", "test_autograd_registration", "test_faketensor"))
 
     def test_first_call_in_a_capture_is_refused(self):

@@ -176,7 +176,9 @@ def read_safetensors(path):
 @unittest.skipUnless(torch, "PyTorch is not installed")
 @unittest.skipUnless(torch and torch.cuda.is_available(), "no CUDA device was found")
 @needs_compiler
-class CudaTest(CacheTest):
+class GpuTest(CacheTest):
+    """What tests on a GPU share; `bundles` is a function that yields what to compile before the first test."""
+
     @classmethod
     def setUpClass(cls):
         folder = tempfile.TemporaryDirectory()
@@ -185,7 +187,7 @@ class CudaTest(CacheTest):
         test = cls()
         test.setUp()  # The environment of a test.
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(lambda bundle: compile_bundle(*bundle), bundles()))
+            list(pool.map(lambda bundle: compile_bundle(*bundle), cls.bundles()))
         test.doCleanups()
 
     def setUp(self):
@@ -209,6 +211,10 @@ class CudaTest(CacheTest):
         softcap = arguments.get("softcap", 0.0)
         expected = gradients(lambda q, k, v: reference(q, k, v, allowed, softcap), inputs, dout.double())
         self.expect_near(found, expected, dtype)
+
+
+class CudaTest(GpuTest):
+    bundles = staticmethod(bundles)
 
     def test_dense(self):
         for dtype, layout, causal, n, dim, heads, kv in DENSE:
