@@ -74,23 +74,19 @@ fresnel.program @main(%q: !q, %k: !k, %l: !l, %g: !q) {
 
 // -----
 
-// Lists of whole tiles: a block compacts the rows that list its keys, bit by bit of three words for each of two lists of a
-// key head, and its turn at a tile is the number of entries of the row with smaller blocks.
-// CHECK-LABEL: tile.kernel @attend_grad_2(
-// CHECK-SAME: !tile.global<1x4x2x5120xf32>
-// CHECK-SAME: %[[LISTS:[^:]*]]: !tile.global<1x4x40x3xi32, strided>, %[[BITS:[^:]*]]: !tile.global<1x4x20x2xi32>
-// CHECK: tile.load %[[BITS]]
-// CHECK: math.ctpop
-// CHECK: tile.warp_specialize
-// CHECK: tile.tma_load
-// CHECK: tile.load %[[LISTS]]
-// CHECK-COUNT-15: tile.shuffle xor
-// CHECK: tile.semaphore_wait
-// CHECK: tile.semaphore_post
-// CHECK-LABEL: tile.kernel @round_tiles_3(
-// CHECK-SAME: !tile.global<1x4x80x8192xf32>, %[[STATS:[^:]*]]: !tile.global<1x4x2x5120xf32>
-// CHECK: tile.load %[[STATS]]
-// CHECK: arith.select
+// Over block lists in any order: a block compacts the rows that list its keys, three words for each of two lists of a key head.
+// ANY-LABEL: tile.kernel @attend_grad_2(
+// ANY-SAME: !tile.global<1x4x2x5120xf32>
+// ANY-SAME: !tile.global<1x4x40x3xi32, strided>, %[[BITS:[^:]*]]: !tile.global<1x4x20x2xi32>
+// ANY-SAME: fresnel.zeroed = array<i64: 0>
+// ANY: tile.load %[[BITS]]
+// ANY: math.ctpop
+// ANY: tile.warp_specialize
+// ANY: tile.tma_load {{.*}} evict_first
+// ANY-LABEL: tile.kernel @round_tiles_3(
+// ANY-SAME: !tile.global<1x4x80x8192xf32>, %[[STATS:[^:]*]]: !tile.global<1x4x2x5120xf32>
+// ANY: tile.load %[[STATS]]
+// ANY: arith.select
 !q = tensor<1x4x5000x128xbf16>
 !k = tensor<1x2x5000x128xbf16>
 !l = tensor<1x4x5000xf32>
@@ -104,16 +100,25 @@ fresnel.program @main(%q: !q, %k: !k, %l: !l, %g: !q, %b: !b) {
 
 // -----
 
-// Blocks of 64 keys: the consumers share the columns of 64 keys with head dim 128, too.
+// Within documents a block walks from its own keys to the end of their last document; blocks begin their turns at that of
+// the first document of a tile.
 // CHECK-LABEL: tile.kernel @attend_grad_2(
-// CHECK-SAME: %{{.*}}: !tile.tensor_map<64, 64, bf16>, %{{.*}}: !tile.tensor_map<64, 64, bf16>
-// CHECK: tile.wgmma {{.*}} lhs_transposed
-!q = tensor<1x2x1000x128xbf16>
-!l = tensor<1x2x1000xf32>
-!b = tensor<1x2x16x3xi32>
-fresnel.program @main(%q: !q, %l: !l, %g: !q, %b: !b) {
+// CHECK-SAME: %[[BOUNDS:[^:]*]]: !tile.global<1x2x1000xi32>
+// CHECK: tile.load %[[BOUNDS]]
+// CHECK: tile.warp_specialize
+// CHECK: tile.load %[[BOUNDS]]
+// CHECK: tile.semaphore_wait
+// CHECK: consumer(2)
+// CHECK: tile.lookup %[[BOUNDS]]
+// CHECK: tile.triangle
+!q = tensor<1x4x1000x128xbf16>
+!l = tensor<1x4x1000xf32>
+!c = tensor<1x1x9xi32>
+!d = tensor<1x2x1000xi32>
+fresnel.program @main(%q: !q, %l: !l, %g: !q, %cu: !c) {
+  %m = fresnel.document_bounds %cu {seq_len = 1000} : !c
   %d = fresnel.attend_delta %q, %g : !q
-  %a = fresnel.attend_grad_q %q, %q, %q lse %l delta %d dout %g blocks(%b : !b) {query_block = 64, key_block = 64} : !q, !q, !q, !l, !l, !q
-  %c, %e = fresnel.attend_grad_kv %q, %q, %q lse %l delta %d dout %g blocks(%b : !b) {query_block = 64, key_block = 64} : !q, !q, !q, !l, !l, !q
-  fresnel.return %a, %c, %e {names = ["dq", "dk", "dv"]} : !q, !q, !q
+  %a = fresnel.attend_grad_q %q, %q, %q lse %l delta %d dout %g documents(%m : !d) {causal = true} : !q, !q, !q, !l, !l, !q
+  %b, %c = fresnel.attend_grad_kv %q, %q, %q lse %l delta %d dout %g documents(%m : !d) {causal = true} : !q, !q, !q, !l, !l, !q
+  fresnel.return %a, %b, %c {names = ["dq", "dk", "dv"]} : !q, !q, !q
 }

@@ -179,15 +179,15 @@ fresnel.program @attend_grad_c2(%q: tensor<1x2x64x32xbf16>, %s: tensor<1x2x2x64x
 
 fresnel.program @attend_grad_c1_lists(%q: tensor<1x2x64x32xbf16>, %s: tensor<1x2x2x128xf32>, %l: tensor<1x2x2x9xi32>, %t: tensor<1x2x8x1xi32>) {
   // expected-error @+1 {{at most 8 entries}}
-  %a, %b, %c = fresnel.attend_grad %q, %q, %q stats %s dout %q blocks(%l, %t : tensor<1x2x2x9xi32>, tensor<1x2x8x1xi32>) {query_block = 32, key_block = 8} : tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x2x128xf32>, tensor<1x2x64x32xbf16>
+  %a, %b, %c = fresnel.attend_grad %q, %q, %q stats %s dout %q mask(%l, %t : tensor<1x2x2x9xi32>, tensor<1x2x8x1xi32>) {query_block = 32, key_block = 8} : tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x2x128xf32>, tensor<1x2x64x32xbf16>
   fresnel.return {names = []}
 }
 
 // -----
 
 fresnel.program @attend_grad_c3(%q: tensor<1x2x64x32xbf16>, %s: tensor<1x2x2x128xf32>, %l: tensor<1x2x2x3xi32>) {
-  // expected-error @+1 {{`blocks` must be a list and its transpose, but there are 1 tensors}}
-  %a, %b, %c = fresnel.attend_grad %q, %q, %q stats %s dout %q blocks(%l : tensor<1x2x2x3xi32>) {query_block = 32, key_block = 8} : tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x2x128xf32>, tensor<1x2x64x32xbf16>
+  // expected-error @+1 {{`mask` must be bounds of documents, or a list and its transpose, but there are 1 tensors, the first of type 'tensor<1x2x2x3xi32>'}}
+  %a, %b, %c = fresnel.attend_grad %q, %q, %q stats %s dout %q mask(%l : tensor<1x2x2x3xi32>) {query_block = 32, key_block = 8} : tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x2x128xf32>, tensor<1x2x64x32xbf16>
   fresnel.return {names = []}
 }
 
@@ -195,7 +195,7 @@ fresnel.program @attend_grad_c3(%q: tensor<1x2x64x32xbf16>, %s: tensor<1x2x2x128
 
 fresnel.program @attend_grad_c3_transpose(%q: tensor<1x2x64x32xbf16>, %s: tensor<1x2x2x128xf32>, %l: tensor<1x2x2x3xi32>, %t: tensor<1x2x4x1xi32>) {
   // expected-error @+1 {{the transpose of the list must be 'tensor<1x2x8x1xi32>', but got 'tensor<1x2x4x1xi32>'}}
-  %a, %b, %c = fresnel.attend_grad %q, %q, %q stats %s dout %q blocks(%l, %t : tensor<1x2x2x3xi32>, tensor<1x2x4x1xi32>) {query_block = 32, key_block = 8} : tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x2x128xf32>, tensor<1x2x64x32xbf16>
+  %a, %b, %c = fresnel.attend_grad %q, %q, %q stats %s dout %q mask(%l, %t : tensor<1x2x2x3xi32>, tensor<1x2x4x1xi32>) {query_block = 32, key_block = 8} : tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x2x128xf32>, tensor<1x2x64x32xbf16>
   fresnel.return {names = []}
 }
 

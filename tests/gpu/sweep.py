@@ -86,9 +86,9 @@ def differs_when_repeated(command):
 
 def has_one_pass(method, sets):
     """Whether the hopper family has the gradients of the method's attention in one pass."""
-    if method == "documents":
-        return False
     wide = sets["head_dim"] >= 96
+    if method == "documents" and (sets.get("window") or sets.get("softcap") and sets["head_dim"] == 128):
+        return False
     return (wide or sets["head_dim"] == 64 and not sets.get("softcap")) and not (
         sets.get("causal") == "true" and sets.get("kv_len", sets["seq_len"]) < sets["seq_len"])
 

@@ -241,7 +241,9 @@ private:
 } // namespace
 
 LogicalResult fresnel::lowerAttendGradQ(AttendGradQOp op, const KernelRequest &request, KernelBuilder &builder) {
-  if (op.getBlocks())
+  if (op.getBlocks() && request.schedule.getFamily() == Family::Hopper)
+    lowerHopperListGrad(op, request, builder);
+  else if (op.getBlocks())
     lowerAttendGradBlocks(op, request, builder);
   else
     AttendGradKernel(AttendShape(op), Owner::Queries, request, builder).write();
@@ -249,7 +251,9 @@ LogicalResult fresnel::lowerAttendGradQ(AttendGradQOp op, const KernelRequest &r
 }
 
 LogicalResult fresnel::lowerAttendGradKv(AttendGradKvOp op, const KernelRequest &request, KernelBuilder &builder) {
-  if (op.getBlocks())
+  if (op.getBlocks() && request.schedule.getFamily() == Family::Hopper)
+    lowerHopperListGrad(op, request, builder);
+  else if (op.getBlocks())
     lowerAttendGradBlocks(op, request, builder);
   else
     AttendGradKernel(AttendShape(op), Owner::Keys, request, builder).write();

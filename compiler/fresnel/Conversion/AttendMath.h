@@ -30,8 +30,7 @@ struct AttendShape {
     keyStride = op.getKeyStride();
     if (op.getBlocks())
       setBlocks(op.getBlocks().getType(), op.getQueryBlock(), op.getKeyBlock());
-    if constexpr (!std::is_same_v<Op, AttendGradOp>)
-      documents = bool(op.getDocuments());
+    documents = bool(op.getDocuments());
   }
 
   mlir::Type element;

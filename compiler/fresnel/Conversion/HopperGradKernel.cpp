@@ -18,9 +18,6 @@ static constexpr int64_t kAddWarps = 2;
 /// each warp that takes it.
 static constexpr int64_t kScoresBarrier = 1, kTakenBarrier = 2, kReadyBarrier = 4;
 
-/// Tensors of block lists: the lists and their transpose.
-static constexpr unsigned kListTensors = 2;
-
 HopperGradKernel::HopperGradKernel(AttendGradOp op, const KernelRequest &request, KernelBuilder &builder, Squares first,
                                    Squares second)
     : request(request), b(builder), shape(op), keyRows(request.schedule.getTileM()),
@@ -48,21 +45,16 @@ void HopperGradKernel::write() {
 //===----------------------------------------------------------------------===//
 
 Val HopperGradKernel::argument(Argument which) {
-  unsigned before = shape.hasBlocks() ? kListTensors : 0;
-  switch (which) {
-  case kList:
-  case kTransposed:
-    return b.argument(kernel, kDout + 1 + (which - kList));
-  default:
-    return b.argument(kernel, which <= kDout ? which : which + before);
-  }
+  if (which >= kMask)
+    return b.argument(kernel, kDout + 1 + (which - kMask));
+  return b.argument(kernel, which <= kDout ? which : which + countMasks());
 }
 
 SmallVector<Type> HopperGradKernel::getArgumentTypes() {
   auto map = [&](int64_t rows) -> Type { return tile::TensorMapType::get(b.getContext(), rows, 64, shape.element); };
   SmallVector<Type> types{map(queryRows), map(keyRows), map(keyRows), request.views[kStats], map(queryRows)};
-  // The lists, if there are any, and dQ.
-  unsigned dq = kDout + 1 + (shape.hasBlocks() ? kListTensors : 0);
+  // The mask, if there is one, and dQ.
+  unsigned dq = kDout + 1 + countMasks();
   types.append(request.views.begin() + kDout + 1, request.views.begin() + dq + 1);
   types.append(2, map(kGroupRows));
   if (ordered)
@@ -150,6 +142,12 @@ void HopperGradKernel::locate() {
     Val end = b.min(b.max(last + double(queryRows), b.i32(0)) / double(queryRows), endStep);
     endStep = b.select(firstKey < double(shape.sinks), endStep, end);
   }
+  if (shape.documents) {
+    DocumentEdges edges = loadDocumentEdges(b, argument(kMask), firstKey, keyRows);
+    endStep = b.min((edges.lastEnd + double(queryRows - 1)) / double(queryRows), endStep);
+    if (!shape.causal)
+      firstStep = edges.firstStart / double(queryRows);
+  }
   total = (endStep - firstStep) * double(group);
 }
 
@@ -192,8 +190,10 @@ void HopperGradKernel::expect(Val barriers, Val slot, int64_t bytes) {
 }
 
 void HopperGradKernel::load(Argument map, Val head, Val row, Val target, Val barriers, Val slot) {
+  // Over lists a tile of queries is read here and there, while dQ, which is added to just as
+  // often and costs twice the traffic if it is not there, has the room in L2.
   tile::TmaLoadOp::create(b, Value(argument(map)), Value(batch), Value(head), Value(row), Value(target),
-                          Value(barriers), Value(slot), /*evict_last=*/false);
+                          Value(barriers), Value(slot), /*evict_last=*/false, /*evict_first=*/bool(lists));
 }
 
 /// One tile of a ring and its row of the stats.
@@ -242,18 +242,24 @@ Val HopperGradKernel::getLastBlock(const Step &step) {
 }
 
 /// Before this block all in front of it have their turn at a step's tile, without those
-/// between the sinks and the window.
+/// between the sinks and the window, and those of earlier documents.
 HopperGradLists::Turn HopperGradKernel::getTurn(const Step &step) {
   if (lists)
-    return lists->getTurn(argument(kList), batch, step.listed);
-  Val now = block;
+    return lists->getTurn(argument(kMask), batch, step.listed);
+  Val now = block, last = getLastBlock(step);
+  if (shape.documents) {
+    DocumentEdges edges = loadDocumentEdges(b, argument(kMask), step.row, queryRows);
+    now = block - edges.firstStart / double(keyRows);
+    if (!shape.causal)
+      last = (edges.lastEnd - 1.0) / double(keyRows);
+  }
   if (shape.window > 0) {
     Val left = step.row + double(shape.getOffset() - shape.window + 1);
     Val first = b.max(left, b.i32(0)) / double(keyRows);
     Val sinks = b.min(first, b.i32(llvm::divideCeil(shape.sinks, keyRows)));
     now = b.select(block < first, block, block - first + sinks);
   }
-  return {now, b.select(block == getLastBlock(step), b.i32(0), now + 1.0)};
+  return {now, b.select(block == last, b.i32(0), now + 1.0)};
 }
 
 /// The `round`-th square of each consumer that has one.
@@ -335,10 +341,20 @@ Val HopperGradKernel::getVisible(Val key, Val row, int64_t columns) {
     return b.wrap(tile::RowIndexOp::create(b, tile::getAccType(kGroupRows, columns, b.getI32Type()), Value(key))) <
            double(end);
   };
+  Val together;
+  if (shape.documents) {
+    // Loaded again in every step: there are no registers to keep them.
+    DocumentSide side = shape.causal ? DocumentSide::Ends : DocumentSide::Both;
+    DocumentRows documents = loadDocumentRows(b, argument(kMask), key, kGroupRows, side);
+    Type index = tile::getAccType(kGroupRows, columns, b.getI32Type());
+    together = isInDocument(documents, b.wrap(tile::ColIndexOp::create(b, index, Value(row))));
+  }
+  // Keys beyond the last one are in no document, and to the right of every query.
   if (!shape.causal)
-    return shape.keys % keyRows ? isBefore(shape.keys) : Val();
-  // Keys beyond the last one are to the right of every query.
+    return together || shape.keys % keyRows == 0 ? together : isBefore(shape.keys);
   Val offset = key - row - double(shape.getOffset()), visible = reaches(offset);
+  if (together)
+    return visible & together;
   if (shape.window <= 0)
     return visible;
   Val inside = reaches(offset + double(shape.window)) ^ 1.0;

@@ -106,9 +106,12 @@ protected:
   Val consumer, leader;
 
 private:
-  /// The kernel's arguments; with block lists these are behind the output's gradient.
-  enum Argument : unsigned { kQ, kK, kV, kStats, kDout, kDq, kDk, kDv, kTurns, kList, kTransposed };
+  /// The kernel's arguments; the mask's, bounds of documents or lists and their transpose, are
+  /// behind the output's gradient.
+  enum Argument : unsigned { kQ, kK, kV, kStats, kDout, kDq, kDk, kDv, kTurns, kMask, kTransposed };
 
+  /// Tensors of the mask.
+  unsigned countMasks() const { return shape.hasBlocks() ? 2 : shape.documents ? 1 : 0; }
   llvm::SmallVector<mlir::Type> getArgumentTypes();
   Val argument(Argument which);
   void writeRole(mlir::Region &region, llvm::function_ref<void()> body);

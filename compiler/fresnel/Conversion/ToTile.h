@@ -34,6 +34,9 @@ mlir::LogicalResult lowerTransposeBlocks(TransposeBlocksOp op, const KernelReque
 /// The gradients over block lists.
 void lowerAttendGradBlocks(AttendGradQOp op, const KernelRequest &request, KernelBuilder &builder);
 void lowerAttendGradBlocks(AttendGradKvOp op, const KernelRequest &request, KernelBuilder &builder);
+/// The same under schedules of the hopper family.
+void lowerHopperListGrad(AttendGradQOp op, const KernelRequest &request, KernelBuilder &builder);
+void lowerHopperListGrad(AttendGradKvOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerAttendGrad(AttendGradOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerRoundTiles(RoundTilesOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerAttendStats(AttendStatsOp op, const KernelRequest &request, KernelBuilder &builder);

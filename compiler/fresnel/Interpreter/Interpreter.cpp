@@ -182,8 +182,7 @@ private:
     attend.queryBlock = op.getQueryBlock();
     attend.keyBlock = op.getKeyBlock();
     attend.blocks = op.getBlocks() ? &getIndices(op.getBlocks()) : nullptr;
-    if constexpr (!std::is_same_v<Op, AttendGradOp>)
-      attend.documents = op.getDocuments() ? &getIndices(op.getDocuments()) : nullptr;
+    attend.documents = op.getDocuments() ? &getIndices(op.getDocuments()) : nullptr;
     return attend;
   }
 

@@ -116,11 +116,17 @@ std::string fresnel::explainHopperGrad(Operation *op, const TargetInfo &target) 
     return llvm::formatv("the hopper gradient has no registers for a soft cap beside {0} queries, with head dim {1}; "
                          "use portable",
                          Cut(op).queryRows, headDim);
+  if (softcap && softcap.getValueAsDouble() > 0 && headDim == 128 && getDocumentBounds(op))
+    return "the hopper gradient has no registers for a soft cap beside the bounds of documents with head dim 128; use "
+           "portable";
   // The first keys are to be seen by all queries: their thread block begins every sum.
   if (isCausal(op) && q.getDimSize(2) > k.getDimSize(2))
     return llvm::formatv("the hopper gradient serves causal queries that all see a key, but there are {0} queries and "
                          "{1} keys; use portable",
                          q.getDimSize(2), k.getDimSize(2));
+  if (int64_t window = getInteger(op, "window", 0); getDocumentBounds(op) && window > 0)
+    return llvm::formatv("the hopper gradient serves no window within documents, but `window` is {0}; use portable",
+                         window);
   return getBlockList(op) ? Cut(op).explainBlocks(target) : "";
 }
 
@@ -175,7 +181,10 @@ int64_t fresnel::getHopperGradSection(ScheduleAttr schedule, AttendGradOp op) {
     return std::min(schedule.getSection(), heads);
   int64_t steps = int64_t(llvm::divideCeil(k.getDimSize(2), schedule.getTileM())) *
                   int64_t(llvm::divideCeil(q.getDimSize(2), schedule.getTileN())) * group / (isCausal(op) ? 2 : 1);
-  int64_t section = !schedule.getOrdered() || isHopperGradWide(op) || op.getBlocks() ? kFewSection
+  // Over lists, the dQ of one head fills L2.
+  if (op.getBlocks())
+    return 1;
+  int64_t section = !schedule.getOrdered() || isHopperGradWide(op) ? kFewSection
                     : steps < kLongSteps                           ? kOrderedSection
                                                                    : kLongOrderedSection;
   return std::min(section, heads);

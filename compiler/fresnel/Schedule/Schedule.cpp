@@ -6,6 +6,7 @@
 #include "fresnel/Schedule/Blocks.h"
 #include "fresnel/Schedule/Hopper.h"
 #include "fresnel/Schedule/HopperGrad.h"
+#include "fresnel/Schedule/HopperLists.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/FormatVariadic.h"
 
@@ -134,7 +135,7 @@ Value fresnel::getBlockList(Operation *op) {
 
 Value fresnel::getDocumentBounds(Operation *op) {
   return TypeSwitch<Operation *, Value>(op)
-      .Case<AttendOp, AttendGradQOp, AttendGradKvOp>([](auto op) { return op.getDocuments(); })
+      .Case<AttendOp, AttendGradQOp, AttendGradKvOp, AttendGradOp>([](auto op) { return op.getDocuments(); })
       .Default([](Operation *) { return Value(); });
 }
 
@@ -169,6 +170,8 @@ ScheduleAttr fresnel::getDefaultSchedule(Operation *op, const TargetInfo &target
     return getHopperDefault(attend);
   if (auto gradient = dyn_cast<AttendGradOp>(op))
     return getHopperGradDefault(gradient);
+  if (isAttentionGradient(op) && getBlockList(op) && explainHopperLists(op, target).empty())
+    return getHopperListsDefault(op);
   auto [headDim, valueDim] = getHeadDims(op);
   // Wide heads leave fewer registers for scores, hence the narrower block; gradients hold two of them.
   int64_t widest = std::max(headDim, valueDim);
@@ -217,6 +220,8 @@ std::string fresnel::verifySchedule(ScheduleAttr schedule, Operation *op, const 
       return verifyHopperGrad(schedule, gradient, target);
     if (!isAttention(op))
       return "family hopper serves attention only; use simt";
+    if (getBlockList(op))
+      return verifyHopperLists(schedule, op, target);
     if (std::string reason = explainHopperGrad(op, target); !reason.empty())
       return reason;
     return "family hopper has no separate gradients of attention; use portable";

@@ -3,6 +3,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "fresnel/Schedule/HopperGrad.h"
+#include "fresnel/Schedule/HopperLists.h"
 #include "fresnel/Transforms/Passes.h"
 
 using namespace mlir;
@@ -28,6 +29,10 @@ AttendGradKvOp findPartner(AttendGradQOp queries) {
   return {};
 }
 
+/// Whether blocks of keys can take turns at a tile of queries: with documents only if these are
+/// in order, whatever the numbers are from which they are made.
+bool hasOrder(AttendGradQOp op) { return !op.getDocuments() || op.getDocuments().getDefiningOp<DocumentBoundsOp>(); }
+
 int64_t countKeyBlocks(AttendGradQOp op) {
   return llvm::divideCeil(cast<RankedTensorType>(op.getK().getType()).getDimSize(2), int64_t(op.getKeyBlock()));
 }
@@ -49,10 +54,13 @@ struct FuseAttendGradPass final : impl::FuseAttendGradPassBase<FuseAttendGradPas
     StringRef(schedule).split(fields, ':');
     if (llvm::any_of(fields, [](StringRef field) { return field.consume_front("family=") && field != "hopper"; }))
       return;
+    bool unordered = llvm::is_contained(fields, "ordered=false");
     for (auto queries : llvm::make_early_inc_range(main.getBody().getOps<AttendGradQOp>())) {
       auto delta = queries.getDelta().getDefiningOp<AttendDeltaOp>();
       AttendGradKvOp partner = findPartner(queries);
-      if (delta && partner && explainHopperGrad(queries, *info).empty())
+      // Over lists an order costs more than the two products that one pass saves.
+      bool apart = queries.getBlocks() && !unordered && explainHopperLists(queries, *info).empty();
+      if (delta && partner && !apart && hasOrder(queries) && explainHopperGrad(queries, *info).empty())
         fuse(delta, queries, partner);
     }
   }
@@ -63,17 +71,19 @@ struct FuseAttendGradPass final : impl::FuseAttendGradPassBase<FuseAttendGradPas
     Value stats = AttendStatsOp::create(builder, delta.getLoc(), delta.getOut(), delta.getDout(), queries.getLse(),
                                         delta.getDlse());
     double scale = queries.getScaleOrDefault();
-    SmallVector<Value> lists;
+    SmallVector<Value> mask;
     if (Value list = queries.getBlocks())
-      lists = {list, TransposeBlocksOp::create(builder, queries.getLoc(), list, countKeyBlocks(queries))};
+      mask = {list, TransposeBlocksOp::create(builder, queries.getLoc(), list, countKeyBlocks(queries))};
+    else if (Value documents = queries.getDocuments())
+      mask = {documents};
     auto gradient =
         AttendGradOp::create(builder, queries.getLoc(), queries.getQ(), queries.getK(), queries.getV(), stats,
-                             queries.getDout(), lists, builder.getF64FloatAttr(scale), queries.getCausal(),
+                             queries.getDout(), mask, builder.getF64FloatAttr(scale), queries.getCausal(),
                              queries.getWindow(), queries.getSinks(), queries.getSoftcap(), queries.getQueryBlock(),
                              queries.getKeyBlock());
     auto q = cast<RankedTensorType>(queries.getQ().getType());
     // Nothing adds to the tiles of rows whose lists are empty.
-    Value rows = RoundTilesOp::create(builder, queries.getLoc(), gradient.getDq(), lists.empty() ? Value() : stats,
+    Value rows = RoundTilesOp::create(builder, queries.getLoc(), gradient.getDq(), queries.getBlocks() ? stats : Value(),
                                       q.getDimSize(2), q.getDimSize(3), APFloat(scale), q.getElementType());
     queries.getDq().replaceAllUsesWith(rows);
     keys.getDk().replaceAllUsesWith(gradient.getDk());

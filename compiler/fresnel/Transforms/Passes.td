@@ -85,7 +85,9 @@ def FuseAttendGradPass : Pass<"fresnel-fuse-attend-grad", "::mlir::ModuleOp"> {
     attributes become one `fresnel.attend_grad`, between a `fresnel.attend_stats` and a
     `fresnel.round_tiles`: five matrix products for each pair of queries and keys
     instead of seven. Only where the target has a kernel for it (`hopper`, see
-    `explainHopperGrad`), and not if `schedule` names another family.
+    `explainHopperGrad`), and not if `schedule` names another family. Over block lists
+    only if `schedule` has `ordered=false`, or there are no separate kernels in the
+    family (`explainHopperLists`).
   }];
   let options = [
     Option<"target", "target", "std::string", "\"sm_90a\"", "GPU to compile for">,

@@ -186,13 +186,14 @@ def Fresnel_AttendGradOp : Fresnel_ComputeOp<"attend_grad"> {
     tiles of 64 rows, an even number. A tile is in the order in which a warpgroup holds
     an accumulator: place 4 (128 j + t) + 2 r + i is row 16 (t div 32) +
     (t mod 32) div 4 + 8 r, column 8 j + 2 (t mod 4) + i. Rows beyond those of q are 0.
-    `blocks` are the lists of `fresnel.attend` and what `fresnel.transpose_blocks` makes
-    of them; tiles whose rows all list no block may then hold anything.
+    `mask` are the `documents` of `fresnel.attend`, or its `blocks` and what
+    `fresnel.transpose_blocks` makes of them; tiles whose rows all list no block may then
+    hold anything.
 
     Constraints:
-    - C1: q, k, v and the lists fit as in `fresnel.attend`; the head dim of q is a multiple of 8.
+    - C1: q, k, v and the mask fit as in `fresnel.attend`; the head dim of q is a multiple of 8.
     - C2: `dout` has the type of its output, `stats` is what `fresnel.attend_stats` makes of it.
-    - C3: there are no `blocks`, or two: a list, and its transpose over ceil(Nk / key_block) blocks.
+    - C3: `mask` is nothing, the bounds of documents, or a list and its transpose over ceil(Nk / key_block) blocks.
 
     Example:
     ```mlir
@@ -202,7 +203,7 @@ def Fresnel_AttendGradOp : Fresnel_ComputeOp<"attend_grad"> {
     ```
   }];
   let arguments = (ins Fresnel_Rows:$q, Fresnel_Rows:$k, Fresnel_Rows:$v, Fresnel_Scores4:$stats, Fresnel_Rows:$dout,
-                       Variadic<Fresnel_Indices4>:$lists,
+                       Variadic<Fresnel_Indices3Or4>:$mask,
                        OptionalAttr<F64Attr>:$scale, DefaultValuedOptionalAttr<BoolAttr, "false">:$causal,
                        DefaultValuedOptionalAttr<I64Attr, "0">:$window, DefaultValuedOptionalAttr<I64Attr, "0">:$sinks,
                        DefaultValuedOptionalAttr<F64Attr, "0.0">:$softcap,
@@ -210,14 +211,15 @@ def Fresnel_AttendGradOp : Fresnel_ComputeOp<"attend_grad"> {
                        DefaultValuedOptionalAttr<I64Attr, "1">:$key_block);
   let results = (outs Fresnel_Scores4:$dq, Fresnel_Rows:$dk, Fresnel_Rows:$dv);
   let assemblyFormat = [{
-    $q `,` $k `,` $v `stats` $stats `dout` $dout (`blocks` `(` $lists^ `:` type($lists) `)`)? attr-dict
+    $q `,` $k `,` $v `stats` $stats `dout` $dout (`mask` `(` $mask^ `:` type($mask) `)`)? attr-dict
     `:` type($q) `,` type($k) `,` type($v) `,` type($stats) `,` type($dout)
   }];
   let extraClassDeclaration = [{
     double getScaleOrDefault();
-    /// The list, and its transpose, or null.
+    /// The list, its transpose, and the bounds of documents, or null.
     ::mlir::TypedValue<::mlir::RankedTensorType> getBlocks();
     ::mlir::TypedValue<::mlir::RankedTensorType> getTransposed();
+    ::mlir::TypedValue<::mlir::RankedTensorType> getDocuments();
     /// What the other gradients have and this one has not.
     int64_t getKeyWindow() { return 1; }
     int64_t getKeyStride() { return 1; }

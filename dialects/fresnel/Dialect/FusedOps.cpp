@@ -184,19 +184,22 @@ LogicalResult AttendStatsOp::inferReturnTypes(MLIRContext *context, std::optiona
 LogicalResult AttendGradOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location, Adaptor adaptor,
                                              SmallVectorImpl<Type> &results) {
   Inference<AttendGradOp> infer{location};
-  ValueRange lists = adaptor.getLists();
-  if (!lists.empty() && lists.size() != 2) // attend_grad_c3
-    return infer.fail("`blocks` must be a list and its transpose, but there are ", lists.size(), " tensors");
+  ValueRange mask = adaptor.getMask();
+  auto hasRank = [](Value value, int64_t rank) { return getTensor(value).getRank() == rank; };
+  bool hasLists = mask.size() == 2 && hasRank(mask[0], 4) && hasRank(mask[1], 4);
+  if (!mask.empty() && !hasLists && !(mask.size() == 1 && hasRank(mask[0], 3))) // attend_grad_c3
+    return infer.fail("`mask` must be bounds of documents, or a list and its transpose, but there are ", mask.size(),
+                      " tensors, the first of type ", mask[0].getType());
   SmallVector<Value> operands{adaptor.getQ(), adaptor.getK(), adaptor.getV()};
-  if (!lists.empty())
-    operands.push_back(lists[0]);
+  if (!mask.empty())
+    operands.push_back(mask[0]);
   SmallVector<Type> forward;
   // attend_grad_c1
   if (failed(
           AttendOp::inferReturnTypes(context, location, AttendOp::Adaptor(operands, adaptor.getAttributes()), forward)))
     return failure();
-  if (!lists.empty()) {
-    RankedTensorType list = getTensor(lists[0]), transposed = getTensor(lists[1]);
+  if (hasLists) {
+    RankedTensorType list = getTensor(mask[0]), transposed = getTensor(mask[1]);
     int64_t blocks = llvm::divideCeil(getTensor(adaptor.getK()).getDimSize(2), int64_t(adaptor.getKeyBlock()));
     auto expected = RankedTensorType::get(
         {list.getDimSize(0), list.getDimSize(1), blocks, int64_t(llvm::divideCeil(list.getDimSize(2), 32))},
@@ -221,13 +224,17 @@ LogicalResult AttendGradOp::inferReturnTypes(MLIRContext *context, std::optional
 
 double AttendGradOp::getScaleOrDefault() { return resolveScale(getScale(), getQ()); }
 
-static TypedValue<RankedTensorType> getList(AttendGradOp op, unsigned index) {
-  return op.getLists().empty() ? TypedValue<RankedTensorType>()
-                               : cast<TypedValue<RankedTensorType>>(op.getLists()[index]);
+TypedValue<RankedTensorType> AttendGradOp::getBlocks() {
+  return getMask().size() == 2 ? cast<TypedValue<RankedTensorType>>(getMask()[0]) : TypedValue<RankedTensorType>();
 }
 
-TypedValue<RankedTensorType> AttendGradOp::getBlocks() { return getList(*this, 0); }
-TypedValue<RankedTensorType> AttendGradOp::getTransposed() { return getList(*this, 1); }
+TypedValue<RankedTensorType> AttendGradOp::getTransposed() {
+  return getMask().size() == 2 ? cast<TypedValue<RankedTensorType>>(getMask()[1]) : TypedValue<RankedTensorType>();
+}
+
+TypedValue<RankedTensorType> AttendGradOp::getDocuments() {
+  return getMask().size() == 1 ? cast<TypedValue<RankedTensorType>>(getMask()[0]) : TypedValue<RankedTensorType>();
+}
 
 LogicalResult RoundTilesOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
                                              SmallVectorImpl<Type> &results) {

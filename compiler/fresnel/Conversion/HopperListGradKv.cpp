@@ -1,0 +1,373 @@
+//===- HopperListGradKv.cpp - Gradients of keys and values over block lists -===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// A thread block owns 128 keys, 64 for each consumer: of one block, which the consumers
+// walk together, or of two, which each walks alone. A walk visits the queries that list
+// the block, in steps of 64 rows: tokens of one head, or fewer tokens of several heads
+// that share their lists. A warp of the producer scans the block's row of the transposed
+// lists, fetches a step's queries and gradients of the output with bulk copies, and puts
+// LSE and delta of each row beside them: an infinite LSE where the row does not list the
+// block, so that the consumers know no lists. Scores are computed transposed, keys by queries, and are with
+// their gradients left operands of the products that sum dV and dK, in registers.
+//
+//===----------------------------------------------------------------------===//
+
+#include "fresnel/Conversion/AttendGradMath.h"
+#include "fresnel/Conversion/BlockLists.h"
+#include "fresnel/Conversion/HopperRings.h"
+#include "fresnel/Conversion/ToTile.h"
+#include "fresnel/Schedule/HopperLists.h"
+#include <cmath>
+
+using namespace mlir;
+using namespace fresnel;
+
+namespace {
+
+constexpr int64_t kGroupRows = 64, kConsumers = 2, kKeyRows = kConsumers * kGroupRows;
+constexpr int64_t kRows = ListSteps::kRows, kLanes = 32, kThreads = 128 * (kConsumers + 1);
+/// The named barrier of the first consumer's own threads; the others' follow.
+constexpr int64_t kOwnBarrier = 1;
+
+/// The producer walks lists, for which 24 would not do: 168 * 3 = 40 + 2 * 232.
+constexpr int64_t kProducerRegisters = 40, kConsumerRegisters = 232;
+
+/// Positions of the kernel's arguments.
+enum Argument : unsigned { kQ, kK, kV, kLse, kDelta, kDout, kBits, kDk, kDv };
+
+class HopperListGradKv : HopperRings {
+public:
+  HopperListGradKv(AttendGradKvOp op, const KernelRequest &request, KernelBuilder &builder)
+      : HopperRings(builder), request(request), shape(op), steps(getListSteps(op)),
+        stages(request.schedule.getStages()), walks(shape.keyBlock % kKeyRows ? kConsumers : 1), lists(shape.listHeads / shape.kvHeads), readers(shape.heads / shape.listHeads),
+        words(cast<RankedTensorType>(op.getBlocks().getType()).getDimSize(3)),
+        math(builder, shape, Owner::Keys, kGroupRows, kRows) {}
+
+  void write() {
+    int64_t tiles = getKeyTiles() * shape.kvHeads * shape.batches;
+    kernel = b.beginKernel(request.getName(), getArgumentTypes(), kThreads, {tiles, 1, 1});
+    allocate();
+    initialise();
+    auto roles = tile::WarpSpecializeOp::create(b, kConsumers, kProducerRegisters, kConsumerRegisters);
+    writeRole(roles.getProducer(), [&] { produce(); });
+    writeRole(roles.getConsumer(), [&] { consume(); });
+  }
+
+private:
+  int64_t getKeyTiles() const { return llvm::divideCeil(shape.keys, kKeyRows); }
+  Val argument(unsigned position) { return b.argument(kernel, position); }
+
+  SmallVector<Type> getArgumentTypes() {
+    auto map = [&](int64_t rows, int64_t heads = 1) -> Type {
+      return tile::TensorMapType::get(b.getContext(), rows, 64, shape.element, heads);
+    };
+    SmallVector<Type> types(request.views.begin(), request.views.end());
+    types[kQ] = types[kDout] = map(steps.tokens, steps.group);
+    types[kK] = types[kV] = map(kKeyRows);
+    types[kDk] = types[kDv] = map(kGroupRows);
+    return types;
+  }
+
+  void allocate() {
+    keyTile = b.alloc({kKeyRows, shape.headDim}, shape.element, tile::Layout::Swizzled);
+    valueTile = b.alloc({kKeyRows, shape.headDim}, shape.element, tile::Layout::Swizzled);
+    // The slots of each walk, one after the other.
+    int64_t slots = walks * stages;
+    queries = allocRing(slots, kRows, shape.headDim, shape.element);
+    queries.stages = stages;
+    douts = b.alloc({slots, kRows, shape.headDim}, shape.element, tile::Layout::Swizzled);
+    lses = b.alloc({slots, kRows}, b.getF32Type());
+    deltas = b.alloc({slots, kRows}, b.getF32Type());
+    tokens = b.alloc({slots}, b.getI32Type());
+    counters = b.alloc({walks}, b.getI32Type());
+    keysFull = allocBarriers(1);
+  }
+
+  void initialise() {
+    thread = b.id(tile::Id::Thread);
+    b.ifThen(thread == b.i32(0), [&] {
+      for (unsigned i : {kQ, kK, kV, kDout, kDk, kDv})
+        tile::PrefetchMapOp::create(b, Value(argument(i)));
+      // The copies, and each lane that writes values of rows.
+      initBarriers(queries.full, 1 + kLanes);
+      // A lane of each warp, which reads values by itself.
+      initBarriers(queries.empty, 4 * kConsumers / walks);
+      initBarriers(keysFull, 1, /*fence=*/true);
+      for (int64_t walk = 0; walk < walks; ++walk)
+        b.store(b.i32(0), counters, {b.i32(walk)});
+    });
+    b.barrier();
+    locate();
+    countSteps();
+  }
+
+  void locate() {
+    int64_t heads = shape.kvHeads * shape.batches, blocks = getKeyTiles();
+    // Lists of tokens may all have the first block: those of all heads start first.
+    int64_t wanted = request.schedule.getSection() > 0 ? request.schedule.getSection() : steps.rows > 1 ? heads : 1;
+    int64_t section = std::min(wanted, heads);
+    Val index = b.id(tile::Id::BlockX), first = index / double(section * blocks) * double(section);
+    Val width = heads % section ? b.min(b.i32(section), double(heads) - first) : b.i32(section);
+    Val rest = index % double(section * blocks), flatHead = first + rest % width;
+    batch = flatHead / double(shape.kvHeads);
+    kvHead = flatHead % double(shape.kvHeads);
+    firstKey = rest / width * double(kKeyRows);
+  }
+
+  /// The block of keys of a walk.
+  Val getKeyBlock(Val walk) {
+    Val key = walks == 1 ? firstKey : firstKey + walk * double(kGroupRows);
+    return divideBy(key, shape.keyBlock);
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Lists
+  //===--------------------------------------------------------------------===//
+
+  /// A word of the rows that list the block of a walk, 0 behind the last one.
+  Val loadWord(Val keyBlock, Val list, Val word) {
+    return b.ifElse(
+        (word < double(words)) & (keyBlock < double(shape.getKeyBlocks())),
+        [&] {
+          Val listHead = kvHead * double(lists) + list;
+          return SmallVector<Val>{b.load(argument(kBits), {batch, listHead, keyBlock, word})};
+        },
+        [&] { return SmallVector<Val>{b.i32(0)}; })[0];
+  }
+
+  /// The bit of the first row of each step in which some row is set.
+  Val fold(Val word) {
+    uint32_t pattern = 0;
+    for (int64_t bit = 0; bit < 32; bit += steps.rows)
+      pattern |= uint32_t(1) << bit;
+    for (int64_t shift = 1; shift < std::min<int64_t>(steps.rows, 32); shift *= 2)
+      word = word | (word >> double(shift));
+    return steps.rows == 1 ? word : word & double(int32_t(pattern));
+  }
+
+  /// Words of a step.
+  int64_t getSpan() const { return steps.rows > 32 ? 2 : 1; }
+  /// Steps of one head, or heads side by side, and row: all parts for each reader.
+  int64_t getRepeats() const { return readers / steps.group * steps.parts; }
+
+  void countSteps() {
+    int64_t spans = llvm::divideCeil(words, getSpan());
+    b.forRange(thread, b.i32(walks * lists * spans), b.i32(kThreads), [&](Val i) {
+      Val walk = divideBy(i, lists * spans), rest = moduloBy(i, lists * spans), keyBlock = getKeyBlock(walk);
+      Val list = divideBy(rest, spans), word = moduloBy(rest, spans) * double(getSpan());
+      Val bits = loadWord(keyBlock, list, word);
+      if (getSpan() == 2)
+        bits = b.select((bits | loadWord(keyBlock, list, word + 1.0)) == 0.0, b.i32(0), b.i32(1));
+      else
+        bits = fold(bits);
+      b.atomic(tile::Combine::Add, b.popcount(bits), counters, {walk});
+    });
+    b.barrier();
+  }
+
+  /// The slot of the i-th step of a walk and the parity of its turn.
+  std::pair<Val, Val> getSlot(Val walk, Val i) {
+    auto [slot, parity] = slotOf(queries, i);
+    return {walks == 1 ? slot : slot + walk * double(stages), parity};
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Producer
+  //===--------------------------------------------------------------------===//
+
+  /// Calls `body` with the number of each set bit, the lowest first, and what is carried along.
+  Val forBits(Val bits, Val init, function_ref<Val(Val, Val)> body) {
+    return b.whileLoop(
+        {bits, init}, [&](ArrayRef<Val> state) { return state[0] != 0.0; },
+        [&](ArrayRef<Val> state) {
+          Val low = state[0] & (0.0 - state[0]);
+          Val next = body(b.popcount(low - 1.0), state[1]);
+          return SmallVector<Val>{state[0] ^ low, next};
+        })[1];
+  }
+
+  Val fromLane(Val value, Val source) { return b.shuffle(tile::Shuffle::Index, value, source); }
+
+  /// The steps of 32 words of a list from `base` on; `i` counts steps.
+  Val produceWords(Val list, Val base, Val i) {
+    Val word = loadWord(keyBlock, list, base + lane), bits = fold(word);
+    if (getSpan() == 2) {
+      Val both = word | b.shuffleXor(word, 1);
+      bits = b.select(((lane & 1.0) != 0.0) | (both == 0.0), b.i32(0), b.i32(1));
+    }
+    return forBits(b.ballot(bits != 0.0), i, [&](Val source, Val counted) {
+      Val first = fromLane(word, source), second = getSpan() == 2 ? fromLane(word, source + 1.0) : Val();
+      return forBits(fromLane(bits, source), counted, [&](Val bit, Val count) {
+        Val row = (base + source) * 32.0 + bit, listed[] = {first >> bit, second ? second : first >> bit};
+        return b.forRange(b.i32(0), b.i32(getRepeats()), b.i32(1), {count}, [&](Val repeat, ArrayRef<Val> carried) {
+          int64_t groups = readers / steps.group;
+          Val head = (kvHead * double(lists) + list) * double(readers) + moduloBy(repeat, groups) * double(steps.group);
+          Val token = row * double(shape.queryBlock) + divideBy(repeat, groups) * double(steps.tokens);
+          produceStep(carried[0], head, token, listed);
+          return SmallVector<Val>{carried[0] + 1.0};
+        })[0];
+      });
+    });
+  }
+
+  void load(unsigned map, Val head, Val row, Val target, Val barriers, Val slot) {
+    tile::TmaLoadOp::create(b, Value(argument(map)), Value(batch), Value(head), Value(row), Value(target),
+                            Value(barriers), Value(slot), /*evict_last=*/false);
+  }
+
+  /// `listed` are bits of the step's list rows: those of its first and of its second half.
+  void produceStep(Val i, Val head, Val token, ArrayRef<Val> listed) {
+    auto [slot, parity] = getSlot(walk, i);
+    Val query = b.slice(queries.tiles, slot), dout = b.slice(douts, slot);
+    wait(queries.empty, slot, parity ^ 1.0);
+    b.ifThen(elected, [&, slot = slot] {
+      expect(queries.full, slot, 2 * cast<tile::SharedType>(query.getType()).getBytes());
+      load(kQ, head, token, query, queries.full, slot);
+      load(kDout, head, token, dout, queries.full, slot);
+      b.store(token, tokens, {slot});
+    });
+    // Rows are in the order of the boxes: head by head.
+    Val lseRow = b.slice(lses, slot), deltaRow = b.slice(deltas, slot);
+    for (int64_t half = 0; half < kRows / kLanes; ++half) {
+      Val row = lane + double(half * kLanes), local = moduloBy(row, steps.tokens), rowToken = token + local;
+      Val inside = rowToken < double(shape.queries), near = b.min(rowToken, b.i32(shape.queries - 1));
+      Val rowHead = head + divideBy(row, steps.tokens);
+      Val lse = b.load(argument(kLse), {batch, rowHead, near}), delta = b.load(argument(kDelta), {batch, rowHead, near});
+      Val open = inside & (lse > -INFINITY);
+      if (steps.rows > 1) {
+        Val bit = steps.rows > 32 ? lane : divideBy(local, shape.queryBlock);
+        open = open & (((listed[half] >> bit) & 1.0) != 0.0);
+      }
+      b.store(b.select(open, lse * M_LOG2E, b.f32(INFINITY)), lseRow, {row});
+      b.store(b.select(inside, delta, b.f32(0)), deltaRow, {row});
+    }
+    arrive(queries.full, slot, b.constant(b.getI1Type(), 1));
+  }
+
+  void produce() {
+    // A warp for each walk.
+    walk = b.id(tile::Id::Warp);
+    b.ifThen(walk < double(walks), [&] {
+      lane = b.id(tile::Id::Lane);
+      elected = b.wrap(tile::ElectOp::create(b, b.getI1Type()));
+      keyBlock = getKeyBlock(walk);
+      Val zero = b.i32(0);
+      b.ifThen(elected & (walk == 0.0), [&] {
+        expect(keysFull, zero, 2 * cast<tile::SharedType>(keyTile.getType()).getBytes());
+        load(kK, kvHead, firstKey, keyTile, keysFull, zero);
+        load(kV, kvHead, firstKey, valueTile, keysFull, zero);
+      });
+      b.forRange(zero, b.i32(lists), b.i32(1), {zero}, [&](Val list, ArrayRef<Val> outer) {
+        // The last rows first: under a causal mask blocks that start together then read the
+        // same queries at about the same time, through L2.
+        int64_t groups = llvm::divideCeil(words, kLanes);
+        return b.forRange(zero, b.i32(groups), b.i32(1), {outer[0]}, [&](Val group, ArrayRef<Val> carried) {
+          Val base = (double(groups - 1) - group) * double(kLanes);
+          return SmallVector<Val>{produceWords(list, base, carried[0])};
+        });
+      });
+    });
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Consumers
+  //===--------------------------------------------------------------------===//
+
+  /// This consumer's rows of K or V times a tile of a step.
+  Val multiplyOwned(Val owned, Val tile) {
+    return b.wrap(tile::WgmmaOp::create(b, math.getScoresType(), Value(owned), Value(groupRow), Value(tile), Value(),
+                                        /*transposed=*/true));
+  }
+
+  /// sum + weights * tile.
+  Val accumulate(Val sum, Val weights, Val tile) {
+    Type lhs = tile::getLhsType(kGroupRows, kRows, shape.element);
+    return b.wrap(tile::WgmmaOp::create(b, sum.getType(), Value(b.wrap(tile::ToLhsOp::create(b, lhs, Value(weights)))),
+                                        Value(), Value(tile), Value(sum), false));
+  }
+
+  Val loadValues(Val ring, Val slot) {
+    return b.wrap(tile::LoadColsOp::create(b, math.getScoresType(), Value(b.slice(ring, slot)), ValueRange{b.i32(0)},
+                                           APFloat(0.0f)));
+  }
+
+  /// The pairs of owned keys and rows of a step that the mask opens, or null for all. What
+  /// keys beyond the last one sum is not stored.
+  Val getVisible(Val slot) {
+    if (!shape.causal)
+      return Val();
+    Type index = tile::getAccType(kGroupRows, kRows, b.getI32Type());
+    Val first = b.load(tokens, {slot}) + double(shape.getOffset());
+    Val row = b.wrap(tile::ColIndexOp::create(b, index, Value(b.i32(0))));
+    Val position = moduloBy(row, steps.tokens) + first;
+    return isVisible(shape, b.wrap(tile::RowIndexOp::create(b, index, Value(firstKey + groupRow))), position);
+  }
+
+  /// One step: dK and dV come in and go out.
+  SmallVector<Val> iterate(Val i, ArrayRef<Val> sums) {
+    auto [slot, parity] = getSlot(walk, i);
+    Val query = b.slice(queries.tiles, slot), dout = b.slice(douts, slot);
+    wait(queries.full, slot, parity);
+    Val scores = multiplyOwned(keyTile, query), dweights = multiplyOwned(valueTile, dout);
+    Val lse = loadValues(lses, slot), visible = getVisible(slot);
+    AttendGradMath::Weights weights = math.weigh(waitFor(scores, 1), lse, visible);
+    Val delta = loadValues(deltas, slot);
+    dweights = waitFor(dweights, 0);
+    Val dv = accumulate(sums[1], weights.weights, dout);
+    Val dk = accumulate(sums[0], math.differentiate(weights, dweights, delta), query);
+    dv = waitFor(dv, 1);
+    dk = waitFor(dk, 0);
+    arrive(queries.empty, slot, (thread & double(kLanes - 1)) == 0.0);
+    return {dk, dv};
+  }
+
+  void consume() {
+    Val consumer = b.id(tile::Id::Warpgroup) - 1.0;
+    walk = walks == 1 ? b.i32(0) : consumer;
+    Val total = b.load(counters, {walk}) * double(getRepeats());
+    groupRow = consumer * double(kGroupRows);
+    leader = (thread & 127.0) == 0.0;
+    wait(keysFull, b.i32(0), b.i32(0));
+    Val zero = b.constant(tile::getAccType(kGroupRows, shape.headDim, b.getF32Type()), 0.0);
+    SmallVector<Val> sums = b.forRange(b.i32(0), total, b.i32(1), {zero, zero},
+                                       [&](Val i, ArrayRef<Val> carried) { return iterate(i, carried); });
+    // In the places of the consumer's own keys and values, which nobody else reads.
+    tile::StoreMatrixOp::create(b, Value(sums[1]), Value(valueTile), Value(groupRow));
+    tile::StoreMatrixOp::create(b, Value(sums[0] * shape.scale), Value(keyTile), Value(groupRow));
+    tile::FenceAsyncOp::create(b);
+    tile::BarrierOp::create(b, Value(consumer + double(kOwnBarrier)), b.getI32IntegerAttr(128), /*arrive=*/false);
+    b.ifThen(leader, [&] {
+      for (auto [tile, map] : {std::pair(valueTile, kDv), std::pair(keyTile, kDk)})
+        tile::TmaStoreOp::create(b, Value(tile), Value(groupRow), Value(argument(map)), Value(batch), Value(kvHead),
+                                 Value(firstKey + groupRow));
+      tile::TmaStoreWaitOp::create(b);
+    });
+  }
+
+  const KernelRequest &request;
+  AttendShape shape;
+  ListSteps steps;
+  int64_t stages;
+  /// Walks of a thread block: one of both consumers, or one for each.
+  int64_t walks;
+  /// Lists of a key head, query heads that read one, and words of its bits.
+  int64_t lists, readers, words;
+  AttendGradMath math;
+  tile::KernelOp kernel;
+  Val thread, batch, kvHead, firstKey;
+  Val keyTile, valueTile, douts, lses, deltas, tokens, counters, keysFull;
+  Ring queries;
+  // In the roles.
+  Val walk;
+  // In the producer.
+  Val lane, elected, keyBlock;
+  // In a consumer: its first row, and whether this thread speaks for it.
+  Val groupRow, leader;
+};
+
+} // namespace
+
+void fresnel::lowerHopperListGrad(AttendGradKvOp op, const KernelRequest &request, KernelBuilder &builder) {
+  HopperListGradKv(op, request, builder).write();
+}

@@ -1,0 +1,228 @@
+//===- HopperListGradQ.cpp - Gradient of queries over block lists ---------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// A thread block owns a tile of queries and walks the listed keys, as attention does:
+// a producer feeds K and V through rings; each consumer computes the scores of its 64
+// rows and their gradients in registers, from where these are left operands of the
+// product that sums dQ.
+//
+//===----------------------------------------------------------------------===//
+
+#include "fresnel/Conversion/AttendGradMath.h"
+#include "fresnel/Conversion/HopperRings.h"
+#include "fresnel/Conversion/HopperTile.h"
+#include "fresnel/Conversion/ToTile.h"
+#include "fresnel/Schedule/HopperLists.h"
+
+using namespace mlir;
+using namespace fresnel;
+
+namespace {
+
+constexpr int64_t kGroupRows = 64;
+
+/// Positions of the kernel's arguments.
+enum Argument : unsigned { kQ, kK, kV, kLse, kDelta, kDout, kList, kDq };
+
+class HopperListGradQ : HopperRings {
+public:
+  HopperListGradQ(AttendGradQOp op, const KernelRequest &request, KernelBuilder &builder)
+      : HopperRings(builder), request(request), shape(op), tileM(request.schedule.getTileM()),
+        tileN(request.schedule.getTileN()), consumers(tileM / kGroupRows), visits(builder, shape, kGroupRows, tileN),
+        math(builder, shape, Owner::Queries, kGroupRows, tileN),
+        at(builder, shape, request.schedule, getHopperTiles(request.schedule, op), visits), grouped(at.getGroup() > 1),
+        index(tile::getAccType(kGroupRows, tileN, builder.getI32Type())), op(op) {}
+
+  void write() {
+    kernel = b.beginKernel(request.getName(), getArgumentTypes(), 128 * (consumers + 1), {at.getCount(), 1, 1});
+    if (int64_t minBlocks = getHopperListsMinBlocks(request.schedule, op); minBlocks > 1)
+      kernel->setAttr(tile::kMinBlocksAttr, b.getI32IntegerAttr(int32_t(minBlocks)));
+    allocate();
+    initialise();
+    HopperRegisters registers = getHopperRegisters(consumers, getHopperListsMinBlocks(request.schedule, op));
+    auto roles = tile::WarpSpecializeOp::create(b, consumers, registers.producer, registers.consumer);
+    writeRole(roles.getProducer(), [&] { produce(); });
+    writeRole(roles.getConsumer(), [&] { consume(); });
+  }
+
+private:
+  Val argument(unsigned position) { return b.argument(kernel, position); }
+
+  /// Rows of several heads in turn are no box of a tensor: the threads copy them.
+  SmallVector<Type> getArgumentTypes() {
+    auto map = [&](int64_t rows) -> Type { return tile::TensorMapType::get(b.getContext(), rows, 64, shape.element); };
+    SmallVector<Type> types(request.views.begin(), request.views.end());
+    types[kK] = types[kV] = map(std::min(tileN, shape.keyBlock));
+    if (!grouped)
+      types[kQ] = types[kDout] = map(tileM);
+    return types;
+  }
+
+  void allocate() {
+    auto alloc = [&] { return b.alloc({tileM, shape.headDim}, shape.element, tile::Layout::Swizzled); };
+    queries = alloc();
+    douts = alloc();
+    keys = allocRing(request.schedule.getStages(), tileN, shape.headDim, shape.element);
+    values = allocRing(request.schedule.getStages(), tileN, shape.headDim, shape.element);
+    ownedFull = allocBarriers(1);
+  }
+
+  void initialise() {
+    b.ifThen(b.id(tile::Id::Thread) == b.i32(0), [&] {
+      for (unsigned i : {kQ, kK, kV, kDout})
+        if (isa<tile::TensorMapType>(argument(i).getType()))
+          tile::PrefetchMapOp::create(b, Value(argument(i)));
+      for (const Ring &ring : {keys, values}) {
+        initBarriers(ring.full, 1);
+        initBarriers(ring.empty, consumers);
+      }
+      initBarriers(ownedFull, 1, /*fence=*/true);
+    });
+    b.barrier();
+    at.readLists(argument(kList));
+    at.locate(b.id(tile::Id::BlockX));
+    if (grouped)
+      copyOwned();
+  }
+
+  void copyOwned() {
+    for (auto [source, target] : {std::pair(kQ, queries), std::pair(kDout, douts)})
+      tile::CopyAsyncOp::create(b, Value(argument(source)), Value(at.batch), Value(at.head), Value(at.firstRow),
+                                Value(target), Value(), /*block=*/1, uint32_t(at.getGroup()));
+    tile::CopyCommitOp::create(b);
+    tile::CopyWaitOp::create(b, 0);
+    tile::FenceAsyncOp::create(b);
+    b.barrier();
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Producer
+  //===--------------------------------------------------------------------===//
+
+  void fill(unsigned map, const Ring &ring, Val i) {
+    auto [slot, parity] = slotOf(ring, i);
+    Val tile = b.slice(ring.tiles, slot);
+    wait(ring.empty, slot, parity ^ 1.0);
+    expect(ring.full, slot, cast<tile::SharedType>(tile.getType()).getBytes());
+    for (int64_t box = 0; box < at.lists->getBoxes(); ++box)
+      tile::TmaLoadOp::create(b, Value(argument(map)), Value(at.batch), Value(at.kvHead),
+                              Value(at.lists->getStart(i, box)), Value(tile), Value(ring.full), Value(slot),
+                              Value(b.i32(box * at.lists->getBoxRows())), /*evict_last=*/true, /*evict_first=*/false);
+  }
+
+  void produce() {
+    Val elected = b.wrap(tile::ElectOp::create(b, b.getI1Type()));
+    b.ifThen((b.id(tile::Id::Warp) == b.i32(0)) & elected, [&] {
+      Val zero = b.i32(0);
+      if (!grouped) {
+        expect(ownedFull, zero, 2 * cast<tile::SharedType>(queries.getType()).getBytes());
+        for (auto [map, target] : {std::pair(kQ, queries), std::pair(kDout, douts)})
+          tile::TmaLoadOp::create(b, Value(argument(map)), Value(at.batch), Value(at.head), Value(at.firstRow),
+                                  Value(target), Value(ownedFull), Value(zero), /*evict_last=*/false);
+      }
+      b.forRange(zero, at.visited.count, b.i32(1), [&](Val i) {
+        fill(kK, keys, i);
+        fill(kV, values, i);
+      });
+    });
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Consumers
+  //===--------------------------------------------------------------------===//
+
+  /// This consumer's rows of an owned tile times a tile of a ring.
+  Val multiplyOwned(Val owned, const Ring &ring, Val slot) {
+    return b.wrap(tile::WgmmaOp::create(b, math.getScoresType(), Value(owned), Value(groupRow),
+                                        Value(b.slice(ring.tiles, slot)), Value(), /*transposed=*/true));
+  }
+
+  /// The tokens of a fragment's rows, counted from the tile's first.
+  Val getTokens(Type type) {
+    return divideBy(b.wrap(tile::RowIndexOp::create(b, type, Value(groupRow))), at.getGroup());
+  }
+
+  Val broadcast(Val rows) { return b.wrap(tile::BroadcastOp::create(b, math.getScoresType(), Value(rows))); }
+
+  /// The LSE of the rows, infinite for those that do not list the step's block.
+  Val getListedLse(Val i) {
+    if (!at.lists->hasSeveralRows())
+      return lse;
+    Val listed = at.lists->getListed(getTokens(tile::getRowsType(kGroupRows, b.getI32Type())), i);
+    return b.select(listed, lse, b.constant(lse.getType(), INFINITY));
+  }
+
+  /// One step of keys: dQ comes in and goes out.
+  Val iterate(Val i, Val sum, bool masked) {
+    auto [slot, parity] = slotOf(keys, i);
+    wait(keys.full, slot, parity);
+    Val scores = multiplyOwned(queries, keys, slot);
+    wait(values.full, slot, parity);
+    Val dweights = multiplyOwned(douts, values, slot);
+    Val visible;
+    if (masked)
+      visible = isVisible(shape, at.lists->getKeys(index, i), getTokens(index) + at.position);
+    Val rows = getListedLse(i);
+    AttendGradMath::Weights weights = math.weigh(waitFor(scores, 1), broadcast(rows), visible);
+    dweights = waitFor(dweights, 0);
+    arrive(values.empty, slot, leader);
+    Type lhs = tile::getLhsType(kGroupRows, tileN, shape.element);
+    Val dscores = math.differentiate(weights, dweights, broadcast(delta));
+    sum = b.wrap(tile::WgmmaOp::create(b, sum.getType(), Value(b.wrap(tile::ToLhsOp::create(b, lhs, Value(dscores)))),
+                                       Value(), Value(b.slice(keys.tiles, slot)), Value(sum), /*transposed=*/false));
+    sum = waitFor(sum, 0);
+    arrive(keys.empty, slot, leader);
+    return sum;
+  }
+
+  Val loop(Val lower, Val upper, Val sum, bool masked) {
+    return b.forRange(lower, upper, b.i32(1), {sum}, [&](Val i, ArrayRef<Val> carried) {
+      return SmallVector<Val>{iterate(i, carried[0], masked)};
+    })[0];
+  }
+
+  Val loadRows(unsigned position, Val token, float outside) {
+    return b.wrap(tile::LoadRowsOp::create(b, tile::getRowsType(kGroupRows, b.getF32Type()), Value(argument(position)),
+                                           Value(at.batch), Value(at.head), Value(token), APFloat(outside),
+                                           uint32_t(at.getGroup())));
+  }
+
+  void consume() {
+    groupRow = (b.id(tile::Id::Warpgroup) - 1.0) * double(kGroupRows);
+    leader = (b.id(tile::Id::Thread) & 127.0) == 0.0;
+    Val token = at.firstRow + divideBy(groupRow, at.getGroup()), zero = b.i32(0);
+    lse = math.prepare(loadRows(kLse, token, -INFINITY));
+    delta = loadRows(kDelta, token, 0);
+    if (!grouped)
+      wait(ownedFull, zero, zero);
+    Val sum = b.constant(tile::getAccType(kGroupRows, shape.headDim, b.getF32Type()), 0.0);
+    Val masked = at.lists->hasOneMaskedStep() ? b.i32(1) : at.lists->masked;
+    sum = loop(zero, masked, sum, /*masked=*/true);
+    sum = loop(masked, at.visited.count, sum, /*masked=*/false);
+    tile::StoreTileOp::create(b, Value(sum * shape.scale), Value(argument(kDq)), Value(at.batch), Value(at.head),
+                              Value(token), Value(), Value(), uint32_t(at.getGroup()));
+  }
+
+  const KernelRequest &request;
+  AttendShape shape;
+  int64_t tileM, tileN, consumers;
+  AttendMath visits;
+  AttendGradMath math;
+  HopperTile at;
+  /// Whether a tile has rows of several heads.
+  bool grouped;
+  Type index;
+  AttendGradQOp op;
+  tile::KernelOp kernel;
+  Val queries, douts, ownedFull;
+  Ring keys, values;
+  // In a consumer: its first row, whether this thread speaks for it, and its rows' values.
+  Val groupRow, leader, lse, delta;
+};
+
+} // namespace
+
+void fresnel::lowerHopperListGrad(AttendGradQOp op, const KernelRequest &request, KernelBuilder &builder) {
+  HopperListGradQ(op, request, builder).write();
+}

@@ -1,0 +1,53 @@
+//===- HopperRings.cpp - Rings of tiles between the roles of a kernel -----===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "fresnel/Conversion/HopperRings.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace fresnel;
+
+void HopperRings::writeRole(Region &region, function_ref<void()> body) {
+  OpBuilder::InsertionGuard guard(b);
+  b.createBlock(&region);
+  body();
+  tile::YieldOp::create(b);
+}
+
+Val HopperRings::allocBarriers(int64_t count) {
+  return b.wrap(tile::AllocOp::create(b, tile::BarriersType::get(b.getContext(), count), Value()));
+}
+
+HopperRings::Ring HopperRings::allocRing(int64_t stages, int64_t rows, int64_t columns, Type element) {
+  Val tiles = b.alloc({stages, rows, columns}, element, tile::Layout::Swizzled);
+  return {stages, tiles, allocBarriers(stages), allocBarriers(stages)};
+}
+
+void HopperRings::initBarriers(Val barriers, int64_t arrivals, bool fence) {
+  tile::BarrierInitOp::create(b, Value(barriers), uint32_t(arrivals), fence);
+}
+
+std::pair<Val, Val> HopperRings::slotOf(const Ring &ring, Val i) {
+  if (llvm::isPowerOf2_64(ring.stages)) {
+    int64_t bits = llvm::Log2_64(ring.stages);
+    return {i & double(ring.stages - 1), (i >> double(bits)) & 1.0};
+  }
+  return {i % double(ring.stages), (i / double(ring.stages)) & 1.0};
+}
+
+void HopperRings::wait(Val barriers, Val slot, Val parity) {
+  tile::BarrierWaitOp::create(b, Value(barriers), Value(slot), Value(parity));
+}
+
+void HopperRings::expect(Val barriers, Val slot, int64_t bytes) {
+  tile::BarrierExpectOp::create(b, Value(barriers), Value(slot), uint32_t(bytes));
+}
+
+void HopperRings::arrive(Val barriers, Val slot, Val predicate) {
+  tile::BarrierArriveOp::create(b, Value(barriers), Value(slot), Value(predicate));
+}
+
+Val HopperRings::waitFor(Val product, int64_t pending) {
+  return b.wrap(tile::WgmmaWaitOp::create(b, product.getType(), uint32_t(pending), Value(product)));
+}

@@ -1,0 +1,40 @@
+//===- HopperRings.h - Rings of tiles between the roles of a kernel -*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#ifndef FRESNEL_CONVERSION_HOPPERRINGS_H
+#define FRESNEL_CONVERSION_HOPPERRINGS_H
+
+#include "fresnel/Conversion/KernelBuilder.h"
+
+namespace fresnel {
+
+/// What warp-specialised kernels write to hand tiles from a producer to consumers.
+class HopperRings {
+protected:
+  /// A ring of tiles, and the mbarriers that hand its slots back and forth.
+  struct Ring {
+    int64_t stages = 0;
+    Val tiles, full, empty;
+  };
+
+  explicit HopperRings(KernelBuilder &builder) : b(builder) {}
+
+  void writeRole(mlir::Region &region, llvm::function_ref<void()> body);
+  Val allocBarriers(int64_t count);
+  Ring allocRing(int64_t stages, int64_t rows, int64_t columns, mlir::Type element);
+  void initBarriers(Val barriers, int64_t arrivals, bool fence = false);
+
+  /// The slot of the i-th tile and the parity of its turn.
+  std::pair<Val, Val> slotOf(const Ring &ring, Val i);
+  void wait(Val barriers, Val slot, Val parity);
+  void expect(Val barriers, Val slot, int64_t bytes);
+  void arrive(Val barriers, Val slot, Val predicate);
+  /// A product once all but the latest `pending` of this warpgroup have ended.
+  Val waitFor(Val product, int64_t pending);
+
+  KernelBuilder &b;
+};
+
+} // namespace fresnel
+
+#endif // FRESNEL_CONVERSION_HOPPERRINGS_H

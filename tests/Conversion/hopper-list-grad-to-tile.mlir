@@ -1,0 +1,86 @@
+// Gradients over block lists: one kernel for the queries, one for keys and values; with wide heads one for all.
+// RUN: fresnel-opt %s --split-input-file --fresnel-lower-to-tile | FileCheck %s
+
+// Lists of blocks of queries. The queries' side walks keys and values in boxes of 64, and has a left operand in registers.
+// CHECK-LABEL: tile.kernel @attend_grad_q_1(
+// CHECK-SAME: !tile.tensor_map<128, 64, bf16>, %{{.*}}: !tile.tensor_map<64, 64, bf16>, %{{.*}}: !tile.tensor_map<64, 64, bf16>
+// CHECK: tile.warp_specialize
+// CHECK: tile.tma_load {{.*}} evict_last
+// CHECK: consumer(2) registers(240)
+// CHECK: tile.load_rows
+// CHECK: tile.wgmma %{{.*}} row(%{{.*}}), %{{.*}} transposed
+// CHECK: tile.wgmma %{{.*}} row(%{{.*}}), %{{.*}} transposed
+// CHECK: tile.to_lhs
+// CHECK: tile.wgmma
+// CHECK: tile.store_tile
+// The keys' side counts its steps, bit by bit; then a warp walks them, and both consumers take the same.
+// CHECK-LABEL: tile.kernel @attend_grad_kv_3(
+// CHECK-SAME: !tile.tensor_map<64, 64, bf16>, %{{.*}}: !tile.tensor_map<128, 64, bf16>
+// CHECK-SAME: %[[BITS:[^:]*]]: !tile.global<1x4x20x2xi32>
+// CHECK: tile.mbarrier_init %{{.*}} arrivals(33)
+// CHECK: tile.mbarrier_init %{{.*}} arrivals(8)
+// CHECK: tile.load %[[BITS]]
+// CHECK: math.ctpop
+// CHECK: tile.atomic add
+// CHECK: tile.warp_specialize producer registers(40)
+// CHECK: tile.ballot
+// CHECK: tile.shuffle index
+// CHECK: tile.tma_load
+// CHECK: consumer(2) registers(232)
+// CHECK-COUNT-2: tile.wgmma %{{.*}} row(
+// CHECK: tile.load_cols
+// CHECK-COUNT-2: tile.wgmma %
+// CHECK: tile.tma_store
+!q = tensor<1x4x5000x128xbf16>
+!k = tensor<1x2x5000x128xbf16>
+!l = tensor<1x4x5000xf32>
+!b = tensor<1x4x40x3xi32>
+fresnel.program @main(%q: !q, %k: !k, %l: !l, %g: !q, %b: !b) {
+  %d = fresnel.attend_delta %q, %g : !q
+  %a = fresnel.attend_grad_q %q, %k, %k lse %l delta %d dout %g blocks(%b : !b) {query_block = 128, key_block = 256} : !q, !k, !k, !l, !l, !q
+  %c, %e = fresnel.attend_grad_kv %q, %k, %k lse %l delta %d dout %g blocks(%b : !b) {query_block = 128, key_block = 256} : !q, !k, !k, !l, !l, !q
+  fresnel.return %a, %c, %e {names = ["dq", "dk", "dv"]} : !q, !k, !k
+}
+
+// -----
+
+// Lists of tokens that 16 heads share: a step is 4 tokens of 16 heads, and each consumer walks its own block of 64 keys.
+// CHECK-LABEL: tile.kernel @attend_grad_q_1(
+// CHECK-SAME: min_blocks = 2 : i32
+// CHECK: tile.copy_async {{.*}} {group = 16 : i32}
+// CHECK-LABEL: tile.kernel @attend_grad_kv_3(
+// CHECK-SAME: !tile.tensor_map<4, 64, bf16, heads = 16>
+// CHECK: tile.mbarrier_init %{{.*}} arrivals(4)
+// The first bit of each nibble.
+// CHECK: arith.andi %{{.*}}, %c286331153_i32
+!q = tensor<1x32x1000x128xbf16>
+!k = tensor<1x2x1000x128xbf16>
+!l = tensor<1x32x1000xf32>
+!b = tensor<1x2x1000x5xi32>
+fresnel.program @main(%q: !q, %k: !k, %l: !l, %g: !q, %b: !b) {
+  %d = fresnel.attend_delta %q, %g : !q
+  %a = fresnel.attend_grad_q %q, %k, %k lse %l delta %d dout %g blocks(%b : !b) {key_block = 64, causal = true} : !q, !k, !k, !l, !l, !q
+  %c, %e = fresnel.attend_grad_kv %q, %k, %k lse %l delta %d dout %g blocks(%b : !b) {key_block = 64, causal = true} : !q, !k, !k, !l, !l, !q
+  fresnel.return %a, %c, %e {names = ["dq", "dk", "dv"]} : !q, !k, !k
+}
+
+// -----
+
+// Wide heads: one kernel, whose blocks add in the order of their keys. The turn at a tile counts the row's entries.
+// CHECK-LABEL: tile.kernel @attend_grad_2(
+// CHECK-SAME: %[[LISTS:[^:]*]]: !tile.global<1x2x16x3xi32, strided>
+// CHECK: tile.warp_specialize
+// CHECK: tile.load %[[LISTS]]
+// CHECK-COUNT-15: tile.shuffle xor
+// CHECK: tile.semaphore_wait
+// CHECK: tile.semaphore_post
+// CHECK: tile.wgmma {{.*}} lhs_transposed
+!q = tensor<1x2x1000x192xbf16>
+!l = tensor<1x2x1000xf32>
+!b = tensor<1x2x16x3xi32>
+fresnel.program @main(%q: !q, %l: !l, %g: !q, %b: !b) {
+  %d = fresnel.attend_delta %q, %g : !q
+  %a = fresnel.attend_grad_q %q, %q, %q lse %l delta %d dout %g blocks(%b : !b) {query_block = 64, key_block = 64} : !q, !q, !q, !l, !l, !q
+  %c, %e = fresnel.attend_grad_kv %q, %q, %q lse %l delta %d dout %g blocks(%b : !b) {query_block = 64, key_block = 64} : !q, !q, !q, !l, !l, !q
+  fresnel.return %a, %c, %e {names = ["dq", "dk", "dv"]} : !q, !q, !q
+}
