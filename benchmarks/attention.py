@@ -10,6 +10,7 @@ CUDA. Usage: attention.py --fresnel PATH --runtime libfresnel_rt.so [--backward]
 """
 
 import argparse
+import inspect
 import pathlib
 import random
 import re
@@ -28,19 +29,22 @@ CASES = [
     *(("causal", 1, 16, 16, n, 64) for n in (16384, 65536)),
     *(("causal", 1, 16, 16, 16384, d) for d in (96, 192, 256)),
     *(("window", 1, 16, 16, n, 128) for n in (65536, 131072)),
+    *(("documents", 1, 16, 16, n, 128) for n in (8192, 32768, 65536)),
     *(("lighthouse", 1, 8, 8, n, 128) for n in (32768, 98304, 131072)),
 ]
-WINDOW = 4096
+WINDOW, DOCUMENTS = 4096, 16
 
 
 def compile_bundle(arguments, case, schedule, path):
     mask, batch, heads, kv_heads, length, dim = case
-    method = mask if mask in ("window", "lighthouse") else "dense"
+    method = mask if mask in ("window", "documents", "lighthouse") else "dense"
     sets = {"batch": batch, "heads": heads, "kv_heads": kv_heads, "seq_len": length, "head_dim": dim}
     if method == "dense":
         sets["causal"] = "true" if mask == "causal" else "false"
     if method == "window":
         sets["window"] = WINDOW
+    if method == "documents":
+        sets["documents"] = DOCUMENTS
     command = [arguments.fresnel, "compile", method, "-o", str(path), "--no-ptxas", "--no-db"]
     if arguments.backward:
         command += ["--grad", "--grad-of", "out"]
@@ -67,6 +71,31 @@ def make_window_mask(torch, length, size=128):
                                     seq_lengths=(length, length))
 
 
+def cut_documents(length):
+    """Ends of documents of random lengths, 0 first."""
+    return [0, *sorted(random.Random(length).sample(range(1, length), DOCUMENTS - 1)), length]
+
+
+def find_document_peers(torch, length, inputs):
+    from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+    from torch.nn.attention.varlen import varlen_attn
+    q, k, v, ends = inputs["q"], inputs["k"], inputs["v"], cut_documents(length)
+    cuts = inputs["cu_seqlens"].view(-1)
+    document = torch.searchsorted(cuts, torch.arange(length, device="cuda", dtype=torch.int32), right=True)
+    blocks = create_block_mask(lambda b, h, i, j: (i >= j) & (document[i] == document[j]), None, None, length, length)
+    compiled, longest = torch.compile(flex_attention), max(end - start for start, end in zip(ends, ends[1:]))
+    causal = {"is_causal": True} if "is_causal" in inspect.signature(varlen_attn).parameters else {"window_size": (-1, 0)}
+
+    def packed(x):
+        return x.transpose(1, 2)[0]
+
+    def varlen():
+        out = varlen_attn(packed(q), packed(k), packed(v), cuts, cuts, longest, longest, **causal)
+        return out[None].transpose(1, 2)
+
+    return {"FlexAttention": lambda: compiled(q, k, v, block_mask=blocks), "FlashAttention-2, varlen": varlen}
+
+
 def find_peers(torch, case, inputs):
     """Functions by name: the same result by other means. Lighthouse is set beside dense causal attention."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -78,6 +107,8 @@ def find_peers(torch, case, inputs):
             return torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=mask != "full",
                                                                     enable_gqa=heads != kv_heads)
 
+    if mask == "documents":
+        return find_document_peers(torch, length, inputs)
     if mask == "window":
         from torch.nn.attention.flex_attention import flex_attention
         blocks = make_window_mask(torch, length)
@@ -91,8 +122,10 @@ def find_peers(torch, case, inputs):
 
 def count_flops(case):
     mask, batch, heads, _, length, dim = case
+    ends = cut_documents(length)
     pairs = {"full": length * length, "causal": length * length / 2,
-             "window": length * WINDOW - WINDOW * WINDOW / 2}.get(mask)
+             "window": length * WINDOW - WINDOW * WINDOW / 2,
+             "documents": sum((end - start) ** 2 / 2 for start, end in zip(ends, ends[1:]))}.get(mask)
     return pairs and 4 * batch * heads * dim * pairs
 
 
@@ -176,6 +209,8 @@ def run_case(torch, library, arguments, case, folder):
     mask, batch, heads, kv_heads, length, dim = case
     inputs = {name: torch.randn(batch, length, h, dim, device="cuda", dtype=torch.bfloat16).transpose(1, 2)
               for name, h in (("q", heads), ("k", kv_heads), ("v", kv_heads), ("dout", heads))}
+    if mask == "documents":
+        inputs["cu_seqlens"] = torch.tensor(cut_documents(length), device="cuda", dtype=torch.int32).view(1, 1, -1)
     plans = []
     for index, (_, fields) in enumerate(arguments.schedules):
         bundle = pathlib.Path(folder) / f"method{index}.fkb"
