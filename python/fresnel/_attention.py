@@ -401,7 +401,12 @@ def _fit_documents(cu_seqlens, length, parameters):
     """
     documents = cu_seqlens.shape[0] - 1
     room = _arguments.room_for(documents, parameters)
-    return torch.nn.functional.pad(cu_seqlens, (0, room - documents), value=length), dict(parameters, documents=room)
+    if torch.compiler.is_compiling():
+        # Of a padding by a symbolic number inductor (2.11) makes code that does not parse. The last entry serves as well.
+        cut = cu_seqlens[torch.arange(room + 1, device=cu_seqlens.device).clamp(max=documents)]
+    else:
+        cut = torch.nn.functional.pad(cu_seqlens, (0, room - documents), value=length)
+    return cut, dict(parameters, documents=room)
 
 
 def attention(q, k, v, method="dense", *, cu_seqlens=None, return_lse=False, deterministic=True, schedule="",
