@@ -58,7 +58,8 @@ public:
         persistent(request.schedule.getPersistent()),
         ownOutput(hasHopperOutputTile(request.schedule, shape.headDim, shape.valueDim)),
         lazy(shape.valueDim >= kLazyValueDim), outArgument(op.getMask() ? 4 : 3), op(op),
-        math(builder, shape, kGroupRows, tileN), at(builder, shape, request.schedule, getHopperTiles(request.schedule, op), math), tiles(at.getCount()),
+        math(builder, shape, kGroupRows, tileN),
+        at(builder, shape, request.schedule, getHopperTiles(request.schedule, op), math), tiles(at.getCount()),
         grouped(at.getGroup() > 1) {}
 
   void write() {

@@ -42,8 +42,8 @@ HopperGradLists::Place HopperGradLists::getPlace(Val i) {
 HopperGradLists::Turn HopperGradLists::getTurn(Val listTensor, Val batch, const Place &place) {
   int64_t entries = cast<tile::GlobalType>(listTensor.getType()).getShape()[3], blocks = shape.getKeyBlocks();
   Val keyBlock = divideBy(block, parts), zero = b.i32(0), one = b.i32(1);
-  SmallVector<Val> counts = b.forRange(
-      b.id(tile::Id::Lane), b.i32(entries), b.i32(32), {zero, zero, zero}, [&](Val i, ArrayRef<Val> sums) {
+  SmallVector<Val> counts =
+      b.forRange(b.id(tile::Id::Lane), b.i32(entries), b.i32(32), {zero, zero, zero}, [&](Val i, ArrayRef<Val> sums) {
         Val entry = b.load(listTensor, {batch, place.listHead, place.listRow, i});
         auto add = [&](Val sum, Val counts) { return sum + b.select(counts, one, zero); };
         return SmallVector<Val>{add(sums[0], (entry >= 0.0) & (entry < keyBlock)), add(sums[1], entry == keyBlock),

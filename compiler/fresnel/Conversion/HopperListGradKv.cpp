@@ -40,7 +40,8 @@ class HopperListGradKv : HopperRings {
 public:
   HopperListGradKv(AttendGradKvOp op, const KernelRequest &request, KernelBuilder &builder)
       : HopperRings(builder), request(request), shape(op), steps(getListSteps(op)),
-        stages(request.schedule.getStages()), walks(shape.keyBlock % kKeyRows ? kConsumers : 1), lists(shape.listHeads / shape.kvHeads), readers(shape.heads / shape.listHeads),
+        stages(request.schedule.getStages()), walks(shape.keyBlock % kKeyRows ? kConsumers : 1),
+        lists(shape.listHeads / shape.kvHeads), readers(shape.heads / shape.listHeads),
         words(cast<RankedTensorType>(op.getBlocks().getType()).getDimSize(3)),
         math(builder, shape, Owner::Keys, kGroupRows, kRows) {}
 
@@ -127,13 +128,12 @@ private:
 
   /// A word of the rows that list the block of a walk, 0 behind the last one.
   Val loadWord(Val keyBlock, Val list, Val word) {
-    return b.ifElse(
-        (word < double(words)) & (keyBlock < double(shape.getKeyBlocks())),
-        [&] {
-          Val listHead = kvHead * double(lists) + list;
-          return SmallVector<Val>{b.load(argument(kBits), {batch, listHead, keyBlock, word})};
-        },
-        [&] { return SmallVector<Val>{b.i32(0)}; })[0];
+    return b.ifElse((word < double(words)) & (keyBlock < double(shape.getKeyBlocks())),
+                    [&] {
+                      Val listHead = kvHead * double(lists) + list;
+                      return SmallVector<Val>{b.load(argument(kBits), {batch, listHead, keyBlock, word})};
+                    },
+                    [&] { return SmallVector<Val>{b.i32(0)}; })[0];
   }
 
   /// The bit of the first row of each step in which some row is set.
@@ -233,7 +233,8 @@ private:
       Val row = lane + double(half * kLanes), local = moduloBy(row, steps.tokens), rowToken = token + local;
       Val inside = rowToken < double(shape.queries), near = b.min(rowToken, b.i32(shape.queries - 1));
       Val rowHead = head + divideBy(row, steps.tokens);
-      Val lse = b.load(argument(kLse), {batch, rowHead, near}), delta = b.load(argument(kDelta), {batch, rowHead, near});
+      Val lse = b.load(argument(kLse), {batch, rowHead, near}),
+          delta = b.load(argument(kDelta), {batch, rowHead, near});
       Val open = inside & (lse > -INFINITY);
       if (steps.rows > 1) {
         Val bit = steps.rows > 32 ? lane : divideBy(local, shape.queryBlock);

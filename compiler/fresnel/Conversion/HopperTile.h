@@ -14,8 +14,8 @@ constexpr int64_t kGroupRows = 64;
 /// The tile of queries that a role of the kernel is at, and the keys that it visits.
 class HopperTile {
 public:
-  HopperTile(KernelBuilder &builder, const AttendShape &shape, ScheduleAttr schedule,
-             const BlockTiles &rows, AttendMath &math);
+  HopperTile(KernelBuilder &builder, const AttendShape &shape, ScheduleAttr schedule, const BlockTiles &rows,
+             AttendMath &math);
 
   /// How many tiles there are.
   int64_t getCount() const { return getTokenTiles() * (shape.heads / rows.group) * shape.batches; }

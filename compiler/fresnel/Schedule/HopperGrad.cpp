@@ -65,21 +65,24 @@ struct Cut {
   /// Why lists with these blocks are not served, or "".
   std::string explainBlocks(const TargetInfo &target) const {
     if ((queryBlock != 64 && queryBlock != 128) || queryBlock % queryRows)
-      return llvm::formatv("the hopper gradient serves lists for {0} queries with head dim {1}, but query_block is {2}; "
-                           "use portable",
-                           queryRows == 64 ? "64 or 128" : "128", headDim, queryBlock);
+      return llvm::formatv(
+          "the hopper gradient serves lists for {0} queries with head dim {1}, but query_block is {2}; "
+          "use portable",
+          queryRows == 64 ? "64 or 128" : "128", headDim, queryBlock);
     if (keyBlock % 64)
       return llvm::formatv("the hopper gradient serves lists of blocks of a multiple of 64 keys, but key_block is {0}; "
                            "use portable",
                            keyBlock);
     if (keyBlock % 128 && headDim < 128)
-      return llvm::formatv("the hopper gradient serves lists of blocks of a multiple of 128 keys with head dim {0}, but "
-                           "key_block is {1}; use portable",
-                           headDim, keyBlock);
+      return llvm::formatv(
+          "the hopper gradient serves lists of blocks of a multiple of 128 keys with head dim {0}, but "
+          "key_block is {1}; use portable",
+          headDim, keyBlock);
     if (int64_t bytes = getSharedBytes(1, 1); bytes > target.maxSharedBytes)
-      return llvm::formatv("the hopper gradient needs {0} bytes of shared memory for {1} list entries, but {2} has {3}; "
-                           "use portable",
-                           bytes, lists->entries, target.name, target.maxSharedBytes);
+      return llvm::formatv(
+          "the hopper gradient needs {0} bytes of shared memory for {1} list entries, but {2} has {3}; "
+          "use portable",
+          bytes, lists->entries, target.name, target.maxSharedBytes);
     return "";
   }
 
@@ -143,8 +146,9 @@ std::string fresnel::verifyHopperGrad(ScheduleAttr schedule, AttendGradOp op, co
   RankedTensorType k = getTensor(op.getK());
   Cut cut(op);
   if (schedule.getTileM() != cut.keyRows)
-    return llvm::formatv("tile_m, the keys of a thread block, must be {0} in gradients with head dim {1}{2}, but is {3}",
-                         cut.keyRows, cut.headDim, cut.lists ? " and these lists" : "", schedule.getTileM());
+    return llvm::formatv(
+        "tile_m, the keys of a thread block, must be {0} in gradients with head dim {1}{2}, but is {3}", cut.keyRows,
+        cut.headDim, cut.lists ? " and these lists" : "", schedule.getTileM());
   if (schedule.getTileN() != cut.queryRows)
     return llvm::formatv("tile_n, the queries of a step, must be {0} in gradients with head dim {1}, but is {2}",
                          cut.queryRows, cut.headDim, schedule.getTileN());

@@ -105,9 +105,10 @@ std::string fresnel::explainHopperLists(Operation *op, const TargetInfo &target)
                          "use portable",
                          headDim);
   if (int64_t bytes = getSharedBytes(getHopperListsDefault(op), op); bytes > kSharedBytes)
-    return llvm::formatv("the hopper gradients over block lists keep the lists of a tile in shared memory, but need {0} "
-                         "of {1} bytes; use portable",
-                         bytes, kSharedBytes);
+    return llvm::formatv(
+        "the hopper gradients over block lists keep the lists of a tile in shared memory, but need {0} "
+        "of {1} bytes; use portable",
+        bytes, kSharedBytes);
   return "";
 }
 

@@ -76,15 +76,15 @@ struct FuseAttendGradPass final : impl::FuseAttendGradPassBase<FuseAttendGradPas
       mask = {list, TransposeBlocksOp::create(builder, queries.getLoc(), list, countKeyBlocks(queries))};
     else if (Value documents = queries.getDocuments())
       mask = {documents};
-    auto gradient =
-        AttendGradOp::create(builder, queries.getLoc(), queries.getQ(), queries.getK(), queries.getV(), stats,
-                             queries.getDout(), mask, builder.getF64FloatAttr(scale), queries.getCausal(),
-                             queries.getWindow(), queries.getSinks(), queries.getSoftcap(), queries.getQueryBlock(),
-                             queries.getKeyBlock());
+    auto gradient = AttendGradOp::create(builder, queries.getLoc(), queries.getQ(), queries.getK(), queries.getV(),
+                                         stats, queries.getDout(), mask, builder.getF64FloatAttr(scale),
+                                         queries.getCausal(), queries.getWindow(), queries.getSinks(),
+                                         queries.getSoftcap(), queries.getQueryBlock(), queries.getKeyBlock());
     auto q = cast<RankedTensorType>(queries.getQ().getType());
     // Nothing adds to the tiles of rows whose lists are empty.
-    Value rows = RoundTilesOp::create(builder, queries.getLoc(), gradient.getDq(), queries.getBlocks() ? stats : Value(),
-                                      q.getDimSize(2), q.getDimSize(3), APFloat(scale), q.getElementType());
+    Value rows =
+        RoundTilesOp::create(builder, queries.getLoc(), gradient.getDq(), queries.getBlocks() ? stats : Value(),
+                             q.getDimSize(2), q.getDimSize(3), APFloat(scale), q.getElementType());
     queries.getDq().replaceAllUsesWith(rows);
     keys.getDk().replaceAllUsesWith(gradient.getDk());
     keys.getDv().replaceAllUsesWith(gradient.getDv());

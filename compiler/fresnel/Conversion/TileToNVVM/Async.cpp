@@ -92,8 +92,8 @@ struct TmaLoadLowering final : TilePattern<TmaLoadOp> {
     Value policy;
     if (op.getEvictLast() || op.getEvictFirst()) {
       std::string priority = op.getEvictLast() ? "evict_last" : "evict_first";
-      policy = emitter.ptx("createpolicy.fractional.L2::" + priority + ".b64 $0, 1.0;", "=l", {},
-                           emitter.getI64Type())[0];
+      policy =
+          emitter.ptx("createpolicy.fractional.L2::" + priority + ".b64 $0, 1.0;", "=l", {}, emitter.getI64Type())[0];
     }
     for (int64_t panel = 0; panel < llvm::divideCeilSigned(target.getCols(), 64); ++panel) {
       Value to = emitter.offset(adaptor.getTarget(), panel * target.getRows() * 128);
