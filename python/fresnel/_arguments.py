@@ -133,14 +133,25 @@ def room_for(documents, parameters):
     return room
 
 
+# Between the parts of a program's text: no end of a line, as inductor writes the text into comments.
+SEPARATOR = "|"
+
+
+def is_word(text):
+    """Whether a text may be a part of a program's."""
+    return "\n" not in text and SEPARATOR not in text
+
+
 def check_parameters(method, parameters):
     if not isinstance(method, (str, os.PathLike)):
         raise TypeError(f"method must be a preset's name or the path of an .mlir or .fkb file, but got "
                         f"{type(method).__name__}")
+    if not is_word(os.fspath(method)):
+        raise ValueError(f"method is {os.fspath(method)!r}, but it has one line, without {SEPARATOR}")
     for name, value in parameters.items():
         if name in _DERIVED:
             raise ValueError(f"{name} is taken from q, k and v; do not pass it")
         if not isinstance(value, (bool, int, float, str)):
             raise TypeError(f"{name} must be a number, a bool or a string, but got {type(value).__name__}")
-        if isinstance(value, str) and "\n" in value:
-            raise ValueError(f"{name} is {value!r}, but values have one line")
+        if isinstance(value, str) and not is_word(value):
+            raise ValueError(f"{name} is {value!r}, but values have one line, without {SEPARATOR}")

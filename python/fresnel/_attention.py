@@ -113,7 +113,7 @@ _programs = {}
 @functools.lru_cache(maxsize=1024)
 def _parse(text):
     """Method, whether gradients are needed, parameters, options; and whether the method is a file, whose content counts."""
-    method, grad, *lines = text.split("\n")
+    method, grad, *lines = text.split(_arguments.SEPARATOR)
     parameters = dict(line.split("=", 1) for line in lines)
     options = {name: parameters.pop(name) for name in _OPTIONS if name in parameters}
     options["deterministic"] = options.get("deterministic") != "false"
@@ -379,9 +379,9 @@ def _loadable(dout):
 # ----------------------------------------------------------------------------------------------------------------------
 
 def _describe(method, parameters, grad, options=()):
-    """The text that names a program: method, whether it needs gradients, its parameters and options, one a line."""
+    """The text that names a program: method, whether it needs gradients, its parameters and options."""
     lines = [method, str(grad)] + [f"{name}={_compile.text_of(parameters[name])}" for name in sorted(parameters)]
-    return "\n".join([*lines, *options])
+    return _arguments.SEPARATOR.join([*lines, *options])
 
 
 def _option_lines(grad, deterministic, schedule, gradient_schedule):
@@ -401,12 +401,7 @@ def _fit_documents(cu_seqlens, length, parameters):
     """
     documents = cu_seqlens.shape[0] - 1
     room = _arguments.room_for(documents, parameters)
-    if torch.compiler.is_compiling():
-        # Of a padding by a symbolic number inductor (2.11) makes code that does not parse. The last entry serves as well.
-        cut = cu_seqlens[torch.arange(room + 1, device=cu_seqlens.device).clamp(max=documents)]
-    else:
-        cut = torch.nn.functional.pad(cu_seqlens, (0, room - documents), value=length)
-    return cut, dict(parameters, documents=room)
+    return torch.nn.functional.pad(cu_seqlens, (0, room - documents), value=length), dict(parameters, documents=room)
 
 
 def attention(q, k, v, method="dense", *, cu_seqlens=None, return_lse=False, deterministic=True, schedule="",

@@ -175,8 +175,8 @@ def check_schedules(**schedules):
     for name, text in schedules.items():
         if not isinstance(text, str):
             raise TypeError(f"{name} must be a string FIELD=VALUE:..., but got {type(text).__name__}")
-        if "\n" in text:
-            raise ValueError(f"{name} is {text!r}, but a schedule has one line")
+        if "\n" in text or "|" in text:
+            raise ValueError(f"{name} is {text!r}, but a schedule has one line, without |")
 
 
 def _options(grad, deterministic, schedule, gradient_schedule):

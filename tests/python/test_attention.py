@@ -84,6 +84,8 @@ class ArgumentTest(CacheTest):
             (ValueError, r"parameters \['topk'\] apply to presets", {"method": "/nonexistent.mlir", "topk": 3}),
             (TypeError, "gradient_schedule must be a string FIELD=VALUE:..., but got dict", {"gradient_schedule": {}}),
             (ValueError, "schedule is 'a.nb', but a schedule has one line".replace(".n", r"\\n"), {"schedule": "a\nb"}),
+            (ValueError, r"method is '/a\|b.mlir', but it has one line, without \|", {"method": "/a|b.mlir"}),
+            (ValueError, r"causal is '1\|2', but values have one line, without \|", {"causal": "1|2"}),
             (ValueError, "apply to methods that are compiled, but /x.fkb is a bundle", {"method": "/x.fkb", "schedule": "stages=2"}),
         ]
         for kind, message, arguments in cases:
@@ -448,10 +450,10 @@ class LaunchTest(CacheTest):
 
     def test_operations_are_well_formed(self):
         q = self.make(1, 64, 2, 64)
-        torch.library.opcheck(torch.ops.fresnel.attention_forward, (q, q, q, "dense\nTrue"),
+        torch.library.opcheck(torch.ops.fresnel.attention_forward, (q, q, q, "dense|True"),
                               test_utils=("test_schema", "test_autograd_registration", "test_faketensor"))
         cu = torch.tensor([0, 10, 64], dtype=torch.int32)
-        torch.library.opcheck(torch.ops.fresnel.attention_forward, (q, q, q, "documents\nTrue\ndocuments=2", cu),
+        torch.library.opcheck(torch.ops.fresnel.attention_forward, (q, q, q, "documents|True|documents=2", cu),
                               test_utils=("test_schema", "test_autograd_registration", "test_faketensor"))
 
     def test_first_call_in_a_capture_is_refused(self):

@@ -132,7 +132,7 @@ class DocumentsTest(test_cuda.GpuTest):
 
     def test_operation_passes_the_checks_of_torch(self):
         q, k, v = (make((1, 512, 4, 64), torch.bfloat16, seed) for seed in range(3))
-        torch.library.opcheck(torch.ops.fresnel.attention_forward, (q, k, v, "documents\nTrue\ndocuments=2", pack(100, 512)))
+        torch.library.opcheck(torch.ops.fresnel.attention_forward, (q, k, v, "documents|True|documents=2", pack(100, 512)))
 
 
 if __name__ == "__main__":
