@@ -22,6 +22,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "fresnel/Conversion/AttendMath.h"
+#include "fresnel/Conversion/HopperRings.h"
 #include "fresnel/Conversion/HopperTile.h"
 #include "fresnel/Conversion/ToTile.h"
 #include "fresnel/Schedule/Hopper.h"
@@ -39,22 +40,17 @@ constexpr int64_t kTurnBarrier = 1, kOutputBarrier = 4;
 /// until the product with V has ended.
 constexpr int64_t kLazyValueDim = 192;
 
-/// A ring of tiles with the mbarriers that hand its slots back and forth.
-struct Ring {
-  Val tiles, full, empty;
-};
-
 /// What a consumer carries from one key block to the next: the accumulator, the
 /// weights of the block before as a left operand, and the rows' maximum and sum.
 struct State {
   Val acc, weights, maximum, sum;
 };
 
-class HopperAttendKernel {
+class HopperAttendKernel : HopperRings {
 public:
   HopperAttendKernel(AttendOp op, const KernelRequest &request, KernelBuilder &builder)
-      : request(request), b(builder), shape(op), tileM(request.schedule.getTileM()), tileN(request.schedule.getTileN()),
-        stages(request.schedule.getStages()), consumers(tileM / kGroupRows),
+      : HopperRings(builder), request(request), shape(op), tileM(request.schedule.getTileM()),
+        tileN(request.schedule.getTileN()), stages(request.schedule.getStages()), consumers(tileM / kGroupRows),
         persistent(request.schedule.getPersistent()),
         ownOutput(hasHopperOutputTile(request.schedule, shape.headDim, shape.valueDim)),
         lazy(shape.valueDim >= kLazyValueDim), outArgument(op.getMask() ? 4 : 3), op(op),
@@ -98,37 +94,17 @@ private:
     return types;
   }
 
-  void writeRole(Region &region, function_ref<void()> body) {
-    OpBuilder::InsertionGuard guard(b);
-    b.createBlock(&region);
-    body();
-    tile::YieldOp::create(b);
-  }
-
-  Val allocBarriers(int64_t count) {
-    return b.wrap(tile::AllocOp::create(b, tile::BarriersType::get(b.getContext(), count), Value()));
-  }
-
-  Ring allocRing(int64_t columns) {
-    Val tiles = b.alloc({stages, tileN, columns}, shape.element, tile::Layout::Swizzled);
-    return {tiles, allocBarriers(stages), allocBarriers(stages)};
-  }
-
   void allocate() {
     qTile = b.alloc({tileM, shape.headDim}, shape.element, tile::Layout::Swizzled);
     // Else a warpgroup's output takes the place of its own queries, which it no longer needs.
     oTile = ownOutput ? b.alloc({tileM, shape.valueDim}, shape.element, tile::Layout::Swizzled)
                       : b.allocReusing(qTile, {tileM, shape.valueDim}, shape.element, tile::Layout::Swizzled);
-    keyRing = allocRing(shape.headDim);
-    valueRing = allocRing(shape.valueDim);
+    keyRing = allocRing(stages, tileN, shape.headDim, shape.element);
+    valueRing = allocRing(stages, tileN, shape.valueDim, shape.element);
     qFull = allocBarriers(1);
     qEmpty = allocBarriers(1);
     numberRead = allocBarriers(1);
     tileNumber = b.alloc({1}, b.getI32Type());
-  }
-
-  void initBarriers(Val barriers, int64_t arrivals, bool fence = false) {
-    tile::BarrierInitOp::create(b, Value(barriers), uint32_t(arrivals), fence);
   }
 
   void initialise() {
@@ -164,17 +140,7 @@ private:
   }
 
   /// The slot of the i-th block and the parity of its turn.
-  std::pair<Val, Val> slotOf(Val i) {
-    if (llvm::isPowerOf2_64(stages)) {
-      int64_t bits = llvm::Log2_64(stages);
-      return {i & double(stages - 1), (i >> double(bits)) & 1.0};
-    }
-    return {i % double(stages), (i / double(stages)) & 1.0};
-  }
-
-  void wait(Val barriers, Val slot, Val parity) {
-    tile::BarrierWaitOp::create(b, Value(barriers), Value(slot), Value(parity));
-  }
+  std::pair<Val, Val> slotOf(Val i) { return HopperRings::slotOf(keyRing, i); }
 
   //===--------------------------------------------------------------------===//
   // Producer
@@ -182,8 +148,7 @@ private:
 
   /// The blocks of a step, box by box.
   void loadBlocks(unsigned argument, Val i, Val target, Val barriers, Val slot) {
-    int64_t bytes = cast<tile::SharedType>(target.getType()).getBytes();
-    tile::BarrierExpectOp::create(b, Value(barriers), Value(slot), uint32_t(bytes));
+    expect(barriers, slot, cast<tile::SharedType>(target.getType()).getBytes());
     for (int64_t box = 0; box < at.lists->getBoxes(); ++box)
       tile::TmaLoadOp::create(b, Value(b.argument(kernel, argument)), Value(at.batch), Value(at.kvHead),
                               Value(at.lists->getStart(i, box)), Value(target), Value(barriers), Value(slot),
@@ -191,8 +156,7 @@ private:
   }
 
   void load(unsigned argument, Val loadHead, Val row, Val target, Val barriers, Val slot, bool evictLast) {
-    int64_t bytes = cast<tile::SharedType>(target.getType()).getBytes();
-    tile::BarrierExpectOp::create(b, Value(barriers), Value(slot), uint32_t(bytes));
+    expect(barriers, slot, cast<tile::SharedType>(target.getType()).getBytes());
     tile::TmaLoadOp::create(b, Value(b.argument(kernel, argument)), Value(at.batch), Value(loadHead), Value(row),
                             Value(target), Value(barriers), Value(slot), evictLast);
   }
@@ -257,7 +221,7 @@ private:
   // Consumers
   //===--------------------------------------------------------------------===//
 
-  void arrive(Val barriers, Val slot) { tile::BarrierArriveOp::create(b, Value(barriers), Value(slot), Value(leader)); }
+  void arrive(Val barriers, Val slot) { HopperRings::arrive(barriers, slot, leader); }
 
   /// The consumers wait for their turn before they issue products.
   bool hasTurns() { return consumers > 1 && request.schedule.getPingPong(); }
@@ -275,10 +239,6 @@ private:
   Val multiplyValues(const State &state, Val slot) {
     return b.wrap(tile::WgmmaOp::create(b, state.acc.getType(), Value(state.weights), Value(),
                                         Value(b.slice(valueRing.tiles, slot)), Value(state.acc), false));
-  }
-
-  Val waitFor(Val product, int64_t pending) {
-    return b.wrap(tile::WgmmaWaitOp::create(b, product.getType(), uint32_t(pending), Value(product)));
   }
 
   Val toLhs(Val weights) {
@@ -467,7 +427,6 @@ private:
   }
 
   const KernelRequest &request;
-  KernelBuilder &b;
   AttendShape shape;
   int64_t tileM, tileN, stages, consumers;
   bool persistent, ownOutput, lazy;

@@ -20,7 +20,7 @@ static constexpr int64_t kScoresBarrier = 1, kTakenBarrier = 2, kReadyBarrier = 
 
 HopperGradKernel::HopperGradKernel(AttendGradOp op, const KernelRequest &request, KernelBuilder &builder, Squares first,
                                    Squares second)
-    : request(request), b(builder), shape(op), keyRows(request.schedule.getTileM()),
+    : HopperRings(builder), request(request), shape(op), keyRows(request.schedule.getTileM()),
       queryRows(request.schedule.getTileN()), steps(int64_t(llvm::alignTo(shape.queries, 128)) / queryRows),
       blocks(llvm::divideCeil(shape.keys, keyRows)), group(shape.heads / shape.kvHeads),
       section(getHopperGradSection(request.schedule, op)), doutStages(getHopperGradDoutStages(request.schedule, op)),
@@ -63,21 +63,10 @@ SmallVector<Type> HopperGradKernel::getArgumentTypes() {
   return types;
 }
 
-void HopperGradKernel::writeRole(Region &region, function_ref<void()> body) {
-  OpBuilder::InsertionGuard guard(b);
-  b.createBlock(&region);
-  body();
-  tile::YieldOp::create(b);
-}
-
-Val HopperGradKernel::allocBarriers(int64_t count) {
-  return b.wrap(tile::AllocOp::create(b, tile::BarriersType::get(b.getContext(), count), Value()));
-}
-
 HopperGradKernel::RowRing HopperGradKernel::allocRing(int64_t stages) {
   Val tiles = b.alloc({stages, queryRows, shape.headDim}, shape.element, tile::Layout::Swizzled);
   Val values = b.alloc({stages, queryRows}, b.getF32Type(), tile::Layout::Linear);
-  return {stages, tiles, values, allocBarriers(stages), allocBarriers(stages)};
+  return {{stages, tiles, allocBarriers(stages), allocBarriers(stages)}, values};
 }
 
 void HopperGradKernel::allocate() {
@@ -96,18 +85,15 @@ void HopperGradKernel::allocate() {
 }
 
 void HopperGradKernel::initialise() {
-  auto init = [&](Val barriers, int64_t arrivals, bool fence = false) {
-    tile::BarrierInitOp::create(b, Value(barriers), uint32_t(arrivals), fence);
-  };
   thread = b.id(tile::Id::Thread);
   b.ifThen(thread == b.i32(0), [&] {
     for (Argument i : {kQ, kK, kV, kDout, kDk, kDv})
       tile::PrefetchMapOp::create(b, Value(argument(i)));
     for (const RowRing &ring : {queries, douts}) {
-      init(ring.full, 1);
-      init(ring.empty, kConsumers);
+      initBarriers(ring.full, 1);
+      initBarriers(ring.empty, kConsumers);
     }
-    init(keysFull, 1, /*fence=*/true);
+    initBarriers(keysFull, 1, /*fence=*/true);
   });
   b.barrier();
   locate();
@@ -163,20 +149,6 @@ HopperGradKernel::Step HopperGradKernel::getStep(Val i) {
   return {place.head, place.step * double(queryRows), semaphore, place};
 }
 
-std::pair<Val, Val> HopperGradKernel::slotOf(const RowRing &ring, Val i) {
-  if (ring.stages == 1)
-    return {b.i32(0), i & 1.0};
-  if (llvm::isPowerOf2_64(ring.stages)) {
-    int64_t bits = llvm::Log2_64(ring.stages);
-    return {i & double(ring.stages - 1), (i >> double(bits)) & 1.0};
-  }
-  return {i % double(ring.stages), (i / double(ring.stages)) & 1.0};
-}
-
-void HopperGradKernel::wait(Val barriers, Val slot, Val parity) {
-  tile::BarrierWaitOp::create(b, Value(barriers), Value(slot), Value(parity));
-}
-
 void HopperGradKernel::meet(Val id, int64_t threads, bool arriving) {
   tile::BarrierOp::create(b, Value(id), b.getI32IntegerAttr(int32_t(threads)), arriving);
 }
@@ -184,10 +156,6 @@ void HopperGradKernel::meet(Val id, int64_t threads, bool arriving) {
 //===----------------------------------------------------------------------===//
 // Producer
 //===----------------------------------------------------------------------===//
-
-void HopperGradKernel::expect(Val barriers, Val slot, int64_t bytes) {
-  tile::BarrierExpectOp::create(b, Value(barriers), Value(slot), uint32_t(bytes));
-}
 
 void HopperGradKernel::load(Argument map, Val head, Val row, Val target, Val barriers, Val slot) {
   // Over lists a tile of queries is read here and there, while dQ, which is added to just as
@@ -312,15 +280,7 @@ void HopperGradKernel::produce() {
 // Consumers
 //===----------------------------------------------------------------------===//
 
-void HopperGradKernel::arrive(Val barriers, Val slot) {
-  tile::BarrierArriveOp::create(b, Value(barriers), Value(slot), Value(leader));
-}
-
 void HopperGradKernel::meetConsumers() { meet(b.i32(kScoresBarrier), 128 * kConsumers); }
-
-Val HopperGradKernel::waitFor(Val product, int64_t pending) {
-  return b.wrap(tile::WgmmaWaitOp::create(b, product.getType(), uint32_t(pending), Value(product)));
-}
 
 Val HopperGradKernel::toLhs(Val value) {
   int64_t columns = cast<RankedTensorType>(value.getType()).getShape()[1];

@@ -24,6 +24,7 @@
 
 #include "fresnel/Conversion/AttendGradMath.h"
 #include "fresnel/Conversion/HopperGradLists.h"
+#include "fresnel/Conversion/HopperRings.h"
 #include "fresnel/Conversion/ToTile.h"
 #include "fresnel/Schedule/HopperGrad.h"
 #include <optional>
@@ -31,7 +32,7 @@
 namespace fresnel {
 
 /// Writes the kernel but for the body of its consumers.
-class HopperGradKernel {
+class HopperGradKernel : protected HopperRings {
 public:
   virtual ~HopperGradKernel() = default;
   void write();
@@ -47,11 +48,9 @@ protected:
   };
   using Squares = llvm::SmallVector<Square>;
 
-  /// A ring of tiles of queries, or of the output's gradient, with one value per row beside
-  /// them, and the mbarriers that hand its slots back and forth.
-  struct RowRing {
-    int64_t stages;
-    Val tiles, values, full, empty;
+  /// A ring of tiles of queries, or of the output's gradient, with one value per row beside them.
+  struct RowRing : Ring {
+    Val values;
   };
 
   /// Where a step is: the query head, its first row, and the number of its semaphore; with
@@ -71,14 +70,10 @@ protected:
   virtual void consume() = 0;
 
   Step getStep(Val i);
-  /// The slot of the i-th step and the parity of its turn.
-  std::pair<Val, Val> slotOf(const RowRing &ring, Val i);
-  void wait(Val barriers, Val slot, Val parity);
   void meet(Val id, int64_t threads, bool arriving = false);
-  void arrive(Val barriers, Val slot);
+  void arrive(Val barriers, Val slot) { HopperRings::arrive(barriers, slot, leader); }
   /// Both consumers meet.
   void meetConsumers();
-  Val waitFor(Val product, int64_t pending);
   Val toLhs(Val value);
   /// `columns` values of the queries of a slot, one for each, from the `first`-th on.
   Val loadValues(const RowRing &ring, Val slot, Val first, int64_t columns);
@@ -94,7 +89,6 @@ protected:
   void storeGradients(Val dvTile, Val dkTile, Val tileRow, Val key);
 
   const KernelRequest &request;
-  KernelBuilder &b;
   AttendShape shape;
   int64_t keyRows, queryRows;
   Val thread, batch, kvHead, firstKey;
@@ -114,14 +108,11 @@ private:
   unsigned countMasks() const { return shape.hasBlocks() ? 2 : shape.documents ? 1 : 0; }
   llvm::SmallVector<mlir::Type> getArgumentTypes();
   Val argument(Argument which);
-  void writeRole(mlir::Region &region, llvm::function_ref<void()> body);
-  Val allocBarriers(int64_t count);
   RowRing allocRing(int64_t stages);
   void allocate();
   void initialise();
   void locate();
 
-  void expect(Val barriers, Val slot, int64_t bytes);
   void load(Argument map, Val head, Val row, Val target, Val barriers, Val slot);
   void fill(const RowRing &ring, Argument map, int64_t statsRow, Val i, const Step &step);
   void loadAll();

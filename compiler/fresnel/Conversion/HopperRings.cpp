@@ -29,6 +29,8 @@ void HopperRings::initBarriers(Val barriers, int64_t arrivals, bool fence) {
 }
 
 std::pair<Val, Val> HopperRings::slotOf(const Ring &ring, Val i) {
+  if (ring.stages == 1)
+    return {b.i32(0), i & 1.0};
   if (llvm::isPowerOf2_64(ring.stages)) {
     int64_t bits = llvm::Log2_64(ring.stages);
     return {i & double(ring.stages - 1), (i >> double(bits)) & 1.0};
