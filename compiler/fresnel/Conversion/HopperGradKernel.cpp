@@ -104,13 +104,10 @@ void HopperGradKernel::initialise() {
 /// A section's blocks start head by head, the first keys first: under a causal mask
 /// these have the most work, so that the last ones to end are short.
 void HopperGradKernel::locate() {
-  int64_t heads = shape.kvHeads * shape.batches;
-  Val index = b.id(tile::Id::BlockX), first = index / double(section * blocks) * double(section);
-  Val width = heads % section ? b.min(b.i32(section), double(heads) - first) : b.i32(section);
-  Val rest = index % double(section * blocks), flatHead = first + rest % width;
-  block = rest / width;
-  batch = flatHead / double(shape.kvHeads);
-  kvHead = flatHead % double(shape.kvHeads);
+  auto [head, tile] = walkSections(b.id(tile::Id::BlockX), shape.kvHeads * shape.batches, section, blocks);
+  block = tile;
+  batch = head / double(shape.kvHeads);
+  kvHead = head % double(shape.kvHeads);
   firstKey = block * double(keyRows);
   if (shape.hasBlocks()) {
     lists.emplace(b, shape, *listSizes, keyRows, queryRows);

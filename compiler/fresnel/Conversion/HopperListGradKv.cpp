@@ -8,8 +8,9 @@
 // that share their lists. A warp of the producer scans the block's row of the transposed
 // lists, fetches a step's queries and gradients of the output with bulk copies, and puts
 // LSE and delta of each row beside them: an infinite LSE where the row does not list the
-// block, so that the consumers know no lists. Scores are computed transposed, keys by queries, and are with
-// their gradients left operands of the products that sum dV and dK, in registers.
+// block, so that the consumers know no lists. Scores are computed transposed, keys by
+// queries, and are with their gradients left operands of the products that sum dV and dK,
+// in registers.
 //
 //===----------------------------------------------------------------------===//
 
@@ -107,13 +108,10 @@ private:
     int64_t heads = shape.kvHeads * shape.batches, blocks = getKeyTiles();
     // Lists of tokens may all have the first block: those of all heads start first.
     int64_t wanted = request.schedule.getSection() > 0 ? request.schedule.getSection() : steps.rows > 1 ? heads : 1;
-    int64_t section = std::min(wanted, heads);
-    Val index = b.id(tile::Id::BlockX), first = index / double(section * blocks) * double(section);
-    Val width = heads % section ? b.min(b.i32(section), double(heads) - first) : b.i32(section);
-    Val rest = index % double(section * blocks), flatHead = first + rest % width;
-    batch = flatHead / double(shape.kvHeads);
-    kvHead = flatHead % double(shape.kvHeads);
-    firstKey = rest / width * double(kKeyRows);
+    auto [head, tile] = walkSections(b.id(tile::Id::BlockX), heads, std::min(wanted, heads), blocks);
+    batch = head / double(shape.kvHeads);
+    kvHead = head % double(shape.kvHeads);
+    firstKey = tile * double(kKeyRows);
   }
 
   /// The block of keys of a walk.

@@ -8,6 +8,15 @@
 using namespace mlir;
 using namespace fresnel;
 
+HeadTile fresnel::walkSections(Val index, int64_t heads, int64_t section, int64_t tiles) {
+  KernelBuilder &b = index.getBuilder();
+  Val first = index / double(section * tiles) * double(section);
+  // The last section may be smaller.
+  Val width = heads % section ? b.min(b.i32(section), double(heads) - first) : b.i32(section);
+  Val rest = index % double(section * tiles);
+  return {first + rest % width, rest / width};
+}
+
 void HopperRings::writeRole(Region &region, function_ref<void()> body) {
   OpBuilder::InsertionGuard guard(b);
   b.createBlock(&region);

@@ -8,6 +8,14 @@
 
 namespace fresnel {
 
+/// A head and the number of one of its tiles.
+struct HeadTile {
+  Val head, tile;
+};
+/// The `index`-th tile where `heads` heads have `tiles` tiles each and sections of heads follow
+/// each other: in a section the first tiles of all heads come first.
+HeadTile walkSections(Val index, int64_t heads, int64_t section, int64_t tiles);
+
 /// What warp-specialised kernels write to hand tiles from a producer to consumers.
 class HopperRings {
 protected:

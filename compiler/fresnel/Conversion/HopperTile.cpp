@@ -3,6 +3,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "fresnel/Conversion/HopperTile.h"
+#include "fresnel/Conversion/HopperRings.h"
 #include "fresnel/Schedule/Hopper.h"
 
 using namespace mlir;
@@ -27,11 +28,9 @@ void HopperTile::locate(Val index) {
   if (shape.causal && shape.window <= 0 && !shape.hasBlocks()) {
     int64_t section =
         getHopperSection(schedule, shape.keys, shape.headDim + shape.valueDim, shape.heads / shape.kvHeads, heads);
-    Val first = index / double(section * blocks) * double(section);
-    Val width = heads % section ? b.min(b.i32(section), double(heads) - first) : b.i32(section);
-    Val rest = index % double(section * blocks);
-    block = double(blocks - 1) - rest / width;
-    flatHead = first + rest % width;
+    auto [head, tile] = walkSections(index, heads, section, blocks);
+    block = double(blocks - 1) - tile;
+    flatHead = head;
   } else {
     block = index % double(blocks);
     flatHead = index / double(blocks);

@@ -183,11 +183,11 @@ int64_t fresnel::getHopperGradSection(ScheduleAttr schedule, AttendGradOp op) {
   int64_t heads = k.getDimSize(0) * k.getDimSize(1), group = q.getDimSize(1) / k.getDimSize(1);
   if (schedule.getSection() > 0)
     return std::min(schedule.getSection(), heads);
-  int64_t steps = int64_t(llvm::divideCeil(k.getDimSize(2), schedule.getTileM())) *
-                  int64_t(llvm::divideCeil(q.getDimSize(2), schedule.getTileN())) * group / (isCausal(op) ? 2 : 1);
   // Over lists, the dQ of one head fills L2.
   if (op.getBlocks())
     return 1;
+  int64_t steps = int64_t(llvm::divideCeil(k.getDimSize(2), schedule.getTileM())) *
+                  int64_t(llvm::divideCeil(q.getDimSize(2), schedule.getTileN())) * group / (isCausal(op) ? 2 : 1);
   int64_t section = !schedule.getOrdered() || isHopperGradWide(op) ? kFewSection
                     : steps < kLongSteps                           ? kOrderedSection
                                                                    : kLongOrderedSection;
