@@ -15,7 +15,7 @@
 // CHECK: tile.store_tile
 // The keys' side counts its steps, bit by bit; then a warp walks them, and both consumers take the same.
 // CHECK-LABEL: tile.kernel @attend_grad_kv_3(
-// CHECK-SAME: !tile.tensor_map<64, 64, bf16>, %{{.*}}: !tile.tensor_map<128, 64, bf16>
+// CHECK-SAME: %arg0: !tile.tensor_map<64, 64, bf16>, %arg1: !tile.tensor_map<64, 64, bf16>
 // CHECK-SAME: %[[BITS:[^:]*]]: !tile.global<1x4x20x2xi32>
 // CHECK: tile.mbarrier_init %{{.*}} arrivals(33)
 // CHECK: tile.mbarrier_init %{{.*}} arrivals(8)
@@ -61,6 +61,38 @@ fresnel.program @main(%q: !q, %k: !k, %l: !l, %g: !q, %b: !b) {
   %d = fresnel.attend_delta %q, %g : !q
   %a = fresnel.attend_grad_q %q, %k, %k lse %l delta %d dout %g blocks(%b : !b) {key_block = 64, causal = true} : !q, !k, !k, !l, !l, !q
   %c, %e = fresnel.attend_grad_kv %q, %k, %k lse %l delta %d dout %g blocks(%b : !b) {key_block = 64, causal = true} : !q, !k, !k, !l, !l, !q
+  fresnel.return %a, %c, %e {names = ["dq", "dk", "dv"]} : !q, !k, !k
+}
+
+// -----
+
+// A block that so many rows list that its walk may be cut: further blocks of threads, the counts of rows that say who
+// takes which piece, and sums that the pieces hand on in turns.
+// CHECK-LABEL: tile.kernel @count_rows_3(
+// CHECK: math.ctpop
+// CHECK-COUNT-5: tile.shuffle xor
+// CHECK-LABEL: tile.kernel @attend_grad_kv_4(
+// CHECK-SAME: %[[COUNTS:[^:]*]]: !tile.global<1x2x4xi32>
+// CHECK-SAME: %[[SUMS:[^:]*]]: !tile.global<16x1x2x8192xf32>, %[[TURNS:[^:]*]]: !tile.global<16x1xi32>
+// CHECK-SAME: fresnel.counters = 16 : i64
+// CHECK-SAME: fresnel.scratch = 262144 : i64
+// 8 further ones, of two walks, for each head beside its 2.
+// CHECK-SAME: grid = array<i32: 20, 1, 1>
+// CHECK: tile.load %[[COUNTS]]
+// CHECK-COUNT-10: tile.shuffle up
+// CHECK: consumer(2)
+// CHECK: tile.semaphore_wait %[[TURNS]]
+// CHECK-COUNT-2: tile.load_fragment %[[SUMS]]
+// CHECK-COUNT-2: tile.store_fragment %{{.*}}, %[[SUMS]]
+// CHECK: tile.semaphore_post %{{.*}}, %[[TURNS]]
+!q = tensor<1x128x4096x128xbf16>
+!k = tensor<1x2x250x128xbf16>
+!l = tensor<1x128x4096xf32>
+!b = tensor<1x2x4096x4xi32>
+fresnel.program @main(%q: !q, %k: !k, %l: !l, %g: !q, %b: !b) {
+  %d = fresnel.attend_delta %q, %g : !q
+  %a = fresnel.attend_grad_q %q, %k, %k lse %l delta %d dout %g blocks(%b : !b) {key_block = 64} : !q, !k, !k, !l, !l, !q
+  %c, %e = fresnel.attend_grad_kv %q, %k, %k lse %l delta %d dout %g blocks(%b : !b) {key_block = 64} : !q, !k, !k, !l, !l, !q
   fresnel.return %a, %c, %e {names = ["dq", "dk", "dv"]} : !q, !k, !k
 }
 

@@ -24,6 +24,8 @@ fresnel.program @syntax(%x: !x, %k: !k, %s: !s, %t: !t) {
   %e = fresnel.select_scored %x, %k {topk = 3, causal = true, key_window = 8, key_stride = 8, key_block = 8} : !x, !k
   // CHECK: fresnel.transpose_blocks %{{.*}} {blocks = 13 : i64} : tensor<1x4x100x3xi32>
   %f = fresnel.transpose_blocks %e {blocks = 13} : tensor<1x4x100x3xi32>
+  // CHECK: fresnel.count_rows %{{.*}} : tensor<1x4x13x4xi32>
+  %count = fresnel.count_rows %f : tensor<1x4x13x4xi32>
   fresnel.return %y, %d {names = ["y", "d"]} : !x, !k
 }
 

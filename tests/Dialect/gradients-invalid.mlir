@@ -65,6 +65,22 @@ fresnel.program @attend_grad_kv_c3_words(%x: tensor<1x2x64x32xbf16>, %l: tensor<
 
 // -----
 
+fresnel.program @attend_grad_kv_c4(%x: tensor<1x2x64x32xbf16>, %l: tensor<1x2x64xf32>, %b: tensor<1x2x8x2xi32>, %n: tensor<1x2x7xi32>) {
+  // expected-error @+1 {{`counts` goes with `transposed` and has the shape of `blocks` without the words, but got 'tensor<1x2x7xi32>'}}
+  %d, %e = fresnel.attend_grad_kv %x, %x, %x lse %l delta %l dout %x blocks(%b : tensor<1x2x8x2xi32>) counts(%n : tensor<1x2x7xi32>) {key_block = 8, transposed = true} : tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64xf32>, tensor<1x2x64xf32>, tensor<1x2x64x32xbf16>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @attend_grad_kv_c4_alone(%x: tensor<1x2x64x32xbf16>, %l: tensor<1x2x64xf32>, %n: tensor<1x2x7xi32>) {
+  // expected-error @+1 {{`counts` needs `blocks` in front of it}}
+  %d, %e = fresnel.attend_grad_kv %x, %x, %x lse %l delta %l dout %x counts(%n : tensor<1x2x7xi32>) {key_block = 8} : tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64xf32>, tensor<1x2x64xf32>, tensor<1x2x64x32xbf16>
+  fresnel.return {names = []}
+}
+
+// -----
+
 fresnel.program @pool_grad_c1(%x: tensor<1x2x64x32xbf16>) {
   // expected-error @+1 {{`seq_len` 100 pools to 25 rows, but dy has 64}}
   %d = fresnel.pool_grad mean %x {window = 4, seq_len = 100} : tensor<1x2x64x32xbf16>

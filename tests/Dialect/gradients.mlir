@@ -17,6 +17,10 @@ fresnel.program @syntax(%x: !x, %l: !l, %i: tensor<1x2x64xi32>, %g: tensor<1x2x6
   // CHECK: fresnel.attend_grad_kv %x, %x, %x lse %l delta %{{.*}} dout %x blocks(%b : tensor<1x2x8x2xi32>) {key_block = 8 : i64, transposed = true}
   %dk2, %dv2 = fresnel.attend_grad_kv %x, %x, %x lse %l delta %d dout %x blocks(%b : tensor<1x2x8x2xi32>) {key_block = 8, transposed = true}
       : !x, !x, !x, !l, !l, !x
+  %n = fresnel.count_rows %b : tensor<1x2x8x2xi32>
+  // CHECK: fresnel.attend_grad_kv %x, %x, %x lse %l delta %{{.*}} dout %x blocks(%b : tensor<1x2x8x2xi32>) counts(%{{.*}} : tensor<1x2x8xi32>) {key_block
+  %dk4, %dv4 = fresnel.attend_grad_kv %x, %x, %x lse %l delta %d dout %x blocks(%b : tensor<1x2x8x2xi32>) counts(%n : tensor<1x2x8xi32>) {key_block = 8, transposed = true}
+      : !x, !x, !x, !l, !l, !x
   // CHECK: fresnel.attend_grad_q %x, %x, %x lse %l delta %{{.*}} dout %x documents(%documents : tensor<1x2x64xi32>) {causal = true}
   %dq2 = fresnel.attend_grad_q %x, %x, %x lse %l delta %d dout %x documents(%documents : tensor<1x2x64xi32>) {causal = true}
       : !x, !x, !x, !l, !l, !x

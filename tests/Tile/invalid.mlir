@@ -396,6 +396,34 @@ func.func @store_fragment_c1(%s: tensor<64x64xf32, #tile.acc>) {
 
 // -----
 
+func.func @store_fragment_c2(%s: tensor<64x64xf32, #tile.acc>, %sums: !tile.global<8x6000xf32>) {
+  %c0 = arith.constant 0 : i32
+  // expected-error @+1 {{with 2 indices (64 rows; a multiple of as many elements in the innermost dimension)}}
+  tile.store_fragment %s, %sums[%c0, %c0] : tensor<64x64xf32, #tile.acc>, !tile.global<8x6000xf32>
+  return
+}
+
+// -----
+
+func.func @store_fragment_c2_indices(%s: tensor<64x64xf32, #tile.acc>) {
+  %c0 = arith.constant 0 : i32
+  %square = tile.alloc : !tile.shared<4096xf32, linear>
+  // expected-error @+1 {{takes no indices of a shared array, but got 1}}
+  tile.store_fragment %s, %square[%c0] : tensor<64x64xf32, #tile.acc>, !tile.shared<4096xf32, linear>
+  return
+}
+
+// -----
+
+func.func @load_fragment_c1(%sums: !tile.global<8x8192xf32>) {
+  %c0 = arith.constant 0 : i32
+  // expected-error @+1 {{with 1 indices (64 rows; a multiple of as many elements in the innermost dimension)}}
+  %s = tile.load_fragment %sums[%c0] : !tile.global<8x8192xf32> -> tensor<64x128xf32, #tile.acc>
+  return
+}
+
+// -----
+
 func.func @wgmma_c4(%l: tensor<64x64xbf16, #tile.lhs>) {
   %c0 = arith.constant 0 : i32
   %tile = tile.alloc : !tile.shared<64x64xbf16, swizzled>

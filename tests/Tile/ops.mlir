@@ -214,6 +214,10 @@ tile.kernel @sums(%stats: !tile.global<1x8x2x1024xf32>, %sums: !tile.global<1x8x
   %turned = tile.wgmma %pairs lhs_transposed, %half : !tile.shared<64x64xbf16, swizzled>, !tile.shared<64x128xbf16, swizzled> -> tensor<64x128xf32, #tile.acc>
   // CHECK: tile.store_fragment
   tile.store_fragment %s, %square : tensor<64x64xf32, #tile.acc>, !tile.shared<4096xf32, linear>
+  // CHECK: tile.store_fragment %{{.*}}, %{{.*}}[%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}] : tensor<64x64xf32, #tile.acc>, !tile.global<1x8x16x8192xf32>
+  tile.store_fragment %s, %sums[%c0, %c0, %c0, %c0] : tensor<64x64xf32, #tile.acc>, !tile.global<1x8x16x8192xf32>
+  // CHECK: tile.load_fragment %{{.*}}[%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}] : <1x8x16x8192xf32> -> tensor<64x64xf32, #tile.acc>
+  %earlier = tile.load_fragment %sums[%c0, %c0, %c0, %c0] : !tile.global<1x8x16x8192xf32> -> tensor<64x64xf32, #tile.acc>
   // CHECK: tile.semaphore_wait %{{.*}}[%{{.*}}], %{{.*}} : <128xi32>
   tile.semaphore_wait %turns[%c0], %c0 : !tile.global<128xi32>
   // CHECK: tile.bulk_store add %{{.*}}, %{{.*}}[%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}] if %{{.*}}

@@ -24,6 +24,28 @@ fresnel.program @shared(%x: !x, %l: !l, %b: !b) {
 
 // -----
 
+// Where blocks may be listed by so many rows that the kernel cuts their walks, the gradient takes the counts, too; a
+// schedule of another family does not.
+// RUN: fresnel-opt %s --split-input-file --fresnel-transpose-blocks=schedule=family=portable | FileCheck %s --check-prefix=OTHER
+!q = tensor<1x128x4096x128xbf16>
+!k = tensor<1x2x250x128xbf16>
+!l = tensor<1x128x4096xf32>
+!b = tensor<1x2x4096x4xi32>
+// CHECK-LABEL: fresnel.program @counted
+// CHECK-NEXT: %[[T:.*]] = fresnel.transpose_blocks %b
+// CHECK-NEXT: %[[N:.*]] = fresnel.count_rows %[[T]]
+// CHECK-NEXT: fresnel.attend_grad_kv {{.*}} blocks(%[[T]] : tensor<1x2x4x128xi32>) counts(%[[N]] : tensor<1x2x4xi32>)
+// CHECK-NEXT: fresnel.attend_grad_kv {{.*}} counts(%[[N]] : tensor<1x2x4xi32>)
+// OTHER-LABEL: fresnel.program @counted
+// OTHER-NOT: fresnel.count_rows
+fresnel.program @counted(%q: !q, %k: !k, %l: !l, %b: !b) {
+  %c, %d = fresnel.attend_grad_kv %q, %k, %k lse %l delta %l dout %q blocks(%b : !b) {key_block = 64} : !q, !k, !k, !l, !l, !q
+  %e, %f = fresnel.attend_grad_kv %q, %k, %k lse %l delta %l dout %q blocks(%b : !b) {key_block = 64, scale = 1.0} : !q, !k, !k, !l, !l, !q
+  fresnel.return %c, %d, %e, %f {names = ["c", "d", "e", "f"]} : !k, !k, !k, !k
+}
+
+// -----
+
 // Without lists, and with one that is transposed already, there is nothing to do.
 !x = tensor<1x2x64x64xbf16>
 !l = tensor<1x2x64xf32>

@@ -3,7 +3,8 @@
 As sweep.py, with programs whose lists are inputs: entries are random, so that they repeat, are -1 and come in any order.
 Every fourth case is one of the methods moba, nsa and vsa as a whole. Usage: block_lists.py --fresnel PATH [--cases N]
 [--seed S] [--jobs J] [--max-seconds T] [--target T] [--wrap "compute-sanitizer --tool memcheck"]. Exit code 1 if a case
-failed or none ran. `--tiles-only --grad 1` checks the gradients of the hopper family.
+failed or none ran. `--tiles-only --grad 1` checks the gradients of the hopper family, `--popular-only` those that cut
+walks over the rows that list a block.
 """
 
 import argparse
@@ -85,6 +86,26 @@ def make_program(rng, tiles_only):
     return text, f"q={q} kv={kv} list={list_type} {settings}", schedule, gradient
 
 
+def make_popular_program(rng):
+    """A program whose gradient of keys and values cuts walks: more than 2048 steps of 64 rows list a block."""
+    group, kv_heads, dim = rng.choice((16, 32, 64)), rng.choice((1, 2)), rng.choice((64, 96, 128))
+    dtype, query_block, key_block = rng.choice(("bf16", "f16")), rng.choice((1, 1, 16, 64)), rng.choice((64, 128, 192))
+    # The oracle takes half a minute for a causal one.
+    blocks, causal = rng.choice((2, 3, 5)), group == 64 and dim == 64
+    heads, list_heads = group * kv_heads, kv_heads * rng.choice((1, 1, 2))
+    length = int(131072 // group * rng.uniform(1.0, 1.5 if causal else 4.0))
+    keys = length if causal else key_block * blocks - rng.choice((0, 1, 30))
+    if causal:
+        key_block = 64 * -(-length // (64 * blocks))
+    list_type = f"tensor<1x{list_heads}x{-(-length // query_block)}x{blocks}xi32>"
+    q, kv = (f"tensor<1x{h}x{n}x{dim}x{dtype}>" for h, n in ((heads, length), (kv_heads, keys)))
+    settings = f"causal = {str(causal).lower()}, query_block = {query_block}, key_block = {key_block}"
+    text = (f"fresnel.program @case(%q: {q}, %k: {kv}, %v: {kv}, %list: {list_type}) {{\n"
+            f"  %out, %lse = fresnel.attend %q, %k, %v blocks(%list : {list_type}) {{{settings}}} : {q}, {kv}, {kv}\n"
+            f"  fresnel.return %out {{names = [\"out\"]}} : {q}\n}}\n")
+    return text, f"q={q} kv={kv} list={list_type} {settings}"
+
+
 def has_one_pass(dim, length, keys, attributes):
     """Whether the hopper family has the gradients of a program with lists of whole tiles in one pass."""
     causal = attributes["causal"] == "true"
@@ -108,6 +129,9 @@ def make_method(rng):
 
 def make_case(rng, arguments):
     layout, grad = rng.choice(("bnhd", "bhnd")), rng.random() < arguments.grad
+    if arguments.popular_only:
+        text, description = make_popular_program(rng)
+        return "case.mlir", text, {}, description, layout, "", "", True
     if rng.random() < 0.25 and not arguments.tiles_only:
         method, sets = make_method(rng)
         return method, "", sets, method, layout, "", "", grad
@@ -166,6 +190,7 @@ def main():
     parser.add_argument("--max-seconds", type=float, default=1e9)
     parser.add_argument("--grad", type=float, default=0.6, help="the part of the cases that has gradients")
     parser.add_argument("--tiles-only", action="store_true", help="only lists of whole tiles")
+    parser.add_argument("--popular-only", action="store_true", help="only gradients where very many rows list a block")
     parser.add_argument("--wrap", default="", help="command that runs each case, e.g. compute-sanitizer")
     arguments = parser.parse_args()
     return run_all(arguments, lambda rng: (run_case, make_case(rng, arguments)))

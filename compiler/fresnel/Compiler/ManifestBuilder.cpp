@@ -133,11 +133,12 @@ private:
     return llvm::Error::success();
   }
 
-  /// Counters that are zero when the plan starts, behind everything else in the workspace.
-  void addCounters(std::string name, int64_t count) {
+  /// An array that one kernel has for itself, behind everything else in the workspace.
+  int64_t addArray(std::string name, rt::BufferKind kind, rt::DType dtype, int64_t count) {
     int64_t offset = llvm::alignTo(plan.workspaceBytes, plan.workspaceAlign);
-    plan.buffers.push_back({std::move(name), rt::BufferKind::Zeroed, rt::DType::I32, {count}, offset});
+    plan.buffers.push_back({std::move(name), kind, dtype, {count}, offset});
     plan.workspaceBytes = llvm::alignTo(offset + 4 * count, plan.workspaceAlign);
+    return int64_t(plan.buffers.size()) - 1;
   }
 
   /// Whether the launch adds to this result rather than to write it.
@@ -162,10 +163,13 @@ private:
       entry.operands.push_back(indices.lookup(launch.getResult(i)));
     }
     auto function = module.lookupSymbol<LLVM::LLVMFuncOp>(launch.getCallee());
-    if (auto counters = function->getAttrOfType<IntegerAttr>(kCountersAttr)) {
-      entry.operands.push_back(int64_t(plan.buffers.size()));
-      addCounters(launch.getCallee().str() + (counters.getInt() == 1 ? ".counter" : ".counters"), counters.getInt());
-    }
+    std::string name = launch.getCallee().str();
+    if (auto scratch = function->getAttrOfType<IntegerAttr>(kScratchAttr))
+      entry.operands.push_back(
+          addArray(name + ".scratch", rt::BufferKind::Temporary, rt::DType::F32, scratch.getInt()));
+    if (auto counters = function->getAttrOfType<IntegerAttr>(kCountersAttr))
+      entry.operands.push_back(addArray(name + (counters.getInt() == 1 ? ".counter" : ".counters"),
+                                        rt::BufferKind::Zeroed, rt::DType::I32, counters.getInt()));
     plan.launches.push_back(std::move(entry));
     return llvm::Error::success();
   }

@@ -27,8 +27,8 @@ namespace {
 /// The width of the pieces in which the owned tiles are read back each iteration.
 constexpr int64_t kLhsColumns = 32;
 
-/// Positions of the operands of both operations.
-enum Operand : unsigned { kQ, kK, kV, kLse, kDelta, kDout, kBlocks, kFirstResult };
+/// Positions of the operands of both operations; the results are the last arguments.
+enum Operand : unsigned { kQ, kK, kV, kLse, kDelta, kDout, kBlocks };
 
 /// A pair of tensors, or of tiles, that are multiplied: queries and the output's
 /// gradient, or keys and values.
@@ -66,6 +66,9 @@ private:
   bool ownsKeys() const { return owner == Owner::Keys; }
   int64_t tilesPerBlock() const { return llvm::divideCeil(shape.keyBlock, tileM); }
   Val argument(unsigned position) { return b.argument(kernel, position); }
+  Val result(unsigned number) {
+    return argument(kernel.getBody().getNumArguments() - request.op->getNumResults() + number);
+  }
 
   /// The first keys have the most readers under a causal mask: they start first.
   void locateKeys() {
@@ -312,9 +315,9 @@ private:
   }
 
   void finish(ArrayRef<Val> sums) {
-    store(sums[0] * shape.scale, argument(kFirstResult));
+    store(sums[0] * shape.scale, result(0));
     if (ownsKeys())
-      store(sums[1], argument(kFirstResult + 1));
+      store(sums[1], result(1));
   }
 
   void store(Val sum, Val target) {

@@ -71,6 +71,7 @@ static LogicalResult lower(const KernelRequest &request, KernelBuilder &builder)
       .Case([&](GatherGradBySlotsOp op) { return lowerGatherGradBySlots(op, request, builder); })
       .Case([&](DocumentBoundsOp op) { return lowerDocumentBounds(op, request, builder); })
       .Case([&](TransposeBlocksOp op) { return lowerTransposeBlocks(op, request, builder); })
+      .Case([&](CountRowsOp op) { return lowerCountRows(op, request, builder); })
       .Default([](Operation *op) {
         return op->emitOpError() << "has no GPU kernel yet; run the program with the interpreter (--device cpu)";
       });

@@ -320,7 +320,7 @@ Val HopperGradKernel::getVisible(Val key, Val row, int64_t columns) {
 
 void HopperGradKernel::handOut(Val square, Val i) {
   meet(consumer + double(kTakenBarrier), kHandThreads);
-  tile::StoreFragmentOp::create(b, Value(square), Value(b.slice(squares, consumer)));
+  tile::StoreFragmentOp::create(b, Value(square), Value(b.slice(squares, consumer)), ValueRange());
   tile::FenceAsyncOp::create(b);
   meet(i % double(kAddWarps) * double(kConsumers) + consumer + double(kReadyBarrier), kHandThreads, /*arriving=*/true);
 }

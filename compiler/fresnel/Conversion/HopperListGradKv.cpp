@@ -3,19 +3,19 @@
 //===----------------------------------------------------------------------===//
 //
 // A thread block owns 128 keys, 64 for each consumer: of one block, which the consumers
-// walk together, or of two, which each walks alone. A walk visits the queries that list
-// the block, in steps of 64 rows: tokens of one head, or fewer tokens of several heads
-// that share their lists. A warp of the producer scans the block's row of the transposed
-// lists, fetches a step's queries and gradients of the output with bulk copies, and puts
-// LSE and delta of each row beside them: an infinite LSE where the row does not list the
-// block, so that the consumers know no lists. Scores are computed transposed, keys by
-// queries, and are with their gradients left operands of the products that sum dV and dK,
-// in registers.
+// walk together, or of two, which each walks alone. A walk, or a piece of one
+// (HopperListWalks.h), visits the queries that list the block, in steps of 64 rows: tokens
+// of one head, or fewer tokens of several heads that share their lists. A warp of the producer scans the block's row of
+// the transposed lists, fetches a step's queries and gradients of the output with bulk copies, and puts LSE and delta
+// of each row beside them: an infinite LSE where the row does not list the block, so that the consumers know no lists.
+// Scores are computed transposed, keys by queries, and are with their gradients left operands of the products that sum
+// dV and dK, in registers.
 //
 //===----------------------------------------------------------------------===//
 
 #include "fresnel/Conversion/AttendGradMath.h"
 #include "fresnel/Conversion/BlockLists.h"
+#include "fresnel/Conversion/HopperListWalks.h"
 #include "fresnel/Conversion/HopperRings.h"
 #include "fresnel/Conversion/ToTile.h"
 #include "fresnel/Schedule/HopperLists.h"
@@ -34,21 +34,26 @@ constexpr int64_t kOwnBarrier = 1;
 /// The producer walks lists, for which 24 would not do: 168 * 3 = 40 + 2 * 232.
 constexpr int64_t kProducerRegisters = 40, kConsumerRegisters = 232;
 
-/// Positions of the kernel's arguments.
-enum Argument : unsigned { kQ, kK, kV, kLse, kDelta, kDout, kBits, kDk, kDv };
+/// The kernel's arguments. Counts of rows, sums and turns are there if walks may be cut.
+enum Argument : unsigned { kQ, kK, kV, kLse, kDelta, kDout, kBits, kCounts, kDk, kDv, kSums, kTurns };
 
 class HopperListGradKv : HopperRings {
 public:
   HopperListGradKv(AttendGradKvOp op, const KernelRequest &request, KernelBuilder &builder)
       : HopperRings(builder), request(request), shape(op), steps(getListSteps(op)),
-        stages(request.schedule.getStages()), walks(shape.keyBlock % kKeyRows ? kConsumers : 1),
+        stages(request.schedule.getStages()), walks(kKeyRows / getWalkKeys(op)),
+        pieces(builder, shape, op.getCounts() ? getListCuts(op) : ListCuts(), kKeyRows / walks, walks, getSection(),
+               kThreads),
         lists(shape.listHeads / shape.kvHeads), readers(shape.heads / shape.listHeads),
         words(cast<RankedTensorType>(op.getBlocks().getType()).getDimSize(3)),
         math(builder, shape, Owner::Keys, kGroupRows, kRows) {}
 
   void write() {
-    int64_t tiles = getKeyTiles() * shape.kvHeads * shape.batches;
-    kernel = b.beginKernel(request.getName(), getArgumentTypes(), kThreads, {tiles, 1, 1});
+    kernel = b.beginKernel(request.getName(), getArgumentTypes(), kThreads, {pieces.countThreadBlocks(), 1, 1});
+    if (pieces.hasCuts()) {
+      kernel->setAttr(kScratchAttr, b.getI64IntegerAttr(ShapedType::getNumElements(getSumsType().getShape())));
+      kernel->setAttr(kCountersAttr, b.getI64IntegerAttr(ShapedType::getNumElements(getTurnsType().getShape())));
+    }
     allocate();
     initialise();
     auto roles = tile::WarpSpecializeOp::create(b, kConsumers, kProducerRegisters, kConsumerRegisters);
@@ -57,8 +62,26 @@ public:
   }
 
 private:
-  int64_t getKeyTiles() const { return llvm::divideCeil(shape.keys, kKeyRows); }
-  Val argument(unsigned position) { return b.argument(kernel, position); }
+  /// Lists of tokens may all have the first block: those of all heads start first.
+  int64_t getSection() const {
+    int64_t heads = shape.kvHeads * shape.batches, wanted = request.schedule.getSection();
+    return std::min(wanted > 0 ? wanted : steps.rows > 1 ? heads : 1, heads);
+  }
+
+  Val argument(Argument which) {
+    return b.argument(kernel, which > kCounts && !pieces.hasCuts() ? which - 1 : unsigned(which));
+  }
+
+  /// dK and dV of each consumer of a walk that is cut, and whose turn it is to add to them.
+  tile::GlobalType getSumsType() {
+    return tile::GlobalType::get(b.getContext(),
+                                 {pieces.countSums(), kConsumers / walks, 2, kGroupRows * shape.headDim},
+                                 b.getF32Type(), /*strided=*/false);
+  }
+  tile::GlobalType getTurnsType() {
+    return tile::GlobalType::get(b.getContext(), {pieces.countSums(), kConsumers / walks}, b.getI32Type(),
+                                 /*strided=*/false);
+  }
 
   SmallVector<Type> getArgumentTypes() {
     auto map = [&](int64_t rows, int64_t heads = 1) -> Type {
@@ -66,8 +89,10 @@ private:
     };
     SmallVector<Type> types(request.views.begin(), request.views.end());
     types[kQ] = types[kDout] = map(steps.tokens, steps.group);
-    types[kK] = types[kV] = map(kKeyRows);
-    types[kDk] = types[kDv] = map(kGroupRows);
+    types[kK] = types[kV] = map(kGroupRows);
+    types.end()[-1] = types.end()[-2] = map(kGroupRows);
+    if (pieces.hasCuts())
+      types.append({getSumsType(), getTurnsType()});
     return types;
   }
 
@@ -83,13 +108,14 @@ private:
     deltas = b.alloc({slots, kRows}, b.getF32Type());
     tokens = b.alloc({slots}, b.getI32Type());
     counters = b.alloc({walks}, b.getI32Type());
-    keysFull = allocBarriers(1);
+    keysFull = allocBarriers(walks);
+    pieces.allocate();
   }
 
   void initialise() {
     thread = b.id(tile::Id::Thread);
     b.ifThen(thread == b.i32(0), [&] {
-      for (unsigned i : {kQ, kK, kV, kDout, kDk, kDv})
+      for (Argument i : {kQ, kK, kV, kDout, kDk, kDv})
         tile::PrefetchMapOp::create(b, Value(argument(i)));
       // The copies, and each lane that writes values of rows.
       initBarriers(queries.full, 1 + kLanes);
@@ -105,33 +131,30 @@ private:
   }
 
   void locate() {
-    int64_t heads = shape.kvHeads * shape.batches, blocks = getKeyTiles();
-    // Lists of tokens may all have the first block: those of all heads start first.
-    int64_t wanted = request.schedule.getSection() > 0 ? request.schedule.getSection() : steps.rows > 1 ? heads : 1;
-    auto [head, tile] = walkSections(b.id(tile::Id::BlockX), heads, std::min(wanted, heads), blocks);
+    Val head = pieces.locate(pieces.hasCuts() ? argument(kCounts) : Val(), thread);
     batch = head / double(shape.kvHeads);
     kvHead = head % double(shape.kvHeads);
-    firstKey = tile * double(kKeyRows);
   }
 
   /// The block of keys of a walk.
-  Val getKeyBlock(Val walk) {
-    Val key = walks == 1 ? firstKey : firstKey + walk * double(kGroupRows);
-    return divideBy(key, shape.keyBlock);
-  }
+  Val getKeyBlock(const ListWalkPiece &piece) { return divideBy(piece.tile, shape.keyBlock * walks / kKeyRows); }
 
   //===--------------------------------------------------------------------===//
   // Lists
   //===--------------------------------------------------------------------===//
 
-  /// A word of the rows that list the block of a walk, 0 behind the last one.
-  Val loadWord(Val keyBlock, Val list, Val word) {
-    return b.ifElse((word < double(words)) & (keyBlock < double(shape.getKeyBlocks())),
-                    [&] {
-                      Val listHead = kvHead * double(lists) + list;
-                      return SmallVector<Val>{b.load(argument(kBits), {batch, listHead, keyBlock, word})};
-                    },
-                    [&] { return SmallVector<Val>{b.i32(0)}; })[0];
+  /// A word of the rows that list a block, 0 behind the last one and where another piece has it.
+  Val loadWord(const ListWalkPiece &piece, Val keyBlock, Val list, Val word) {
+    Val mine = (word < double(words)) & (keyBlock < double(shape.getKeyBlocks()));
+    if (piece.pieces)
+      mine = mine & ((list * double(getSpans()) + divideBy(word, getSpan())) % piece.pieces == piece.piece);
+    return b.ifElse(
+        mine,
+        [&] {
+          Val listHead = kvHead * double(lists) + list;
+          return SmallVector<Val>{b.load(argument(kBits), {batch, listHead, keyBlock, word})};
+        },
+        [&] { return SmallVector<Val>{b.i32(0)}; })[0];
   }
 
   /// The bit of the first row of each step in which some row is set.
@@ -146,20 +169,23 @@ private:
 
   /// Words of a step.
   int64_t getSpan() const { return steps.rows > 32 ? 2 : 1; }
+  int64_t getSpans() const { return llvm::divideCeil(words, getSpan()); }
   /// Steps of one head, or heads side by side, and row: all parts for each reader.
   int64_t getRepeats() const { return readers / steps.group * steps.parts; }
 
   void countSteps() {
-    int64_t spans = llvm::divideCeil(words, getSpan());
-    b.forRange(thread, b.i32(walks * lists * spans), b.i32(kThreads), [&](Val i) {
-      Val walk = divideBy(i, lists * spans), rest = moduloBy(i, lists * spans), keyBlock = getKeyBlock(walk);
-      Val list = divideBy(rest, spans), word = moduloBy(rest, spans) * double(getSpan());
-      Val bits = loadWord(keyBlock, list, word);
+    int64_t perWalk = lists * getSpans();
+    b.forRange(thread, b.i32(walks * perWalk), b.i32(kThreads), [&](Val i) {
+      Val at = divideBy(i, perWalk), rest = moduloBy(i, perWalk);
+      ListWalkPiece piece = pieces.getPiece(at);
+      Val block = getKeyBlock(piece);
+      Val list = divideBy(rest, getSpans()), word = moduloBy(rest, getSpans()) * double(getSpan());
+      Val bits = loadWord(piece, block, list, word);
       if (getSpan() == 2)
-        bits = b.select((bits | loadWord(keyBlock, list, word + 1.0)) == 0.0, b.i32(0), b.i32(1));
+        bits = b.select((bits | loadWord(piece, block, list, word + 1.0)) == 0.0, b.i32(0), b.i32(1));
       else
         bits = fold(bits);
-      b.atomic(tile::Combine::Add, b.popcount(bits), counters, {walk});
+      b.atomic(tile::Combine::Add, b.popcount(bits), counters, {at});
     });
     b.barrier();
   }
@@ -189,7 +215,7 @@ private:
 
   /// The steps of 32 words of a list from `base` on; `i` counts steps.
   Val produceWords(Val list, Val base, Val i) {
-    Val word = loadWord(keyBlock, list, base + lane), bits = fold(word);
+    Val word = loadWord(own, getKeyBlock(own), list, base + lane), bits = fold(word);
     if (getSpan() == 2) {
       Val both = word | b.shuffleXor(word, 1);
       bits = b.select(((lane & 1.0) != 0.0) | (both == 0.0), b.i32(0), b.i32(1));
@@ -209,9 +235,21 @@ private:
     });
   }
 
-  void load(unsigned map, Val head, Val row, Val target, Val barriers, Val slot) {
+  void load(Argument map, Val head, Val row, Val target, Val barriers, Val slot, Val tileRow = {}) {
     tile::TmaLoadOp::create(b, Value(argument(map)), Value(batch), Value(head), Value(row), Value(target),
-                            Value(barriers), Value(slot), /*evict_last=*/false);
+                            Value(barriers), Value(slot), Value(tileRow), /*evict_last=*/false, /*evict_first=*/false);
+  }
+
+  /// The keys and values of a walk's consumers.
+  void loadOwned() {
+    int64_t groups = kConsumers / walks;
+    expect(keysFull, walk, 2 * cast<tile::SharedType>(keyTile.getType()).getBytes() / walks);
+    for (int64_t group = 0; group < groups; ++group) {
+      Val row = own.tile * double(kGroupRows * groups) + double(group * kGroupRows);
+      Val tileRow = walk * double(kGroupRows) + double(group * kGroupRows);
+      load(kK, kvHead, row, keyTile, keysFull, walk, tileRow);
+      load(kV, kvHead, row, valueTile, keysFull, walk, tileRow);
+    }
   }
 
   /// `listed` are bits of the step's list rows: those of its first and of its second half.
@@ -250,13 +288,9 @@ private:
     b.ifThen(walk < double(walks), [&] {
       lane = b.id(tile::Id::Lane);
       elected = b.wrap(tile::ElectOp::create(b, b.getI1Type()));
-      keyBlock = getKeyBlock(walk);
+      own = pieces.getPiece(walk);
       Val zero = b.i32(0);
-      b.ifThen(elected & (walk == 0.0), [&] {
-        expect(keysFull, zero, 2 * cast<tile::SharedType>(keyTile.getType()).getBytes());
-        load(kK, kvHead, firstKey, keyTile, keysFull, zero);
-        load(kV, kvHead, firstKey, valueTile, keysFull, zero);
-      });
+      b.ifThen(elected, [&] { loadOwned(); });
       b.forRange(zero, b.i32(lists), b.i32(1), {zero}, [&](Val list, ArrayRef<Val> outer) {
         // The last rows first: under a causal mask blocks that start together then read the
         // same queries at about the same time, through L2.
@@ -300,7 +334,7 @@ private:
     Val first = b.load(tokens, {slot}) + double(shape.getOffset());
     Val row = b.wrap(tile::ColIndexOp::create(b, index, Value(b.i32(0))));
     Val position = moduloBy(row, steps.tokens) + first;
-    return isVisible(shape, b.wrap(tile::RowIndexOp::create(b, index, Value(firstKey + groupRow))), position);
+    return isVisible(shape, b.wrap(tile::RowIndexOp::create(b, index, Value(firstKey))), position);
   }
 
   /// One step: dK and dV come in and go out.
@@ -321,26 +355,71 @@ private:
     return {dk, dv};
   }
 
-  void consume() {
-    Val consumer = b.id(tile::Id::Warpgroup) - 1.0;
-    walk = walks == 1 ? b.i32(0) : consumer;
-    Val total = b.load(counters, {walk}) * double(getRepeats());
-    groupRow = consumer * double(kGroupRows);
-    leader = (thread & 127.0) == 0.0;
-    wait(keysFull, b.i32(0), b.i32(0));
-    Val zero = b.constant(tile::getAccType(kGroupRows, shape.headDim, b.getF32Type()), 0.0);
-    SmallVector<Val> sums = b.forRange(b.i32(0), total, b.i32(1), {zero, zero},
-                                       [&](Val i, ArrayRef<Val> carried) { return iterate(i, carried); });
+  void meet(Val consumer) {
+    tile::BarrierOp::create(b, Value(consumer + double(kOwnBarrier)), b.getI32IntegerAttr(128), /*arrive=*/false);
+  }
+
+  /// Adds the sums of the pieces of the walk before this one, and leaves the new ones to the piece behind.
+  SmallVector<Val> joinPieces(Val consumer, SmallVector<Val> sums) {
+    Val group = walks == 1 ? consumer : b.i32(0);
+    SmallVector<Value> turn{own.sums, group};
+    auto place = [&](int64_t which) { return SmallVector<Value>{own.sums, group, b.i32(which), b.i32(0)}; };
+    sums = b.ifElse(
+        own.piece > 0.0,
+        [&] {
+          b.ifThen(leader, [&] { tile::SemaphoreWaitOp::create(b, Value(argument(kTurns)), turn, Value(own.piece)); });
+          meet(consumer);
+          SmallVector<Val> joined;
+          for (auto [which, sum] : llvm::enumerate(sums))
+            joined.push_back(sum + b.wrap(tile::LoadFragmentOp::create(b, sum.getType(), Value(argument(kSums)),
+                                                                       place(int64_t(which)))));
+          return joined;
+        },
+        [&] { return sums; });
+    Val isLast = own.piece == own.pieces - 1.0;
+    b.ifThen(isLast ^ 1.0, [&] {
+      for (auto [which, sum] : llvm::enumerate(sums))
+        tile::StoreFragmentOp::create(b, Value(sum), Value(argument(kSums)), place(int64_t(which)));
+    });
+    meet(consumer);
+    Val next = b.select(isLast, b.i32(0), own.piece + 1.0);
+    tile::SemaphorePostOp::create(b, Value(next), Value(argument(kTurns)), turn, Value(leader));
+    return sums;
+  }
+
+  void store(Val consumer, ArrayRef<Val> sums) {
     // In the places of the consumer's own keys and values, which nobody else reads.
     tile::StoreMatrixOp::create(b, Value(sums[1]), Value(valueTile), Value(groupRow));
     tile::StoreMatrixOp::create(b, Value(sums[0] * shape.scale), Value(keyTile), Value(groupRow));
     tile::FenceAsyncOp::create(b);
-    tile::BarrierOp::create(b, Value(consumer + double(kOwnBarrier)), b.getI32IntegerAttr(128), /*arrive=*/false);
+    meet(consumer);
     b.ifThen(leader, [&] {
       for (auto [tile, map] : {std::pair(valueTile, kDv), std::pair(keyTile, kDk)})
         tile::TmaStoreOp::create(b, Value(tile), Value(groupRow), Value(argument(map)), Value(batch), Value(kvHead),
-                                 Value(firstKey + groupRow));
+                                 Value(firstKey));
       tile::TmaStoreWaitOp::create(b);
+    });
+  }
+
+  void consume() {
+    Val consumer = b.id(tile::Id::Warpgroup) - 1.0;
+    walk = walks == 1 ? b.i32(0) : consumer;
+    own = pieces.getPiece(walk);
+    Val total = b.load(counters, {walk}) * double(getRepeats());
+    groupRow = consumer * double(kGroupRows);
+    firstKey = walks == 1 ? own.tile * double(kKeyRows) + groupRow : own.tile * double(kGroupRows);
+    leader = (thread & 127.0) == 0.0;
+    wait(keysFull, walk, b.i32(0));
+    Val zero = b.constant(tile::getAccType(kGroupRows, shape.headDim, b.getF32Type()), 0.0);
+    SmallVector<Val> sums = b.forRange(b.i32(0), total, b.i32(1), {zero, zero},
+                                       [&](Val i, ArrayRef<Val> carried) { return iterate(i, carried); });
+    if (!pieces.hasCuts())
+      return store(consumer, sums);
+    // A thread block may have a place for a piece and no piece.
+    b.ifThen(own.piece < own.pieces, [&] {
+      SmallVector<Val> joined =
+          b.ifElse(own.pieces > 1.0, [&] { return joinPieces(consumer, sums); }, [&] { return sums; });
+      b.ifThen(own.piece == own.pieces - 1.0, [&] { store(consumer, joined); });
     });
   }
 
@@ -350,19 +429,21 @@ private:
   int64_t stages;
   /// Walks of a thread block: one of both consumers, or one for each.
   int64_t walks;
+  HopperListWalks pieces;
   /// Lists of a key head, query heads that read one, and words of its bits.
   int64_t lists, readers, words;
   AttendGradMath math;
   tile::KernelOp kernel;
-  Val thread, batch, kvHead, firstKey;
+  Val thread, batch, kvHead;
   Val keyTile, valueTile, douts, lses, deltas, tokens, counters, keysFull;
   Ring queries;
   // In the roles.
   Val walk;
+  ListWalkPiece own;
   // In the producer.
-  Val lane, elected, keyBlock;
-  // In a consumer: its first row, and whether this thread speaks for it.
-  Val groupRow, leader;
+  Val lane, elected;
+  // In a consumer: its first row of a tile and in the sequence, and whether this thread speaks for it.
+  Val groupRow, firstKey, leader;
 };
 
 } // namespace

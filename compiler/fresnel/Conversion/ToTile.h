@@ -31,6 +31,7 @@ void lowerHopperAttend(AttendOp op, const KernelRequest &request, KernelBuilder 
 /// Attention over block lists under a schedule of the portable family.
 void lowerAttendBlocks(AttendOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerTransposeBlocks(TransposeBlocksOp op, const KernelRequest &request, KernelBuilder &builder);
+mlir::LogicalResult lowerCountRows(CountRowsOp op, const KernelRequest &request, KernelBuilder &builder);
 /// The gradients over block lists.
 void lowerAttendGradBlocks(AttendGradQOp op, const KernelRequest &request, KernelBuilder &builder);
 void lowerAttendGradBlocks(AttendGradKvOp op, const KernelRequest &request, KernelBuilder &builder);

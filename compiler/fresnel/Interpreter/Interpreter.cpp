@@ -285,6 +285,10 @@ private:
           values[op.getResult()] = ref::transposeBlocks(getIndices(op.getList()), op.getBlocks());
           return true;
         })
+        .Case([&](CountRowsOp op) {
+          values[op.getResult()] = ref::countRows(getIndices(op.getBits()));
+          return true;
+        })
         .Case([&](GatherGradBySlotsOp op) {
           return set(0,
                      ref::gatherGradBySlots(get(op.getDy()), getIndices(op.getSlots()), op.getHeads(), getOptions(op))),

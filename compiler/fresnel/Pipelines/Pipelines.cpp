@@ -26,7 +26,10 @@ void populatePlanPipeline(OpPassManager &pm, const TargetPipelineOptions &option
   gradients.target = options.target;
   gradients.schedule = options.gradientSchedule;
   pm.addPass(createFuseAttendGradPass(gradients));
-  pm.addPass(createTransposeBlocksPass());
+  TransposeBlocksPassOptions lists;
+  lists.target = options.target;
+  lists.schedule = options.gradientSchedule;
+  pm.addPass(createTransposeBlocksPass(lists));
   // Last before the kernels: whatever fuses or shares work sees both halves.
   SplitGradientPassOptions split;
   split.recompute.append(recompute.begin(), recompute.end());

@@ -16,6 +16,9 @@ using namespace fresnel;
 static constexpr int64_t kSharedBytes = 227 * 1024, kTwoBlockBytes = 226 * 1024;
 /// Keys of a step of the gradient of the queries, and what a block of keys is a multiple of.
 static constexpr int64_t kKeys = 64;
+/// Steps of a piece of a walk: one takes about a microsecond, and the whole kernel some milliseconds
+/// where there are blocks that are listed this often.
+static constexpr int64_t kPieceSteps = 1024;
 /// Heads of a step: a step of fewer than 4 tokens would be a box of many small pieces.
 static constexpr int64_t kMaxGroup = 16;
 
@@ -46,6 +49,28 @@ ListSteps fresnel::getListSteps(Operation *op) {
   return steps;
 }
 
+int64_t fresnel::getWalkKeys(Operation *op) { return getInteger(op, "key_block") % 128 ? 64 : 128; }
+
+ListCuts fresnel::getListCuts(Operation *op) {
+  RankedTensorType q = getTensor(op->getOperand(0)), k = getTensor(op->getOperand(1));
+  RankedTensorType blocks = getTensor(getBlockList(op));
+  ListSteps steps = getListSteps(op);
+  int64_t lists = blocks.getDimSize(1) / k.getDimSize(1), readers = q.getDimSize(1) / blocks.getDimSize(1);
+  int64_t rows = lists * int64_t(llvm::divideCeil(q.getDimSize(2), getInteger(op, "query_block")));
+  int64_t repeats = readers / steps.group * steps.parts;
+  ListCuts cuts;
+  // Whole words of rows are dealt out.
+  cuts.rows = std::max<int64_t>(kPieceSteps * steps.rows / repeats, 64);
+  if (rows < 2 * cuts.rows)
+    return ListCuts();
+  auto listed = op->getAttrOfType<IntegerAttr>("listed");
+  int64_t entries = rows * std::min(listed ? listed.getInt() : blocks.getDimSize(2), blocks.getDimSize(2));
+  int64_t walks = getInteger(op, "key_block") / getWalkKeys(op);
+  cuts.pieces = walks * (entries / cuts.rows);
+  cuts.walks = walks * (entries / (2 * cuts.rows));
+  return cuts;
+}
+
 static bool ownsKeys(Operation *op) { return isa<AttendGradKvOp>(op); }
 
 static int64_t getSharedBytes(ScheduleAttr schedule, Operation *op) {
@@ -53,9 +78,9 @@ static int64_t getSharedBytes(ScheduleAttr schedule, Operation *op) {
   int64_t owned = 2 * schedule.getTileM() * row;
   if (ownsKeys(op)) {
     // Where a block is no multiple of the tile each consumer walks one of its own. Tiles, the
-    // LSE and delta of each row, the step's token; barriers; the counts of steps.
-    int64_t slots = stages * (getInteger(op, "key_block") % schedule.getTileM() ? 2 : 1);
-    return owned + slots * ListSteps::kRows * (2 * row + 8) + 32 * slots + 64;
+    // LSE and delta of each row, the step's token; barriers; the counts of steps, and which piece a walk is.
+    int64_t slots = stages * schedule.getTileM() / getWalkKeys(op);
+    return owned + slots * ListSteps::kRows * (2 * row + 8) + 32 * slots + 256;
   }
   BlockTiles tiles = getHopperTiles(schedule, cast<AttendGradQOp>(op));
   return owned + stages * schedule.getTileN() * 2 * row + 32 * stages + 64 + tiles.set.getBytes();

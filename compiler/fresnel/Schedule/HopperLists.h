@@ -27,6 +27,22 @@ struct ListSteps {
 /// For the gradient of keys and values; the rows are 0 where the blocks of queries do not fit steps.
 ListSteps getListSteps(mlir::Operation *op);
 
+/// How walks over the rows that list a block are cut into pieces where a block, a sink say, may be
+/// listed by many more rows than others.
+struct ListCuts {
+  /// Rows of a piece; a walk of less than two pieces stays whole, and 0 says that all are so short.
+  int64_t rows = 0;
+  /// For a key head at most: pieces beyond the first ones of walks, and walks that are cut.
+  int64_t pieces = 0, walks = 0;
+
+  /// The pieces of a walk of `count` rows.
+  int64_t countPieces(int64_t count) const { return count < 2 * rows ? 1 : count / rows; }
+};
+/// For the gradient of keys and values over transposed lists.
+ListCuts getListCuts(mlir::Operation *op);
+/// Keys of a walk: 64 for each consumer, which walk alone or together.
+int64_t getWalkKeys(mlir::Operation *op);
+
 /// Why the family has no gradients over these lists, from an operation that has the operands
 /// and attributes of attention, or "".
 std::string explainHopperLists(mlir::Operation *op, const TargetInfo &target);

@@ -114,7 +114,7 @@ std::string fresnel::explainUnsupported(Operation *op) {
           .Case([](PoolGradOp op) { return explainPoolGrad(op); })
           .Case<BlockScoreOp, SelectScoredOp>([](auto op) { return explainScores(op); })
           .Case([](SelectBlocksOp op) { return explainSelectBlocks(op); })
-          .Case<SelectCascadeOp, RegroupOp, TransposeBlocksOp, DocumentBoundsOp>([](auto) { return std::string(); })
+          .Case<SelectCascadeOp, RegroupOp, TransposeBlocksOp, CountRowsOp, DocumentBoundsOp>([](auto) { return std::string(); })
           .Default([](Operation *) { return std::string("has no GPU schedule yet"); });
   return reason.empty() ? explainGrid(op) : reason;
 }
@@ -274,6 +274,12 @@ llvm::Expected<ScheduleAttr> fresnel::scheduleFromJson(const llvm::json::Object 
   if (!family)
     return llvm::createStringError("a schedule needs a family: portable, hopper or simt");
   return ScheduleAttr::get(context, *family, tileM, tileN, stages, persistent, pingPong, section, ordered);
+}
+
+bool fresnel::excludesHopper(StringRef text) {
+  SmallVector<StringRef> fields;
+  text.split(fields, ':');
+  return llvm::any_of(fields, [](StringRef field) { return field.consume_front("family=") && field != "hopper"; });
 }
 
 llvm::Expected<ScheduleAttr> fresnel::changeSchedule(ScheduleAttr schedule, llvm::StringRef text) {

@@ -41,6 +41,9 @@ int64_t getPortableGradParts(int64_t headDim, int64_t valueDim);
 llvm::json::Object toJson(ScheduleAttr schedule);
 llvm::Expected<ScheduleAttr> scheduleFromJson(const llvm::json::Object &object, mlir::MLIRContext *context);
 
+/// Whether such a `text` names another family than hopper.
+bool excludesHopper(llvm::StringRef text);
+
 /// The schedule with the fields that `text` names: `name=value`, separated by `:`.
 llvm::Expected<ScheduleAttr> changeSchedule(ScheduleAttr schedule, llvm::StringRef text);
 

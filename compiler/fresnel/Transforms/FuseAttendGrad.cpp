@@ -4,6 +4,7 @@
 
 #include "fresnel/Schedule/HopperGrad.h"
 #include "fresnel/Schedule/HopperLists.h"
+#include "fresnel/Schedule/Schedule.h"
 #include "fresnel/Transforms/Passes.h"
 
 using namespace mlir;
@@ -50,10 +51,10 @@ struct FuseAttendGradPass final : impl::FuseAttendGradPassBase<FuseAttendGradPas
       return signalPassFailure();
     }
     // Another family has separate kernels.
+    if (excludesHopper(schedule))
+      return;
     SmallVector<StringRef> fields;
     StringRef(schedule).split(fields, ':');
-    if (llvm::any_of(fields, [](StringRef field) { return field.consume_front("family=") && field != "hopper"; }))
-      return;
     bool unordered = llvm::is_contained(fields, "ordered=false");
     for (auto queries : llvm::make_early_inc_range(main.getBody().getOps<AttendGradQOp>())) {
       auto delta = queries.getDelta().getDefiningOp<AttendDeltaOp>();

@@ -73,8 +73,15 @@ def TransposeBlocksPass : Pass<"fresnel-transpose-blocks", "::mlir::ModuleOp"> {
   let summary = "gives gradients of keys and values the rows that list a block";
   let description = [{
     Before each `fresnel.attend_grad_kv` over block lists a
-    `fresnel.transpose_blocks` of its lists, which the gradient then takes instead.
+    `fresnel.transpose_blocks` of its lists, which the gradient then takes instead. Where
+    the kernel of the target can cut long walks over the rows that list a block
+    (`getListCuts`), and `schedule` names no other family, it takes `fresnel.count_rows`
+    of them, too.
   }];
+  let options = [
+    Option<"target", "target", "std::string", "\"sm_90a\"", "GPU to compile for">,
+    Option<"schedule", "schedule", "std::string", "\"\"",
+           "fields of the gradients' schedules that differ from the default: name=value, separated by ':'">];
   let statistics = [Statistic<"numTransposed", "num-transposed", "gradients that read transposed lists">];
 }
 

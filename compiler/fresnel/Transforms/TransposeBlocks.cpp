@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 
+#include "fresnel/Schedule/HopperLists.h"
+#include "fresnel/Schedule/Schedule.h"
 #include "fresnel/Transforms/Passes.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -20,21 +22,32 @@ struct TransposeBlocksPass final : impl::TransposeBlocksPassBase<TransposeBlocks
     ProgramOp main = requireMainProgram(getOperation());
     if (!main)
       return signalPassFailure();
+    llvm::Expected<TargetInfo> info = findTarget(target);
+    if (!info) {
+      getOperation().emitError() << llvm::toString(info.takeError());
+      return signalPassFailure();
+    }
     // Gradients that read one list share its transpose, which stands before the first of them.
     DenseMap<std::pair<Value, int64_t>, Value> known;
+    DenseMap<Value, Value> counts;
     for (auto gradient : main.getBody().getOps<AttendGradKvOp>()) {
       if (!gradient.getBlocks() || gradient.getTransposed())
         continue;
       int64_t keys = cast<RankedTensorType>(gradient.getK().getType()).getDimSize(2);
       int64_t blocks = llvm::divideCeil(keys, int64_t(gradient.getKeyBlock()));
       Value &bits = known[{gradient.getBlocks(), blocks}];
-      if (!bits) {
-        OpBuilder builder(gradient);
+      OpBuilder builder(gradient);
+      if (!bits)
         bits = TransposeBlocksOp::create(builder, gradient.getLoc(), gradient.getBlocks(), blocks);
-      }
       gradient.setListed(cast<RankedTensorType>(gradient.getBlocks().getType()).getDimSize(3));
-      gradient.getMaskMutable().assign(bits);
+      gradient.getMasksMutable().assign(bits);
       gradient.setTransposed(true);
+      if (!excludesHopper(schedule) && explainHopperLists(gradient, *info).empty() && getListCuts(gradient).rows > 0) {
+        Value &rows = counts[bits];
+        if (!rows)
+          rows = CountRowsOp::create(builder, gradient.getLoc(), bits);
+        gradient.getMasksMutable().append(rows);
+      }
       ++numTransposed;
     }
   }

@@ -37,6 +37,8 @@ namespace fresnel {
 /// Names of the attributes that the plan passes leave on a module's programs.
 constexpr llvm::StringLiteral kKernelAttr = "fresnel.kernel";
 constexpr llvm::StringLiteral kScheduleAttr = "fresnel.schedule";
+/// On a kernel that has an array of f32 for itself behind its results: how many.
+constexpr llvm::StringLiteral kScratchAttr = "fresnel.scratch";
 /// On a kernel whose last argument is an array of i32 counters, zero when the plan starts: how many.
 constexpr llvm::StringLiteral kCountersAttr = "fresnel.counters";
 /// On a kernel that adds to results: the numbers of those that must be zero when the plan starts.

@@ -30,6 +30,33 @@ static void printAttendMask(OpAsmPrinter &printer, Operation *, Value mask, Type
   printer << (cast<RankedTensorType>(type).getRank() == 4 ? "blocks(" : "documents(") << mask << " : " << type << ')';
 }
 
+/// The same, and behind it `counts(%n : type)` or nothing.
+static ParseResult parseAttendMasks(OpAsmParser &parser, SmallVectorImpl<OpAsmParser::UnresolvedOperand> &masks,
+                                    SmallVectorImpl<Type> &types) {
+  std::optional<OpAsmParser::UnresolvedOperand> mask;
+  Type type;
+  if (OptionalParseResult result = parseAttendMask(parser, mask, type); result.has_value()) {
+    if (failed(*result))
+      return failure();
+    masks.push_back(*mask);
+    types.push_back(type);
+  }
+  if (failed(parser.parseOptionalKeyword("counts")))
+    return success();
+  if (masks.empty())
+    return parser.emitError(parser.getCurrentLocation()) << "`counts` needs `blocks` in front of it";
+  return failure(parser.parseLParen() || parser.parseOperand(masks.emplace_back()) ||
+                 parser.parseColonType(types.emplace_back()) || parser.parseRParen());
+}
+
+static void printAttendMasks(OpAsmPrinter &printer, Operation *op, OperandRange masks, TypeRange types) {
+  if (masks.empty())
+    return;
+  printAttendMask(printer, op, masks[0], types[0]);
+  if (masks.size() > 1)
+    printer << " counts(" << masks[1] << " : " << types[1] << ')';
+}
+
 #include "fresnel/Dialect/FresnelDialect.cpp.inc"
 #include "fresnel/Dialect/FresnelEnums.cpp.inc"
 #define GET_ATTRDEF_CLASSES

@@ -155,6 +155,19 @@ def Fresnel_TransposeBlocksOp : Fresnel_ComputeOp<"transpose_blocks"> {
   let assemblyFormat = "$list attr-dict `:` type($list)";
 }
 
+def Fresnel_CountRowsOp : Fresnel_ComputeOp<"count_rows"> {
+  let summary = "how many rows list a block";
+  let description = [{
+    Element `[b, h, j]` of the result counts the set bits of `bits[b, h, j]`, which
+    `fresnel.transpose_blocks` made.
+
+    Example: `%n = fresnel.count_rows %t : tensor<1x2x16x32xi32>`
+  }];
+  let arguments = (ins Fresnel_Indices4:$bits);
+  let results = (outs Fresnel_Indices3:$result);
+  let assemblyFormat = "$bits attr-dict `:` type($bits)";
+}
+
 //===----------------------------------------------------------------------===//
 // Gradients of attention in one pass
 //===----------------------------------------------------------------------===//

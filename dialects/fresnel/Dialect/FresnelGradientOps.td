@@ -45,19 +45,14 @@ def Fresnel_AttendDeltaOp : Fresnel_ComputeOp<"attend_delta", [AllTypesMatch<["o
 }
 
 /// A gradient of `fresnel.attend`, whose operands and attributes it shares.
-class Fresnel_AttendGradOp<string mnemonic, dag outputs, dag more = (ins)> : Fresnel_ComputeOp<mnemonic> {
+class Fresnel_AttendGradOp<string mnemonic, dag outputs, dag mask, dag more = (ins)> : Fresnel_ComputeOp<mnemonic> {
   let arguments = !con((ins Fresnel_Rows:$q, Fresnel_Rows:$k, Fresnel_Rows:$v, Fresnel_Scores3:$lse,
                             Fresnel_Scores3:$delta, Fresnel_Rows:$dout),
-                       Fresnel_AttendMask, Fresnel_AttendAttributes, more);
+                       mask, Fresnel_AttendAttributes, more);
   let results = outputs;
-  let assemblyFormat = [{
-    $q `,` $k `,` $v `lse` $lse `delta` $delta `dout` $dout (custom<AttendMask>($mask, type($mask))^)? attr-dict
-    `:` type($q) `,` type($k) `,` type($v) `,` type($lse) `,` type($delta) `,` type($dout)
-  }];
-  let extraClassDeclaration = Fresnel_AttendDeclarations;
 }
 
-def Fresnel_AttendGradQOp : Fresnel_AttendGradOp<"attend_grad_q", (outs Fresnel_Rows:$dq)> {
+def Fresnel_AttendGradQOp : Fresnel_AttendGradOp<"attend_grad_q", (outs Fresnel_Rows:$dq), Fresnel_AttendMask> {
   let summary = "gradient of attention with respect to the queries";
   let description = [{
     With the scores s, the mask and the attributes of `fresnel.attend`,
@@ -75,10 +70,16 @@ def Fresnel_AttendGradQOp : Fresnel_AttendGradOp<"attend_grad_q", (outs Fresnel_
           tensor<1x2x64xf32>, tensor<1x2x64xf32>, tensor<1x2x64x32xbf16>
     ```
   }];
+  let assemblyFormat = [{
+    $q `,` $k `,` $v `lse` $lse `delta` $delta `dout` $dout (custom<AttendMask>($mask, type($mask))^)? attr-dict
+    `:` type($q) `,` type($k) `,` type($v) `,` type($lse) `,` type($delta) `,` type($dout)
+  }];
+  let extraClassDeclaration = Fresnel_AttendDeclarations;
 }
 
 def Fresnel_AttendGradKvOp
     : Fresnel_AttendGradOp<"attend_grad_kv", (outs Fresnel_Rows:$dk, Fresnel_Rows:$dv),
+                           (ins Variadic<Fresnel_Indices3Or4>:$masks),
                            (ins DefaultValuedOptionalAttr<BoolAttr, "false">:$transposed,
                                 OptionalAttr<I64Attr>:$listed)> {
   let summary = "gradients of attention with respect to the keys and values";
@@ -86,14 +87,16 @@ def Fresnel_AttendGradKvOp
     With p and ds of `fresnel.attend_grad_q`: `dk = sum scale ds q` and
     `dv = sum p dout`, over the query heads that share the key head, and their rows.
     With `transposed`, `blocks` is what `fresnel.transpose_blocks` makes of the list;
-    `listed` then tells how many entries a row of the list has, for the cost of the
-    operation alone.
+    `listed` then tells how many entries a row of the list has at most, and `counts` how
+    many rows list a block, `fresnel.count_rows` of `blocks`: both change nothing but how
+    the work is divided.
 
     Constraints:
     - C1: q, k, v, `blocks` and `documents` fit as in `fresnel.attend`.
     - C2: `lse` and `delta` have the shape of its LSE, `dout` the type of its output.
     - C3: with `transposed`, `blocks` has the batch of q, a divisor of its heads that is a multiple of the key
       heads, ceil(Nk / key_block) rows and a bit for each of the ceil(Nq / query_block) rows of the list.
+    - C4: `counts` goes with `transposed` and has the shape of `blocks` without the words.
 
     Example:
     ```mlir
@@ -101,6 +104,20 @@ def Fresnel_AttendGradKvOp
         : tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>,
           tensor<1x2x64xf32>, tensor<1x2x64xf32>, tensor<1x2x64x32xbf16>
     ```
+  }];
+  let assemblyFormat = [{
+    $q `,` $k `,` $v `lse` $lse `delta` $delta `dout` $dout custom<AttendMasks>($masks, type($masks)) attr-dict
+    `:` type($q) `,` type($k) `,` type($v) `,` type($lse) `,` type($delta) `,` type($dout)
+  }];
+  let extraClassDeclaration = Fresnel_AttendDeclarations # [{
+    /// The lists, their transpose, or the bounds of documents, and the rows of each block, or null.
+    ::mlir::TypedValue<::mlir::RankedTensorType> getMask() { return getMaskAt(0); }
+    ::mlir::TypedValue<::mlir::RankedTensorType> getCounts() { return getMaskAt(1); }
+    ::mlir::TypedValue<::mlir::RankedTensorType> getMaskAt(size_t index) {
+      if (index >= getMasks().size())
+        return {};
+      return ::llvm::cast<::mlir::TypedValue<::mlir::RankedTensorType>>(getMasks()[index]);
+    }
   }];
 }
 

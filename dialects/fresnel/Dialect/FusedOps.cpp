@@ -154,6 +154,13 @@ LogicalResult TransposeBlocksOp::inferReturnTypes(MLIRContext *, std::optional<L
   return success();
 }
 
+LogicalResult CountRowsOp::inferReturnTypes(MLIRContext *, std::optional<Location>, Adaptor adaptor,
+                                            SmallVectorImpl<Type> &results) {
+  RankedTensorType bits = getTensor(adaptor.getBits());
+  results.push_back(RankedTensorType::get(bits.getShape().drop_back(), bits.getElementType()));
+  return success();
+}
+
 //===----------------------------------------------------------------------===//
 // Gradients of attention in one pass
 //===----------------------------------------------------------------------===//

@@ -242,18 +242,35 @@ def Tile_StoreSharedOp : Tile_Op<"store_shared", [MemoryEffects<[MemWrite]>]> {
 }
 
 def Tile_StoreFragmentOp : Tile_Op<"store_fragment", [MemoryEffects<[MemWrite]>]> {
-  let summary = "stores an accumulator of 64 rows to a linear shared array, in the order in which threads hold it";
+  let summary = "stores an accumulator of 64 rows to a linear array, in the order in which threads hold it";
   let description = [{
-    Element 4j + k of thread t of the warpgroup goes to place 4 (128 j + t) + k: each
-    thread writes 16 bytes at once, and a warp no bank twice.
+    Element 4j + k of thread t of the warpgroup goes to place 4 (128 j + t) + k of a shared
+    array, or of the tensor from `indices` on: each thread writes 16 bytes at once, and a warp
+    no bank twice.
 
     Constraints:
     - C1: the fragment has 64 rows; the array is linear, has rank 1, the fragment's element type and as many elements.
+    - C2: a tensor has the fragment's element type, an innermost dimension of its number of elements or a multiple, and
+      one index per dimension; a shared array has none.
 
     Example: `tile.store_fragment %dq, %part : tensor<64x64xf32, #tile.acc>, !tile.shared<4096xf32, linear>`
   }];
-  let arguments = (ins Tile_Acc:$value, Tile_SharedType:$target);
-  let assemblyFormat = "$value `,` $target attr-dict `:` type($value) `,` type($target)";
+  let arguments = (ins Tile_Acc:$value, Tile_Memory:$target, Variadic<I32>:$indices);
+  let assemblyFormat = "$value `,` $target (`[` $indices^ `]`)? attr-dict `:` type($value) `,` type($target)";
+  let hasVerifier = 1;
+}
+
+def Tile_LoadFragmentOp : Tile_Op<"load_fragment", [MemoryEffects<[MemRead]>]> {
+  let summary = "loads what `tile.store_fragment` stored to a tensor";
+  let description = [{
+    Constraints:
+    - C1: the fragment and the tensor are as in C1 and C2 of `tile.store_fragment`.
+
+    Example: `%dk = tile.load_fragment %sums[%slot, %c0] : !tile.global<8x8192xf32> -> tensor<64x128xf32, #tile.acc>`
+  }];
+  let arguments = (ins Tile_GlobalType:$source, Variadic<I32>:$indices);
+  let results = (outs Tile_Acc:$result);
+  let assemblyFormat = "$source `[` $indices `]` attr-dict `:` type($source) `->` type($result)";
   let hasVerifier = 1;
 }
 

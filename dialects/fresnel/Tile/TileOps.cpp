@@ -128,14 +128,37 @@ LogicalResult StoreTileOp::verify() {
   return success();
 }
 
+/// Whether a fragment of 64 rows can lie in a tensor in the order in which threads hold it.
+static bool fitsFragment(GlobalType tensor, RankedTensorType fragment, size_t indices) {
+  return fragment.getShape()[0] == 64 && tensor.getElementType() == fragment.getElementType() &&
+         int64_t(indices) == tensor.getRank() && tensor.getShape().back() % fragment.getNumElements() == 0;
+}
+
 LogicalResult StoreFragmentOp::verify() {
-  auto target = cast<SharedType>(getTarget().getType());
   auto value = getValue().getType();
+  if (auto tensor = dyn_cast<GlobalType>(getTarget().getType())) {
+    if (!fitsFragment(tensor, value, getIndices().size())) // store_fragment_c2
+      return emitOpError() << "cannot store " << value << " to " << tensor << " with " << getIndices().size()
+                           << " indices (64 rows; a multiple of as many elements in the innermost dimension)";
+    return success();
+  }
+  auto target = cast<SharedType>(getTarget().getType());
   if (value.getShape()[0] != 64 || target.getRank() != 1 || target.getLayout() != Layout::Linear ||
       target.getElementType() != value.getElementType() ||
       target.getShape()[0] != value.getNumElements()) // store_fragment_c1
     return emitOpError() << "cannot store " << value << " to " << target
                          << " (64 rows; a linear array of as many elements)";
+  if (!getIndices().empty()) // store_fragment_c2
+    return emitOpError() << "takes no indices of a shared array, but got " << getIndices().size();
+  return success();
+}
+
+LogicalResult LoadFragmentOp::verify() {
+  if (!fitsFragment(cast<GlobalType>(getSource().getType()), getResult().getType(),
+                    getIndices().size())) // load_fragment_c1
+    return emitOpError() << "cannot load " << getResult().getType() << " from " << getSource().getType() << " with "
+                         << getIndices().size()
+                         << " indices (64 rows; a multiple of as many elements in the innermost dimension)";
   return success();
 }
 

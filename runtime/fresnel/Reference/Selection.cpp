@@ -5,6 +5,7 @@
 #include "fresnel/Reference/Selection.h"
 #include "fresnel/Reference/Parallel.h"
 #include <algorithm>
+#include <bitset>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -122,6 +123,13 @@ IndexTensor ref::transposeBlocks(const IndexTensor &lists, int64_t blocks) {
       bits.data[size_t((plane * blocks + block) * words + m / 32)] |= int32_t(1u << (m % 32));
   }
   return bits;
+}
+
+IndexTensor ref::countRows(const IndexTensor &bits) {
+  IndexTensor counts({bits.dim(0), bits.dim(1), bits.dim(2)});
+  for (size_t at = 0; at < bits.data.size(); ++at)
+    counts.data[at / size_t(bits.dim(3))] += int32_t(std::bitset<32>(uint32_t(bits.data[at])).count());
+  return counts;
 }
 
 IndexTensor ref::listBlocks(const IndexTensor &bits, int64_t rows) {

@@ -51,6 +51,9 @@ IndexTensor selectBlocks(const Tensor &scores, const SelectBlocksOptions &option
 /// of word m div 32 of a block's row is set if row m lists the block.
 IndexTensor transposeBlocks(const IndexTensor &lists, int64_t blocks);
 
+/// Set bits in each row of such words: [B, H, blocks].
+IndexTensor countRows(const IndexTensor &bits);
+
 /// Lists [B, H, `rows`, blocks] from such bits, with -1 behind the entries of a row.
 IndexTensor listBlocks(const IndexTensor &bits, int64_t rows);
 

@@ -183,6 +183,15 @@ TEST(Reference, TransposeAndListAgree) {
     got.erase(-1);
     EXPECT_EQ(got, want) << "row " << row;
   }
+  ref::IndexTensor counts = ref::countRows(bits);
+  EXPECT_EQ(counts.shape, (std::vector<int64_t>{2, 3, 11}));
+  for (int64_t at = 0; at < 2 * 3 * 11; ++at) {
+    int32_t rows = 0;
+    for (int64_t row = 0; row < 70; ++row)
+      rows += std::count(&back.data[size_t((at / 11 * 70 + row) * 11)],
+                         &back.data[size_t((at / 11 * 70 + row) * 11)] + 11, int32_t(at % 11)) > 0;
+    EXPECT_EQ(counts.data[size_t(at)], rows) << "block " << at;
+  }
 }
 
 // Results of a 16-bit type hold what that type can hold: selections see what a GPU sees.

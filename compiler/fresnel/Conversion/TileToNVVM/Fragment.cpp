@@ -350,6 +350,14 @@ struct StoreSharedLowering final : TilePattern<StoreSharedOp> {
   }
 };
 
+/// Where the thread's first four elements lie, the next 128 * 16 bytes behind.
+Value getFragmentBase(Emitter &emitter, Type memory, Value view, ValueRange indices, int64_t bytes) {
+  Value base = view;
+  if (auto tensor = dyn_cast<GlobalType>(memory))
+    base = emitter.globalAddress(tensor, view, indices);
+  return emitter.offset(base, emitter.mul(emitter.bitAnd(emitter.threadId(), 127), emitter.i32(bytes)));
+}
+
 struct StoreFragmentLowering final : TilePattern<StoreFragmentOp> {
   using TilePattern::TilePattern;
   LogicalResult matchAndRewrite(StoreFragmentOp op, OpAdaptor adaptor,
@@ -358,8 +366,7 @@ struct StoreFragmentLowering final : TilePattern<StoreFragmentOp> {
     SmallVector<Value> values = emitter.unpack(adaptor.getValue());
     Type element = op.getValue().getType().getElementType();
     int64_t bytes = element.getIntOrFloatBitWidth() / 2;
-    Value base =
-        emitter.offset(adaptor.getTarget(), emitter.mul(emitter.bitAnd(emitter.threadId(), 127), emitter.i32(bytes)));
+    Value base = getFragmentBase(emitter, op.getTarget().getType(), adaptor.getTarget(), adaptor.getIndices(), bytes);
     for (size_t j = 0; j < values.size() / 4; ++j) {
       Value four = LLVM::PoisonOp::create(emitter, VectorType::get(4, element));
       for (size_t k = 0; k < 4; ++k)
@@ -367,6 +374,26 @@ struct StoreFragmentLowering final : TilePattern<StoreFragmentOp> {
       LLVM::StoreOp::create(emitter, four, emitter.offset(base, int64_t(j) * 128 * bytes), unsigned(bytes));
     }
     rewriter.eraseOp(op);
+    return success();
+  }
+};
+
+struct LoadFragmentLowering final : TilePattern<LoadFragmentOp> {
+  using TilePattern::TilePattern;
+  LogicalResult matchAndRewrite(LoadFragmentOp op, OpAdaptor adaptor,
+                                ConversionPatternRewriter &rewriter) const override {
+    Emitter emitter(op.getLoc(), rewriter);
+    auto type = op.getResult().getType();
+    int64_t bytes = type.getElementType().getIntOrFloatBitWidth() / 2;
+    Value base = getFragmentBase(emitter, op.getSource().getType(), adaptor.getSource(), adaptor.getIndices(), bytes);
+    SmallVector<Value> values;
+    for (int64_t j = 0; j < type.getNumElements() / (4 * 128); ++j) {
+      Value four = LLVM::LoadOp::create(emitter, VectorType::get(4, type.getElementType()),
+                                        emitter.offset(base, j * 128 * bytes), unsigned(bytes));
+      for (int64_t k = 0; k < 4; ++k)
+        values.push_back(LLVM::ExtractElementOp::create(emitter, four, emitter.i32(k)));
+    }
+    rewriter.replaceOp(op, emitter.pack(getTypeConverter()->convertType(type), values));
     return success();
   }
 };
@@ -401,5 +428,6 @@ struct StoreRowsLowering final : TilePattern<StoreRowsOp> {
 void fresnel::tile::populateFragmentPatterns(const TileTypeConverter &converter, RewritePatternSet &patterns) {
   patterns.add<SplatLowering, RowIndexLowering, ColIndexLowering, ReduceLowering, QuadReduceLowering, AnyLowering,
                BroadcastLowering, LoadRowsLowering, LoadColsLowering, LookupLowering, ToLhsLowering, StoreTileLowering,
-               StoreSharedLowering, StoreFragmentLowering, StoreRowsLowering, TriangleLowering>(converter);
+               StoreSharedLowering, StoreFragmentLowering, LoadFragmentLowering, StoreRowsLowering, TriangleLowering>(
+      converter);
 }

@@ -1,0 +1,117 @@
+//===- HopperListWalks.cpp - Who walks the rows that list a block ---------===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "fresnel/Conversion/HopperListWalks.h"
+#include "fresnel/Conversion/BlockLists.h"
+#include "fresnel/Conversion/HopperRings.h"
+#include "fresnel/Conversion/RadixSelect.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace fresnel;
+
+/// Fields of a walk in shared memory.
+static constexpr int64_t kTile = 0, kPiece = 1, kPieces = 2, kSums = 3, kFields = 4;
+
+HopperListWalks::HopperListWalks(KernelBuilder &builder, const AttendShape &shape, const ListCuts &cuts, int64_t keys,
+                                 int64_t walks, int64_t section, int64_t threads)
+    : b(builder), shape(shape), cuts(cuts), walks(walks), section(section), threads(threads),
+      heads(shape.kvHeads * shape.batches), tiles(llvm::divideCeil(shape.keys, keys * walks)),
+      walksPerBlock(shape.keyBlock / keys) {}
+
+void HopperListWalks::allocate() {
+  if (!hasCuts())
+    return;
+  fields = b.alloc({walks, kFields}, b.getI32Type());
+  pieceSums = b.alloc({threads / 32}, b.getI32Type());
+  walkSums = b.alloc({threads / 32}, b.getI32Type());
+}
+
+Val HopperListWalks::locate(Val counts, Val thread) {
+  Val index = b.id(tile::Id::BlockX);
+  if (!hasCuts()) {
+    HeadTile place = walkSections(index, heads, section, tiles);
+    tile = place.tile;
+    return head = place.head;
+  }
+  isFurther = index < double(countFurther());
+  HeadTile place = walkSections(b.max(index - double(countFurther()), b.i32(0)), heads, section, tiles);
+  head = b.select(isFurther, moduloBy(index, heads), place.head);
+  tile = b.select(isFurther, divideBy(index, heads), place.tile);
+  findPieces(counts, thread);
+  return head;
+}
+
+/// What is in front of this thread's value in the thread block, and the sum of all.
+std::pair<Val, Val> HopperListWalks::scanBlock(Val value, Val sums) {
+  Val warp = b.id(tile::Id::Warp);
+  WarpScan scan(b, value);
+  b.ifThen(b.id(tile::Id::Lane) == 0.0, [&] { b.store(scan.total, sums, {warp}); });
+  b.barrier();
+  Val before = scan.before, total = b.i32(0);
+  for (int64_t i = 0; i < threads / 32; ++i) {
+    Val sum = b.load(sums, {b.i32(i)});
+    before = before + b.select(warp > double(i), sum, b.i32(0));
+    total = total + sum;
+  }
+  return {before, total};
+}
+
+/// Every thread looks at blocks of keys and tells the walks that are pieces of theirs.
+void HopperListWalks::findPieces(Val counts, Val thread) {
+  Val zero = b.i32(0), one = b.i32(1), batch = head / double(shape.kvHeads), kvHead = head % double(shape.kvHeads);
+  int64_t lists = shape.listHeads / shape.kvHeads, blocks = shape.getKeyBlocks();
+  b.ifThen(thread < double(walks), [&] {
+    // Whole, or nobody's: a piece behind the last one takes no words.
+    b.store(b.select(isFurther, zero, tile * double(walks) + thread), fields, {thread, b.i32(kTile)});
+    b.store(b.select(isFurther, one, zero), fields, {thread, b.i32(kPiece)});
+    b.store(one, fields, {thread, b.i32(kPieces)});
+    b.store(zero, fields, {thread, b.i32(kSums)});
+  });
+  b.barrier();
+  b.forRange(zero, b.i32(blocks), b.i32(threads), {zero, zero}, [&](Val first, ArrayRef<Val> sums) {
+    Val block = first + thread;
+    Val count = b.ifElse(
+        block < double(blocks),
+        [&] {
+          Val rows = zero;
+          for (int64_t list = 0; list < lists; ++list)
+            rows = rows + b.load(counts, {batch, kvHead * double(lists) + double(list), block});
+          return SmallVector<Val>{rows};
+        },
+        [&] { return SmallVector<Val>{zero}; })[0];
+    Val further = b.select(count < double(2 * cuts.rows), zero, divideBy(count, cuts.rows) - 1.0);
+    auto [pieces, allPieces] = scanBlock(further, pieceSums);
+    auto [cut, allCut] = scanBlock(b.select(further > 0.0, one, zero), walkSums);
+    b.ifThen(further > 0.0,
+             [&, pieces = pieces, cut = cut] { claim(block, further, sums[0] + pieces, sums[1] + cut); });
+    b.barrier();
+    return SmallVector<Val>{sums[0] + allPieces, sums[1] + allCut};
+  });
+}
+
+/// Where walks of this thread block are of `block`, which has `further` pieces beyond one. Its walks
+/// have equal pieces and follow each other.
+void HopperListWalks::claim(Val block, Val further, Val piecesBefore, Val walksBefore) {
+  for (int64_t walk = 0; walk < walks; ++walk) {
+    Val number = tile * double(walks) + double(walk), at = b.i32(walk);
+    Val piece = number - piecesBefore * double(walksPerBlock), whole = number - block * double(walksPerBlock);
+    Val within = b.select(isFurther, piece, whole);
+    Val size = b.select(isFurther, further * double(walksPerBlock), b.i32(walksPerBlock));
+    b.ifThen((within >= 0.0) & (within < size), [&] {
+      Val inBlock = b.select(isFurther, piece / further, whole);
+      b.store(block * double(walksPerBlock) + inBlock, fields, {at, b.i32(kTile)});
+      b.store(b.select(isFurther, piece % further, further), fields, {at, b.i32(kPiece)});
+      b.store(further + 1.0, fields, {at, b.i32(kPieces)});
+      b.store(walksBefore * double(walksPerBlock) + inBlock, fields, {at, b.i32(kSums)});
+    });
+  }
+}
+
+ListWalkPiece HopperListWalks::getPiece(Val walk) {
+  if (!hasCuts())
+    return {walks == 1 ? tile : tile * double(walks) + walk, Val(), Val(), Val()};
+  auto field = [&](int64_t which) { return b.load(fields, {walk, b.i32(which)}); };
+  return {field(kTile), field(kPiece), field(kPieces), head * double(cuts.walks) + field(kSums)};
+}
