@@ -252,10 +252,33 @@ private:
     }
   }
 
+  /// LSE and delta of a row of a step.
+  struct RowValues {
+    Val row, lse, delta;
+  };
+
   /// `listed` are bits of the step's list rows: those of its first and of its second half.
+  RowValues loadValues(int64_t half, Val head, Val token, ArrayRef<Val> listed) {
+    // Rows are in the order of the boxes: head by head.
+    Val row = lane + double(half * kLanes), local = moduloBy(row, steps.tokens), rowToken = token + local;
+    Val inside = rowToken < double(shape.queries), near = b.min(rowToken, b.i32(shape.queries - 1));
+    Val rowHead = head + divideBy(row, steps.tokens);
+    Val lse = b.load(argument(kLse), {batch, rowHead, near}), delta = b.load(argument(kDelta), {batch, rowHead, near});
+    Val open = inside & (lse > -INFINITY);
+    if (steps.rows > 1) {
+      Val bit = steps.rows > 32 ? lane : divideBy(local, shape.queryBlock);
+      open = open & (((listed[half] >> bit) & 1.0) != 0.0);
+    }
+    return {row, b.select(open, lse * M_LOG2E, b.f32(INFINITY)), b.select(inside, delta, b.f32(0))};
+  }
+
   void produceStep(Val i, Val head, Val token, ArrayRef<Val> listed) {
     auto [slot, parity] = getSlot(walk, i);
     Val query = b.slice(queries.tiles, slot), dout = b.slice(douts, slot);
+    // These loads are on their way while the slot is waited for.
+    SmallVector<RowValues> values;
+    for (int64_t half = 0; half < kRows / kLanes; ++half)
+      values.push_back(loadValues(half, head, token, listed));
     wait(queries.empty, slot, parity ^ 1.0);
     b.ifThen(elected, [&, slot = slot] {
       expect(queries.full, slot, 2 * cast<tile::SharedType>(query.getType()).getBytes());
@@ -263,21 +286,10 @@ private:
       load(kDout, head, token, dout, queries.full, slot);
       b.store(token, tokens, {slot});
     });
-    // Rows are in the order of the boxes: head by head.
     Val lseRow = b.slice(lses, slot), deltaRow = b.slice(deltas, slot);
-    for (int64_t half = 0; half < kRows / kLanes; ++half) {
-      Val row = lane + double(half * kLanes), local = moduloBy(row, steps.tokens), rowToken = token + local;
-      Val inside = rowToken < double(shape.queries), near = b.min(rowToken, b.i32(shape.queries - 1));
-      Val rowHead = head + divideBy(row, steps.tokens);
-      Val lse = b.load(argument(kLse), {batch, rowHead, near}),
-          delta = b.load(argument(kDelta), {batch, rowHead, near});
-      Val open = inside & (lse > -INFINITY);
-      if (steps.rows > 1) {
-        Val bit = steps.rows > 32 ? lane : divideBy(local, shape.queryBlock);
-        open = open & (((listed[half] >> bit) & 1.0) != 0.0);
-      }
-      b.store(b.select(open, lse * M_LOG2E, b.f32(INFINITY)), lseRow, {row});
-      b.store(b.select(inside, delta, b.f32(0)), deltaRow, {row});
+    for (const RowValues &value : values) {
+      b.store(value.lse, lseRow, {value.row});
+      b.store(value.delta, deltaRow, {value.row});
     }
     arrive(queries.full, slot, b.constant(b.getI1Type(), 1));
   }
@@ -320,7 +332,7 @@ private:
                                         Value(), Value(tile), Value(sum), false));
   }
 
-  Val loadValues(Val ring, Val slot) {
+  Val loadColumns(Val ring, Val slot) {
     return b.wrap(tile::LoadColsOp::create(b, math.getScoresType(), Value(b.slice(ring, slot)), ValueRange{b.i32(0)},
                                            APFloat(0.0f)));
   }
@@ -343,9 +355,9 @@ private:
     Val query = b.slice(queries.tiles, slot), dout = b.slice(douts, slot);
     wait(queries.full, slot, parity);
     Val scores = multiplyOwned(keyTile, query), dweights = multiplyOwned(valueTile, dout);
-    Val lse = loadValues(lses, slot), visible = getVisible(slot);
+    Val lse = loadColumns(lses, slot), visible = getVisible(slot);
     AttendGradMath::Weights weights = math.weigh(waitFor(scores, 1), lse, visible);
-    Val delta = loadValues(deltas, slot);
+    Val delta = loadColumns(deltas, slot);
     dweights = waitFor(dweights, 0);
     Val dv = accumulate(sums[1], weights.weights, dout);
     Val dk = accumulate(sums[0], math.differentiate(weights, dweights, delta), query);
