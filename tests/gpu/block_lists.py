@@ -93,7 +93,7 @@ def make_popular_program(rng):
     # The oracle takes half a minute for a causal one.
     blocks, causal = rng.choice((2, 3, 5)), group == 64 and dim == 64
     heads, list_heads = group * kv_heads, kv_heads * rng.choice((1, 1, 2))
-    length = int(131072 // group * rng.uniform(1.0, 1.5 if causal else 4.0))
+    length = int(131072 // group * rng.uniform(1.0, 1.2 if causal else 2.0))
     keys = length if causal else key_block * blocks - rng.choice((0, 1, 30))
     if causal:
         key_block = 64 * -(-length // (64 * blocks))
