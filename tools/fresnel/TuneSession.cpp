@@ -43,6 +43,8 @@ struct TuneSession::Work {
   /// Bundles in the scratch folder.
   std::string prefix, id;
   std::set<std::string> sequenceMajor;
+  /// One past the last schedule that may be tried.
+  size_t end = 0;
   std::vector<std::shared_future<WorkerReply>> compiled;
   std::vector<std::string> hashes;
   std::atomic<bool> stop{false};
@@ -157,7 +159,7 @@ void TuneSession::show(const Work &work, const std::string &what, bool always) {
 
 /// Compiles ahead of the device, in the background and in order.
 void TuneSession::submitCompiles(Work &work, size_t upTo) {
-  for (size_t i = work.compiled.size(); i < std::min(upTo, work.kernel.schedules.size()); ++i) {
+  for (size_t i = work.compiled.size(); i < std::min(upTo, work.end); ++i) {
     if (!work.kernel.schedules[i].rejected.empty()) {
       work.compiled.emplace_back();
       continue;
@@ -282,12 +284,11 @@ void TuneSession::screenOne(Work &work, size_t candidate) {
 /// Every legal candidate once, against the default, while there is time.
 void TuneSession::screen(Work &work, double until) {
   unsigned ahead = options.jobs + 2;
-  size_t tried = 1;
-  for (size_t i = 0; i < work.kernel.schedules.size() && !isInterrupted(); ++i) {
+  for (size_t i = 0; i < work.end && !isInterrupted(); ++i) {
     submitCompiles(work, i + 1 + ahead);
     if (!work.kernel.schedules[i].rejected.empty())
       continue;
-    if (i > 0 && (secondsLeft() < until || tried++ >= options.most))
+    if (i > 0 && secondsLeft() < until)
       break;
     while (work.compiled[i].wait_for(std::chrono::milliseconds(100)) != std::future_status::ready)
       show(work, "compiling");
@@ -420,6 +421,8 @@ ProblemReport TuneSession::tune(const TuneSubject &subject, const TunableKernel 
                                       {}});
     if (legal && tried++ >= options.most)
       work.report.candidates.back().reason = "--most " + std::to_string(options.most) + " was reached";
+    else if (legal)
+      work.end = work.report.candidates.size();
   }
   double share = std::max(0.0, secondsLeft()) / double(std::max<size_t>(left, 1));
   screen(work, secondsLeft() - share * kScreenShare);

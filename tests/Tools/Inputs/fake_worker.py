@@ -3,12 +3,15 @@
 
 A kernel's time follows from its schedule and grid alone. FAKE_TUNE holds what goes wrong, as JSON:
 {"hang": [...], "crash": [...], "wrong": [...]}, each a list of FIELD=VALUE that schedules have.
-FAKE_DELAY is how many seconds a measurement takes. FAKE_LOG names a file that gets a line per measurement.
+FAKE_DELAY is how many seconds a measurement takes. FAKE_LOG names a file that gets a line per measurement: the schedule,
+and how many candidates of the kernel were compiled until then.
 """
 
+import glob
 import json
 import math
 import os
+import re
 import signal
 import struct
 import sys
@@ -37,7 +40,8 @@ def measure(job):
     trouble = json.loads(os.environ.get("FAKE_TUNE", "{}"))
     if "FAKE_LOG" in os.environ:
         with open(os.environ["FAKE_LOG"], "a") as log:
-            log.write(json.dumps(kernels[-1]["schedule"]) + "\n")
+            compiled = glob.glob(re.sub(r"\.\d+\.full\.fkb$", ".*.full.fkb", job["variants"][0]))
+            log.write(f"{json.dumps(kernels[-1]['schedule'])} compiled {len(compiled)}\n")
     time.sleep(float(os.environ.get("FAKE_DELAY", "0")))
     if matches(kernels[-1], trouble.get("hang", [])):
         time.sleep(1000)
