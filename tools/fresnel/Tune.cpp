@@ -11,9 +11,13 @@
 #include "fresnel/Artifact/File.h"
 
 #include <algorithm>
+#include <ctime>
+#include <fcntl.h>
 #include <filesystem>
 #include <iostream>
 #include <set>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <thread>
 #include <unistd.h>
 
@@ -28,18 +32,52 @@ struct TuneArguments {
   bool grad = false, json = false;
 };
 
-/// A folder of the tuner's own that goes away with it.
+/// A folder of the tuner's own that goes away with it, and its lock, which a killed tuner leaves free.
 struct Scratch {
   std::string path;
+  int lock = -1;
+
   Scratch() {
-    std::string name = (std::filesystem::temp_directory_path() / "fresnel-tune.XXXXXX").string();
-    if (!mkdtemp(name.data()))
-      fail(ExitEnvironment, "cannot create a folder in " + std::filesystem::temp_directory_path().string());
-    path = name;
+    std::filesystem::path parent = std::filesystem::temp_directory_path();
+    removeLeftOver(parent);
+    path = (parent / (std::string(kPrefix) + "XXXXXX")).string();
+    if (!mkdtemp(path.data()))
+      fail(ExitEnvironment, "cannot create a folder in " + parent.string());
+    lock = tryLock(path);
   }
   ~Scratch() {
     std::error_code ignored;
     std::filesystem::remove_all(path, ignored);
+    if (lock >= 0)
+      close(lock);
+  }
+
+private:
+  static constexpr const char *kPrefix = "fresnel-tune.";
+
+  /// A descriptor that holds the lock of `folder`, or -1.
+  static int tryLock(const std::string &folder) {
+    int file = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (file < 0 || flock(file, LOCK_EX | LOCK_NB) == 0)
+      return file;
+    close(file);
+    return -1;
+  }
+
+  /// Removes folders of tuners of this user that were killed. One that is younger than a minute may not be locked yet.
+  static void removeLeftOver(const std::filesystem::path &parent) {
+    std::error_code error;
+    for (const auto &entry : std::filesystem::directory_iterator(parent, error)) {
+      struct stat info;
+      if (entry.path().filename().string().rfind(kPrefix, 0) != 0 || lstat(entry.path().c_str(), &info) != 0 ||
+          !S_ISDIR(info.st_mode) || info.st_uid != geteuid() || std::time(nullptr) - info.st_mtime < 60)
+        continue;
+      int file = tryLock(entry.path().string());
+      if (file < 0)
+        continue;
+      std::filesystem::remove_all(entry.path(), error);
+      close(file);
+    }
   }
 };
 } // namespace

@@ -12,12 +12,11 @@ import time
 WORKER = str(pathlib.Path(__file__).with_name("fake_worker.py"))
 
 
-def start(fresnel, database, length, most, delay="0.05", **more):
+def start(fresnel, database, length, most, delay="0.05", environment=None):
     command = [fresnel, "tune", "dense", "--target", "sm_80", "--seq", str(length), "--head-dim", "32", "--heads", "2",
                "--most", str(most), "--db", str(database), "--jobs", "2"]
-    environment = dict(os.environ, FRESNEL_TUNE_WORKER=WORKER, FAKE_DELAY=delay)
-    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-                            **more)
+    environment = dict(os.environ, FRESNEL_TUNE_WORKER=WORKER, FAKE_DELAY=delay, **(environment or {}))
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
 def rows(database):
@@ -73,6 +72,31 @@ def interrupt(fresnel, folder):
     print(process.stderr.read())
 
 
+def scratch(fresnel, folder):
+    temporary = pathlib.Path(folder) / "tmp"
+    temporary.mkdir()
+    environment = {"TMPDIR": str(temporary)}
+
+    def names():
+        return {path.name for path in temporary.iterdir()}
+
+    killed, running = (start(fresnel, f"{folder}/{name}", 64, 12, delay=delay, environment=environment)
+                       for name, delay in (("killed_once", "0.05"), ("running", "30")))
+    while len(names()) < 2:
+        time.sleep(0.05)
+    killed.kill()
+    killed.wait()
+    for path in temporary.iterdir():
+        os.utime(path, (0, 0))
+    (temporary / "fresnel-tune.young").mkdir()
+    (temporary / "fresnel-tune.link").symlink_to(folder)
+    assert start(fresnel, f"{folder}/killed_once", 64, 1, delay="0", environment=environment).wait() == 0
+    left = names()
+    running.kill()
+    running.wait()
+    assert len(left) == 3 and {"fresnel-tune.young", "fresnel-tune.link"} < left, left
+
+
 def outcomes(path):
     problem = json.load(open(path))["problems"][0]
     seen = {}
@@ -85,4 +109,4 @@ def outcomes(path):
         assert schedule["tile_n"] not in (32, 80, 96), schedule
 
 
-{"resume": resume, "concurrent": concurrent, "interrupt": interrupt, "outcomes": outcomes}[sys.argv[1]](*sys.argv[2:])
+{"resume": resume, "concurrent": concurrent, "interrupt": interrupt, "scratch": scratch, "outcomes": outcomes}[sys.argv[1]](*sys.argv[2:])
