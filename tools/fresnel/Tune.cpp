@@ -132,10 +132,15 @@ static void writeHtml(const TuneArguments &arguments, const std::vector<ProblemR
     fail(ExitEnvironment, status.message());
 }
 
-static int report(const TuneArguments &arguments, const std::vector<ProblemReport> &reports, const TuneSession &session,
-                  const std::string &database) {
+/// `unseen`: the requests that the budget did not reach.
+static int report(const TuneArguments &arguments, const std::vector<ProblemReport> &reports,
+                  std::vector<std::string> unseen, const TuneSession &session, const std::string &database) {
   writeHtml(arguments, reports, session.device());
-  bool failed = std::any_of(reports.begin(), reports.end(), [](const ProblemReport &r) { return !r.chosen; });
+  bool failed =
+      std::any_of(reports.begin(), reports.end(), [](const ProblemReport &r) { return !r.chosen && !r.leftOut; });
+  for (const ProblemReport &r : reports)
+    if (r.leftOut)
+      unseen.insert(unseen.begin(), r.subject);
   int code = isInterrupted() ? ExitInterrupted : failed ? ExitCheckFailed : ExitOk;
   if (arguments.json) {
     printJson("fresnel.tune/1", {{"ok", code == ExitOk},
@@ -143,12 +148,17 @@ static int report(const TuneArguments &arguments, const std::vector<ProblemRepor
                                  {"device", session.device().name},
                                  {"database", database},
                                  {"seconds", arguments.options.budget - session.secondsLeft()},
-                                 {"problems", reportJson(reports)}});
+                                 {"problems", reportJson(reports)},
+                                 {"left_out", unseen}});
   } else {
     std::cout << reportText(reports);
     std::cout << session.device().name << ", " << formatSeconds(arguments.options.budget - session.secondsLeft())
               << " of a budget of " << formatSeconds(arguments.options.budget) << " -> " << database << "\n";
   }
+  if (!unseen.empty() && !isInterrupted())
+    std::cerr << "note: the budget ended before " << unseen.front()
+              << (unseen.size() > 1 ? " and " + std::to_string(unseen.size() - 1) + " more" : "")
+              << "; the same command goes on from there\n";
   if (isInterrupted())
     std::cerr << "interrupted: what was measured is kept; the same command goes on from there\n";
   return code;
@@ -175,7 +185,12 @@ static int tuneCommand(TuneArguments arguments) {
                                           : readTraceRequests(arguments.trace, target, session.device(), scratch.path);
   std::vector<ProblemReport> reports;
   std::set<std::string> seen;
+  std::vector<std::string> unseen;
   for (size_t i = 0; i < requests.size() && !isInterrupted(); ++i) {
+    if (session.secondsLeft() <= 0) {
+      unseen.push_back(requests[i].label);
+      continue;
+    }
     TuneSubject subject = prepareSubject(requests[i], options.space, session.device(), scratch.path);
     if (subject.kernels.empty())
       std::cerr << subject.label << ": every kernel has one schedule on " << target << "; there is nothing to tune\n";
@@ -187,7 +202,7 @@ static int tuneCommand(TuneArguments arguments) {
         reports.push_back(session.tune(subject, kernel, left));
     }
   }
-  return report(arguments, reports, session, database);
+  return report(arguments, reports, std::move(unseen), session, database);
 }
 
 void addTuneCommand(CLI::App &app, Action &action) {

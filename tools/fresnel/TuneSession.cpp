@@ -288,7 +288,7 @@ void TuneSession::screen(Work &work, double until) {
     submitCompiles(work, i + 1 + ahead);
     if (!work.kernel.schedules[i].rejected.empty())
       continue;
-    if (i > 0 && secondsLeft() < until)
+    if (secondsLeft() < (i > 0 ? until : 0))
       break;
     while (work.compiled[i].wait_for(std::chrono::milliseconds(100)) != std::future_status::ready)
       show(work, "compiling");
@@ -427,8 +427,11 @@ ProblemReport TuneSession::tune(const TuneSubject &subject, const TunableKernel 
   double share = std::max(0.0, secondsLeft()) / double(std::max<size_t>(left, 1));
   screen(work, secondsLeft() - share * kScreenShare);
   if (!work.report.candidates[0].trial) {
-    work.report.failure =
-        isInterrupted() ? "interrupted" : "the default schedule did not pass: " + work.report.candidates[0].reason;
+    work.report.leftOut = work.report.candidates[0].outcome == "not measured";
+    work.report.failure = isInterrupted() ? "interrupted"
+                          : work.report.leftOut
+                              ? "the budget ended before it was measured"
+                              : "the default schedule did not pass: " + work.report.candidates[0].reason;
   } else if (!isInterrupted()) {
     std::vector<size_t> order = rank(work);
     if (order.size() > kHalvingFrom) {

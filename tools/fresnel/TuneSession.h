@@ -44,6 +44,8 @@ struct ProblemReport {
   /// Why there is no choice, "" if there is one.
   std::string failure;
   size_t measured = 0, reused = 0;
+  /// The budget ended before the default was measured.
+  bool leftOut = false;
 };
 
 /// Tunes kernels and keeps what it learns in a database. Used by one thread.
