@@ -34,5 +34,19 @@ def use_fake_driver():
     os.environ["FRESNEL_CUDA_DRIVER"] = str(FAKE_DRIVER)
 
 
+def capture(run):
+    """A CUDA graph of `run`, which runs once before on another stream, and what the captured call gave."""
+    import torch
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        run()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        result = run()
+    return graph, result
+
+
 needs_compiler = unittest.skipUnless(EXECUTABLE.exists(), f"{EXECUTABLE} was not built")
 needs_fake_driver = unittest.skipUnless(FAKE_DRIVER.exists() and RUNTIME.exists(), f"{FAKE_DRIVER} was not built")

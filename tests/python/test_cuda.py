@@ -17,7 +17,7 @@ import threading
 import unittest
 
 import fresnel
-from support import EXECUTABLE, CacheTest, needs_compiler
+from support import EXECUTABLE, CacheTest, capture, needs_compiler
 
 try:
     import torch
@@ -342,13 +342,6 @@ class CudaTest(GpuTest):
         inputs = [make((1, 300, 4, 64), torch.bfloat16, seed).detach() for seed in range(3)]
         out = fresnel.attention(*(Array(x) for x in inputs))
         self.assertTrue(torch.equal(out, fresnel.attention(*inputs)))
-        try:
-            import cupy
-        except ModuleNotFoundError:
-            return
-        arrays = [cupy.from_dlpack(x.half()) for x in inputs]
-        found = cupy.from_dlpack(fresnel.attention(*arrays))
-        self.assertTrue(torch.equal(torch.from_dlpack(found), fresnel.attention(*(x.half() for x in inputs))))
 
     def test_log_sum_exp(self):
         q, k, v = (make((1, 200, 2, 64), torch.bfloat16, seed) for seed in range(3))
@@ -416,14 +409,7 @@ class CudaTest(GpuTest):
         def run():
             return gradients(lambda *x: fresnel.attention(*x, "lighthouse", topk=64), inputs, dout)
 
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            run()
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            captured = run()
+        graph, captured = capture(run)
         with torch.no_grad():
             for x in inputs:
                 x.copy_(torch.randn_like(x))

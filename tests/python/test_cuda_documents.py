@@ -4,6 +4,7 @@ import unittest
 
 import fresnel
 import test_cuda
+from support import capture
 from test_cuda import BF16, F16, LIMITS, difference, dtype_of, gradients, make, mask
 
 try:
@@ -103,14 +104,7 @@ class DocumentsTest(test_cuda.GpuTest):
         def run():
             return gradients(lambda *x: fresnel.attention(*x, "documents", cu_seqlens=cu), inputs, dout)
 
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            run()
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            captured = run()
+        graph, captured = capture(run)
         cu.copy_(pack(17, 490, 512))
         graph.replay()
         for x, y in zip(captured, run()):
