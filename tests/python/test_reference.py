@@ -1,0 +1,48 @@
+"""`docs/generate_api.py`: the reference of the interfaces that is committed is the one that the sources give."""
+
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "docs" / "generate_api.py"
+GENERATED = ROOT / "docs" / "generated"
+
+
+class ReferenceTest(unittest.TestCase):
+    def test_committed_pages_are_as_the_sources_say(self):
+        result = subprocess.run([sys.executable, SCRIPT, "--check"], capture_output=True, text=True, check=False)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+
+    def test_old_pages_are_named(self):
+        with tempfile.TemporaryDirectory() as folder:
+            result = subprocess.run([sys.executable, SCRIPT, "--check", "--out", folder], capture_output=True, text=True,
+                                    check=False)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("python-api.md: not as the sources say; run ./dev docs", result.stderr)
+
+    def test_every_function_of_the_c_interface_is_there(self):
+        page = (GENERATED / "c-api.md").read_text()
+        headings = " ".join(line for line in page.splitlines() if line.startswith("### "))
+        declared = re.findall(r"(?m)^FRN_API [^;(]*?(\w+)\(", (ROOT / "runtime/fresnel/c/fresnel.h").read_text())
+        self.assertGreater(len(declared), 20)
+        for name in declared:
+            self.assertIn(f"`{name}`", headings)
+
+    def test_private_parts_and_bodies_are_left_out(self):
+        page = (GENERATED / "cpp-api.md").read_text()
+        self.assertNotIn("private:", page)
+        self.assertIn("  bool hasBackward() const;", page)
+        self.assertEqual(page.count("```") % 2, 0)
+
+    def test_every_public_name_of_python_is_there(self):
+        page = (GENERATED / "python-api.md").read_text()
+        for name in ("attention", "compile", "load", "Plan", "TensorRef", "UnsupportedError", "selection_digest"):
+            self.assertIn(f"## `fresnel.{name}`", page)
+
+
+if __name__ == "__main__":
+    unittest.main()
