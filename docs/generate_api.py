@@ -177,8 +177,10 @@ def python_reference():
         parts += [f"## `fresnel.{name}`", "", ast.get_docstring(node), ""]
         for method in node.body:
             if isinstance(method, ast.FunctionDef) and not method.name.startswith("_") and ast.get_docstring(method):
-                parts += [f"### `{name}.{method.name}`", "", f"```python\n{signature(method, method.name)}\n```", "",
-                          ast.get_docstring(method), ""]
+                is_property = any("property" in ast.unparse(decorator) for decorator in method.decorator_list)
+                parts += [f"### `{name}.{method.name}`", ""]
+                parts += [] if is_property else [f"```python\n{signature(method, method.name)}\n```", ""]
+                parts += [ast.get_docstring(method), ""]
     return "\n".join(parts).strip() + "\n"
 
 

@@ -1,4 +1,4 @@
-"""`docs/generate_api.py`: the reference of the interfaces that is committed is the one that the sources give."""
+"""Documentation that follows the sources: the generated reference of the interfaces, quoted messages, links."""
 
 import pathlib
 import re
@@ -42,6 +42,20 @@ class ReferenceTest(unittest.TestCase):
         page = (GENERATED / "python-api.md").read_text()
         for name in ("attention", "compile", "load", "Plan", "TensorRef", "UnsupportedError", "selection_digest"):
             self.assertIn(f"## `fresnel.{name}`", page)
+
+    def test_messages_that_the_troubleshooting_page_quotes_exist(self):
+        sources = " ".join(path.read_text() for folder in ("runtime", "compiler", "tools", "python")
+                           for path in sorted((ROOT / folder).rglob("*")) if path.suffix in (".cpp", ".h", ".py"))
+        sources = re.sub(r'"\s*\n\s*f?"', "", sources)  # A text that goes on in the next line.
+        rows = re.findall(r"(?m)^\| (`.*?) \|", (ROOT / "docs/troubleshooting.md").read_text())
+        self.assertGreater(len(rows), 10)
+        parts = [part.strip(" '") for message in re.findall(r"`(.*?)`", " ".join(rows)) for part in message.split("...")]
+        self.assertEqual([part for part in parts if part not in sources], [])
+
+    def test_links_between_pages_lead_somewhere(self):
+        for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+            for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+                self.assertTrue((page.parent / target).exists(), f"{page.name}: {target}")
 
 
 if __name__ == "__main__":
