@@ -140,7 +140,8 @@ void TuneSession::show(const Work &work, const std::string &what, bool always) {
   lastLine = now;
   double best = 1;
   size_t done = 0, legal = 0;
-  for (const CandidateReport &candidate : work.report.candidates) {
+  for (size_t i = 0; i < work.end; ++i) {
+    const CandidateReport &candidate = work.report.candidates[i];
     legal += candidate.outcome != "illegal";
     done += candidate.outcome != "illegal" && candidate.outcome != "not measured";
     if (candidate.trial)
