@@ -262,7 +262,8 @@ class Plan:
         if not _dlpack.is_exporter(tensor):
             raise TypeError(f"tensors['{argument.name}'] must be a TensorRef or support DLPack, but got "
                             f"{type(tensor).__name__}")
-        capsule, pointer, versioned = _dlpack.export(argument.name, tensor, self.device, stream)
+        capsule, pointer, versioned = _dlpack.export(argument.name, tensor, self.device, stream,
+                                                     argument.is_output)
         view, strides = _Tensor(), (ctypes.c_int64 * _MAX_RANK)()
         if versioned:
             status = self._runtime.frn_tensor_from_dlpack_versioned(pointer, self.device, argument.is_output, strides, view)

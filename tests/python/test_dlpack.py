@@ -145,6 +145,16 @@ class DLPackTest(CacheTest):
                 self.run_plan(self.arrays(name, **changes))
         self.assertEqual(self.fake.FakeDriver_launches(), before)
 
+    def test_arrays_of_jax_are_read_and_not_written(self):
+        """They are immutable, and their exporter need not say so."""
+        array_type = type("ArrayImpl", (Array,), {"__module__": "jaxlib._jax"})
+        arrays = self.arrays()
+        arrays["q"].__class__ = array_type
+        self.run_plan(arrays)
+        arrays["out"].__class__ = array_type
+        with self.assertRaisesRegex(ValueError, r"tensors\['out'\] is an array of JAX, which is immutable"):
+            self.run_plan(arrays)
+
     def test_inputs_may_be_read_only(self):
         self.run_plan(self.arrays("q", flags=1))
 
