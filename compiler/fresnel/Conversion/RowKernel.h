@@ -85,6 +85,12 @@ struct RowBatch {
   int64_t perThread;
 };
 
+/// The head of `few` that head `head` of `many`, which has a multiple of its heads, shares.
+inline Val getSharedHead(Val head, mlir::Value many, mlir::Value few) {
+  auto count = [](mlir::Value value) { return llvm::cast<mlir::RankedTensorType>(value.getType()).getDimSize(1); };
+  return head / double(count(many) / count(few));
+}
+
 /// The f64 with these words.
 inline Val joinWide(KernelBuilder &b, Val low, Val high) {
   mlir::Type i64 = b.getI64Type();

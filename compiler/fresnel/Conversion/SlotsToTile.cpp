@@ -3,9 +3,10 @@
 //===----------------------------------------------------------------------===//
 //
 // `scatter_by_slots` and `gather_grad_by_slots`: every output row has at most one
-// contributor per level (and query head), which it looks up. Sums are f32 in a
-// fixed order, each row is written once. A thread owns one 16-byte chunk of a few
-// rows; all their slots are read first, then all rows that exist.
+// contributor per level (and query head), which it looks up. A thread owns one
+// 16-byte chunk of a unit of neighbouring rows that lie in one window of every level
+// above: it reads all slots, then all rows that exist, each once for the unit, and
+// sums from the coarsest level down, so that the sum of the levels above is shared.
 //
 //===----------------------------------------------------------------------===//
 
@@ -18,119 +19,196 @@ using namespace fresnel;
 
 namespace {
 
-/// 16-byte loads that a thread may have in flight.
-constexpr int64_t kLoads = 16;
-
-/// What contributes to a row at one level.
-struct Term {
-  /// Pyramid entry, whether the level has one for the row (null: always), and the factor (null: 1).
-  Val entry, possible, share;
-};
+/// Rows of a unit: the first that every window holds in whole or is made of.
+int64_t chooseUnit(const PyramidShape &shape) {
+  for (int64_t unit : {4, 5, 3, 7, 2})
+    if (llvm::all_of(shape.windows, [&](int64_t window) { return window % unit == 0 || unit % window == 0; }))
+      return unit;
+  return 1;
+}
 
 class SlotKernel {
 public:
-  SlotKernel(Value rows, RankedTensorType result, PyramidShape shape, const KernelRequest &request, KernelBuilder &b)
-      : b(b), request(request), shape(std::move(shape)), result(result),
-        group(cast<RankedTensorType>(rows.getType()).getDimSize(1) / result.getDimSize(1)),
-        grid(result.getShape(), result.getElementType(), getRowsPerThread(this->shape.windows.size())) {}
+  /// Row j takes entry (j + shift) div F - shift of a level with windows of F tokens;
+  /// `mean` divides what an entry gives by the tokens of its window.
+  struct Windows {
+    int64_t shift;
+    bool mean;
+  };
 
-  /// `term(level, row)` says what a row takes from a level.
-  void write(function_ref<Term(int64_t, Val)> term) {
-    auto kernel = b.beginKernel(request.getName(), request.getArgumentTypes(), grid.threads(), grid.grid());
-    source = b.argument(kernel, 0);
-    slots = b.argument(kernel, 1);
-    Val target = b.argument(kernel, 2);
-    place = grid.locate(b);
-    for (Val row : place.rows)
-      for (int64_t level = 0; level < getLevels(); ++level)
-        terms.push_back(term(level, row));
-    SmallVector<Val> sums(place.rows.size() * grid.one.width, b.f32(0));
+  SlotKernel(Value rows, Value slotMap, RankedTensorType result, PyramidShape shape, Windows windows,
+             const KernelRequest &request, KernelBuilder &b)
+      : b(b), request(request), shape(std::move(shape)), windows(windows), result(result), heads(result.getDimSize(1)),
+        group(cast<RankedTensorType>(rows.getType()).getDimSize(1) / heads), rows(rows), slotMap(slotMap),
+        length(result.getDimSize(2)), unit(chooseUnit(this->shape)), one(result.getShape(), result.getElementType()) {}
+
+  void write() {
+    locate();
     if (group == 1)
-      sums = add(place.head, sums);
-    else
-      sums = b.forRange(b.i32(0), b.i32(group), b.i32(1), sums, [&](Val member, ArrayRef<Val> state) {
-        return add(place.head * double(group) + member, SmallVector<Val>(state));
-      });
-    for (size_t i = 0; i < place.rows.size(); ++i) {
-      ArrayRef<Val> row = ArrayRef(sums).slice(i * grid.one.width, grid.one.width);
-      Val rounded = narrow(b, row, result.getElementType());
-      grid.ifInside(b, place, i,
-                    [&] { b.store(rounded, target, {place.batch, place.head, place.rows[i], place.column}); });
-    }
+      return store(sum(head));
+    store(b.forRange(b.i32(0), b.i32(group), b.i32(1), Values(unit * one.width, b.f32(0)),
+                     [&](Val member, ArrayRef<Val> state) {
+                       Values next = sum(head * double(group) + member);
+                       for (auto [value, old] : llvm::zip(next, state))
+                         value = old + value;
+                       return next;
+                     }));
   }
 
-  const PyramidShape &getShape() const { return shape; }
-
 private:
-  /// A power of two, so that blocks end where common lengths do.
-  static int64_t getRowsPerThread(int64_t levels) { return levels <= kLoads / 4 ? 4 : levels <= kLoads / 2 ? 2 : 1; }
+  using Values = SmallVector<Val>;
   int64_t getLevels() const { return shape.windows.size(); }
+  /// Entries of a level that one unit reads.
+  int64_t getEntries(int64_t level) const { return std::max<int64_t>(1, unit / shape.windows[level]); }
 
-  /// The sums with the rows of query head `head` added.
-  SmallVector<Val> add(Val head, SmallVector<Val> sums) {
-    SmallVector<Val> found, loaded;
-    for (const Term &term : terms) {
-      Val slot = b.load(slots, {place.batch, head, term.entry});
-      found.push_back(term.possible ? b.select(term.possible, slot, b.i32(-1)) : slot);
+  /// Begins the kernel. A unit's threads are neighbours, and so are the units of neighbouring
+  /// heads, whose rows [B, N, H, D] memory holds side by side.
+  void locate() {
+    int64_t units = llvm::divideCeil(length + windows.shift, unit), all = units * heads, perBlock = one.rowsPerBlock();
+    auto kernel = b.beginKernel(request.getName(), request.getArgumentTypes(), one.threads(),
+                                {int64_t(llvm::divideCeil(all, perBlock)), 1, one.batch});
+    source = b.argument(kernel, 0);
+    slots = b.argument(kernel, 1);
+    target = b.argument(kernel, 2);
+    batch = b.id(tile::Id::BlockZ);
+    Val thread = b.id(tile::Id::Thread), local = thread / double(one.chunks);
+    column = thread % double(one.chunks) * double(one.width);
+    Val item = b.id(tile::Id::BlockX) * double(perBlock) + local;
+    // A thread too many does the last unit's work and stores nothing.
+    if (all % perBlock || perBlock * one.chunks != one.threads()) {
+      exists = (item < b.i32(all)) & (local < b.i32(perBlock));
+      item = b.min(item, b.i32(all - 1));
     }
-    Type row = VectorType::get(grid.one.width, result.getElementType());
-    for (Val slot : found)
-      loaded.push_back(b.ifElse(
-          slot >= 0.0,
-          [&] { return SmallVector<Val>{b.load(source, {place.batch, head, slot, place.column}, grid.one.width)}; },
-          [&] { return SmallVector<Val>{b.constant(row, 0)}; })[0]);
-    for (auto [at, term] : llvm::enumerate(terms)) {
-      size_t first = at / getLevels() * grid.one.width;
-      for (auto [d, value] : llvm::enumerate(widen(b, loaded[at], grid.one.width))) {
-        Val &sum = sums[first + d];
-        sum = term.share ? b.fma(value, term.share, sum) : sum + value;
-      }
-    }
+    head = item % double(heads);
+    number = item / double(heads);
+    firstRow = number * double(unit) - double(windows.shift);
+  }
+
+  /// Rounds and writes the unit's rows. Only the first and the last units have rows that do not exist.
+  void store(ArrayRef<Val> sums) {
+    Values rounded;
+    for (int64_t i = 0; i < unit; ++i)
+      rounded.push_back(narrow(b, sums.slice(i * one.width, one.width), result.getElementType()));
+    auto storeRow = [&](int64_t i) { b.store(rounded[i], target, {batch, head, firstRow + double(i), column}); };
+    auto storeAll = [&] {
+      for (int64_t i = 0; i < unit; ++i)
+        storeRow(i);
+    };
+    bool whole = windows.shift == 0 && length % unit == 0;
+    if (whole)
+      return exists ? b.ifThen(exists, storeAll) : storeAll();
+    Val complete = (firstRow >= 0.0) & (firstRow <= double(length - unit));
+    if (exists)
+      complete = complete & exists;
+    b.ifElse(
+        complete,
+        [&] {
+          storeAll();
+          return Values();
+        },
+        [&] {
+          for (int64_t i = 0; i < unit; ++i) {
+            Val row = firstRow + double(i), inside = (row >= 0.0) & (row < double(length));
+            b.ifThen(exists ? inside & exists : inside, [&] { storeRow(i); });
+          }
+          return Values();
+        });
+  }
+
+  /// The place of the window that holds the unit, or of the unit's window `i`, from the first row of all units on.
+  Val getWindow(int64_t level, int64_t i) {
+    int64_t window = shape.windows[level];
+    return window < unit ? number * double(unit / window) + double(i) : number / double(window / unit);
+  }
+
+  /// The slot of entry `i` of the unit's entries of a level, or -1.
+  Val findSlot(Val from, int64_t level, int64_t i) {
+    Val index = getWindow(level, i) - double(windows.shift);
+    Val entry = windows.shift ? b.max(index, b.i32(0)) : index;
+    // The rows of entries beyond the last do not exist.
+    if (windows.shift || length % unit)
+      entry = b.min(entry, b.i32(shape.sizes[level] - 1));
+    Val slot = b.load(slots, {batch, getSharedHead(from, rows, slotMap), entry + double(shape.offsets[level])});
+    return windows.shift ? b.select(index >= 0.0, slot, b.i32(-1)) : slot;
+  }
+
+  /// What the row of an entry is multiplied by, null for 1.
+  Val getShare(int64_t level, int64_t i) {
+    int64_t window = shape.windows[level], last = shape.sizes[level] - 1;
+    if (!windows.mean || window == 1)
+      return Val();
+    Val share = b.f32(1.0 / double(window));
+    // The last window of a level may be short.
+    if (length % window)
+      share = b.select(getWindow(level, i) == double(last), b.f32(1.0 / double(length - last * window)), share);
+    return share;
+  }
+
+  /// The slots of a level's entries.
+  Values findSlots(Val from, int64_t level) {
+    Values found;
+    for (int64_t i = 0; i < getEntries(level); ++i)
+      found.push_back(findSlot(from, level, i));
+    return found;
+  }
+
+  /// The row in a slot, zeros where there is none.
+  Val loadRow(Val from, Val slot) {
+    return b.ifElse(
+        slot >= 0.0, [&] { return Values{b.load(source, {batch, from, slot, column}, one.width)}; },
+        [&] { return Values{b.constant(VectorType::get(one.width, result.getElementType()), 0)}; })[0];
+  }
+
+  /// The unit's sums over the levels for query head `from`, row by row.
+  Values sum(Val from) {
+    SmallVector<Values> found(getLevels()), loaded(getLevels());
+    for (int64_t level = getLevels() - 1; level >= 0; --level)
+      found[level] = findSlots(from, level);
+    for (int64_t level = getLevels() - 1; level >= 0; --level)
+      for (Val slot : found[level])
+        loaded[level].push_back(loadRow(from, slot));
+    Values sums;
+    for (int64_t i = 0; i < getEntries(getLevels() - 1); ++i)
+      addLevels(getLevels() - 1, i, Values(one.width, b.f32(0)), loaded, sums);
     return sums;
+  }
+
+  /// Appends the sums of the rows below entry `i` of a level, `above` those of the levels above it.
+  void addLevels(int64_t level, int64_t i, Values above, ArrayRef<Values> loaded, Values &sums) {
+    Val share = getShare(level, i);
+    for (auto [total, value] : llvm::zip(above, widen(b, loaded[level][i], one.width)))
+      total = share ? b.fma(value, share, total) : total + value;
+    if (level == 0)
+      return sums.append(above);
+    int64_t children = getEntries(level - 1) / getEntries(level);
+    for (int64_t child = 0; child < children; ++child)
+      addLevels(level - 1, i * children + child, above, loaded, sums);
   }
 
   KernelBuilder &b;
   const KernelRequest &request;
   PyramidShape shape;
+  Windows windows;
   RankedTensorType result;
-  int64_t group;
-  RowBatch grid;
-  RowBatch::Place place;
-  Val source, slots;
-  SmallVector<Term> terms;
+  int64_t heads, group;
+  Value rows, slotMap;
+  int64_t length, unit;
+  RowGrid one;
+  Val source, slots, target, batch, head, column, number, firstRow, exists;
 };
 
 } // namespace
 
 LogicalResult fresnel::lowerScatterBySlots(ScatterBySlotsOp op, const KernelRequest &request, KernelBuilder &b) {
-  SlotKernel kernel(op.getX(), cast<RankedTensorType>(op.getResult().getType()),
-                    PyramidShape(op.getSeqLen(), op.getLevels(), op.getFactor()), request, b);
-  const PyramidShape &shape = kernel.getShape();
-  kernel.write([&](int64_t level, Val row) {
-    if (level == 0)
-      return Term{row, Val(), Val()};
-    Val shifted = row - double(shape.windows[level] - 1);
-    Val index = b.max(shifted, b.i32(0)) / double(shape.windows[level]);
-    return Term{index + double(shape.offsets[level]), shifted >= 0.0, Val()};
-  });
+  SlotKernel(op.getX(), op.getSlots(), cast<RankedTensorType>(op.getResult().getType()),
+             PyramidShape(op.getSeqLen(), op.getLevels(), op.getFactor()), {/*shift=*/1, /*mean=*/false}, request, b)
+      .write();
   return success();
 }
 
 LogicalResult fresnel::lowerGatherGradBySlots(GatherGradBySlotsOp op, const KernelRequest &request, KernelBuilder &b) {
-  int64_t length = op.getSeqLen();
-  SlotKernel kernel(op.getDy(), cast<RankedTensorType>(op.getDx().getType()),
-                    PyramidShape(length, op.getLevels(), op.getFactor()), request, b);
-  const PyramidShape &shape = kernel.getShape();
-  kernel.write([&](int64_t level, Val row) {
-    if (level == 0)
-      return Term{row, Val(), Val()};
-    int64_t window = shape.windows[level], last = shape.sizes[level] - 1;
-    Val index = row / double(window);
-    Val share = b.f32(1.0 / double(window));
-    // The last window of a level may be short.
-    if (length % window)
-      share = b.select(index == double(last), b.f32(1.0 / double(length - last * window)), share);
-    return Term{index + double(shape.offsets[level]), Val(), share};
-  });
+  SlotKernel(op.getDy(), op.getSlots(), cast<RankedTensorType>(op.getDx().getType()),
+             PyramidShape(op.getSeqLen(), op.getLevels(), op.getFactor()), {/*shift=*/0, /*mean=*/true}, request, b)
+      .write();
   return success();
 }

@@ -61,8 +61,8 @@ def Fresnel_ScatterBySlotsOp : Fresnel_ComputeOp<"scatter_by_slots"> {
   let summary = "`fresnel.scatter` through a slot map";
   let description = [{
     With F_l = factor^l and the pyramid of (`seq_len`, `levels`, `factor`),
-    `y[j]` sums, over the levels l with j >= F_l - 1, level 0 first, the row of x
-    in slot `slots[b, h, (l, (j - F_l + 1) div F_l)]`, where that is not -1.
+    `y[j]` sums, over the levels l with j >= F_l - 1, the coarsest first, the row of x
+    in slot `slots[b, h / (H / Hs), (l, (j - F_l + 1) div F_l)]`, where that is not -1.
 
     Constraints:
     - C1: x and `slots` agree in batch and heads.
@@ -85,8 +85,8 @@ def Fresnel_GatherGradBySlotsOp : Fresnel_ComputeOp<"gather_grad_by_slots"> {
   let description = [{
     `fresnel.pyramid_grad mean` of `fresnel.gather_grad` without the pyramid between
     them: `dx[b, hx, j]` sums, over the heads h of dy with h / (H / heads) = hx and
-    the levels l, level 0 first, `dy[b, h, slots[b, h, (l, j div F_l)]] / c`, where
-    the slot is not -1; F_l = factor^l and c is the number of tokens in the window.
+    the levels l, the coarsest first, `dy[b, h, slots[b, h / (H / Hs), (l, j div F_l)]] / c`,
+    where the slot is not -1; F_l = factor^l and c is the number of tokens in the window.
     With `levels = 1` it is `fresnel.gather_grad` alone.
 
     Constraints:
