@@ -26,16 +26,24 @@ fresnel.program @gather_levels_c2(%x: tensor<1x2x100x32xbf16>, %t: tensor<1x1x32
 // -----
 
 fresnel.program @gather_levels_c3(%x: tensor<1x2x100x32xbf16>, %t: tensor<1x2x32x32xbf16>, %i: tensor<1x3x9xi32>) {
-  // expected-error @+1 {{the heads of `indices` be a multiple of those of a base}}
+  // expected-error @+1 {{of the heads of `indices` and a base one be a multiple of the other}}
   %y = fresnel.gather_levels %x tails %t at %i : tensor<1x2x100x32xbf16> tails tensor<1x2x32x32xbf16> at tensor<1x3x9xi32>
   fresnel.return {names = []}
 }
 
 // -----
 
-fresnel.program @scatter_by_slots_c1(%x: tensor<1x2x9x32xbf16>, %s: tensor<1x1x132xi32>) {
-  // expected-error @+1 {{the rows and `slots` must agree in batch and heads}}
-  %y = fresnel.scatter_by_slots %x, %s {seq_len = 100, levels = 3, factor = 4} : tensor<1x2x9x32xbf16>, tensor<1x1x132xi32>
+fresnel.program @gather_levels_c4(%x: tensor<1x4x100x32xbf16>, %t: tensor<1x4x32x32xbf16>, %k: tensor<1x2x100x32xbf16>, %u: tensor<1x2x32x32xbf16>, %i: tensor<1x2x9xi32>) {
+  // expected-error @+1 {{the results must agree in heads, but they are 'tensor<1x4x9x32xbf16>' and 'tensor<1x2x9x32xbf16>'}}
+  %y, %z = fresnel.gather_levels %x, %k tails %t, %u at %i : tensor<1x4x100x32xbf16>, tensor<1x2x100x32xbf16> tails tensor<1x4x32x32xbf16>, tensor<1x2x32x32xbf16> at tensor<1x2x9xi32>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @scatter_by_slots_c1(%x: tensor<1x2x9x32xbf16>, %s: tensor<1x4x132xi32>) {
+  // expected-error @+1 {{the heads of the rows be a multiple of those of `slots`}}
+  %y = fresnel.scatter_by_slots %x, %s {seq_len = 100, levels = 3, factor = 4} : tensor<1x2x9x32xbf16>, tensor<1x4x132xi32>
   fresnel.return {names = []}
 }
 
@@ -58,7 +66,7 @@ fresnel.program @scatter_by_slots_c3(%x: tensor<1x2x9x32xbf16>, %s: tensor<1x2x1
 // -----
 
 fresnel.program @gather_grad_by_slots_c1(%x: tensor<1x2x9x32xbf16>, %s: tensor<2x2x132xi32>) {
-  // expected-error @+1 {{the rows and `slots` must agree in batch and heads}}
+  // expected-error @+1 {{the heads of the rows be a multiple of those of `slots`}}
   %y = fresnel.gather_grad_by_slots %x, %s {heads = 2, seq_len = 100, levels = 3, factor = 4} : tensor<1x2x9x32xbf16>, tensor<2x2x132xi32>
   fresnel.return {names = []}
 }

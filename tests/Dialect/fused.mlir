@@ -20,6 +20,13 @@ fresnel.program @syntax(%x: !x, %k: !k, %s: !s, %t: !t) {
   %y = fresnel.scatter_by_slots %a, %slots {seq_len = 100, levels = 3, factor = 4} : tensor<1x4x39x32xbf16>, tensor<1x4x132xi32>
   // CHECK: fresnel.gather_grad_by_slots %{{.*}}, %{{.*}} {factor = 4 : i64, heads = 2 : i64, levels = 3 : i64, seq_len = 100 : i64}
   %d = fresnel.gather_grad_by_slots %b, %slots {heads = 2, seq_len = 100, levels = 3, factor = 4} : tensor<1x4x39x32xbf16>, tensor<1x4x132xi32>
+  // One selection for the query heads of a key head.
+  // CHECK: %{{.*}}, %{{.*}} = fresnel.select_cascade {{.*}}per_key_head = true{{.*}} : tensor<1x4x132xf32>, tensor<1x2x132xf32>
+  %j, %shared = fresnel.select_cascade %n, %t {seq_len = 100, levels = 3, factor = 4, topk = 4, with_slots = true, per_key_head = true} : !s, !t
+  // CHECK: fresnel.gather_levels %x tails %{{.*}} at %{{.*}} : tensor<1x4x100x32xbf16> tails tensor<1x4x32x32xbf16> at tensor<1x2x39xi32>
+  %g = fresnel.gather_levels %x tails %r at %j : !x tails tensor<1x4x32x32xbf16> at tensor<1x2x39xi32>
+  // CHECK: fresnel.scatter_by_slots {{.*}} : tensor<1x4x39x32xbf16>, tensor<1x2x132xi32>
+  %h = fresnel.scatter_by_slots %g, %shared {seq_len = 100, levels = 3, factor = 4} : tensor<1x4x39x32xbf16>, tensor<1x2x132xi32>
   // CHECK: fresnel.select_scored %x, %k {causal = true, key_block = 8 : i64, key_stride = 8 : i64, key_window = 8 : i64, topk = 3 : i64} : tensor<1x4x100x32xbf16>, tensor<1x2x100x32xbf16>
   %e = fresnel.select_scored %x, %k {topk = 3, causal = true, key_window = 8, key_stride = 8, key_block = 8} : !x, !k
   // CHECK: fresnel.transpose_blocks %{{.*}} {blocks = 13 : i64} : tensor<1x4x100x3xi32>

@@ -122,7 +122,7 @@ fresnel.program @unpool_grad_c1(%x: tensor<1x2x64x32xbf16>) {
 // -----
 
 fresnel.program @gather_grad_c1(%y: tensor<1x2x32x32xbf16>, %i: tensor<1x2x64xi32>) {
-  // expected-error @+1 {{dy and `indices` must agree in batch, heads and length}}
+  // expected-error @+1 {{dy and `indices` must agree in batch and length, and the heads of dy be a multiple}}
   %d = fresnel.gather_grad %y, %i {heads = 2, rows = 4} : tensor<1x2x32x32xbf16>, tensor<1x2x64xi32>
   fresnel.return {names = []}
 }
@@ -137,9 +137,9 @@ fresnel.program @gather_grad_c2(%x: tensor<1x2x64x32xbf16>, %i: tensor<1x2x64xi3
 
 // -----
 
-fresnel.program @scatter_grad_c1(%x: tensor<1x2x64x32xbf16>, %i: tensor<1x1x64xi32>) {
-  // expected-error @+1 {{dy and `indices` must agree in batch and heads}}
-  %d = fresnel.scatter_grad %x, %i {levels = 2, factor = 4} : tensor<1x2x64x32xbf16>, tensor<1x1x64xi32>
+fresnel.program @scatter_grad_c1(%x: tensor<1x2x64x32xbf16>, %i: tensor<1x4x64xi32>) {
+  // expected-error @+1 {{dy and `indices` must agree in batch, and the heads of dy be a multiple}}
+  %d = fresnel.scatter_grad %x, %i {levels = 2, factor = 4} : tensor<1x2x64x32xbf16>, tensor<1x4x64xi32>
   fresnel.return {names = []}
 }
 

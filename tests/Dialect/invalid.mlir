@@ -215,7 +215,7 @@ fresnel.program @select_blocks_c2(%s: tensor<1x2x64x8xf32>) {
 // -----
 
 fresnel.program @gather_c1(%x: tensor<1x2x64x32xbf16>, %i: tensor<1x3x8xi32>) {
-  // expected-error @+1 {{the heads of `indices` be a multiple of those of x}}
+  // expected-error @+1 {{of the heads of `indices` and x one be a multiple of the other}}
   %y = fresnel.gather %x, %i : tensor<1x2x64x32xbf16>, tensor<1x3x8xi32>
   fresnel.return {names = []}
 }
@@ -223,7 +223,7 @@ fresnel.program @gather_c1(%x: tensor<1x2x64x32xbf16>, %i: tensor<1x3x8xi32>) {
 // -----
 
 fresnel.program @scatter_c1(%x: tensor<1x2x64x32xbf16>, %i: tensor<1x2x8xi32>) {
-  // expected-error @+1 {{x and `indices` must agree in batch, heads and length}}
+  // expected-error @+1 {{x and `indices` must agree in batch and length, and the heads of x be a multiple of those of `indices`}}
   %y = fresnel.scatter %x, %i {seq_len = 64, levels = 3, factor = 4} : tensor<1x2x64x32xbf16>, tensor<1x2x8xi32>
   fresnel.return {names = []}
 }

@@ -66,6 +66,7 @@ def make_case(rng, longest, grad_only, method=None):
         sets["levels"] = rng.choice((1, 2, 3, 3, 4))
         sets["factor"] = rng.choice((2, 4, 8))
         sets["topk"] = rng.choice((1, 37, 128, 200, 256, 512, 1536))
+        sets["per_kv_head"] = rng.choice(("true", "false", "false"))
         sets["open_first_window"] = rng.choice(("true", "false"))
     # Fields of the hopper family, which takes over from head dim 64 on.
     schedule = rng.choice(("", "", "", "tile_m=64", "persistent=true", "ping_pong=false")) if sets["head_dim"] >= 64 else ""

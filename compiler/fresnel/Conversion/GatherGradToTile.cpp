@@ -27,7 +27,8 @@ public:
   GatherGradKernel(GatherGradOp op, const KernelRequest &request, KernelBuilder &b)
       : request(request), b(b), dy(cast<RankedTensorType>(op.getDy().getType())),
         dx(cast<RankedTensorType>(op.getDx().getType())), depth(dx.getDimSize(3)), rows(depth <= 128 ? 64 : 32),
-        slots(dy.getDimSize(2)), group(dy.getDimSize(1) / dx.getDimSize(1)) {}
+        slots(dy.getDimSize(2)), group(dy.getDimSize(1) / dx.getDimSize(1)),
+        sharing(dy.getDimSize(1) / cast<RankedTensorType>(op.getIndices().getType()).getDimSize(1)) {}
 
   void write() {
     auto kernel =
@@ -75,7 +76,7 @@ private:
     for (int64_t turn = 0; turn < kTurns; ++turn) {
       Val slot = first + lane + double(32 * turn);
       Val exists = slot < double(slots);
-      Val index = b.load(indices, {batch, from, b.select(exists, slot, b.i32(0))});
+      Val index = b.load(indices, {batch, from / double(sharing), b.select(exists, slot, b.i32(0))});
       // One comparison finds rows before, after and padding of -1.
       Val row = index - firstRow;
       hits.push_back(b.select(exists & (row >= 0.0) & (row < double(rows)), row, b.i32(-1)));
@@ -122,7 +123,8 @@ private:
   const KernelRequest &request;
   KernelBuilder &b;
   RankedTensorType dy, dx;
-  int64_t depth, rows, slots, group;
+  /// `group` counts the heads of dy for one of dx, `sharing` those for one of the indices.
+  int64_t depth, rows, slots, group, sharing;
   Val source, indices, target, batch, head, thread, warp, lane, firstRow;
   Val sums, hitSlots, hitRows, counts;
 };

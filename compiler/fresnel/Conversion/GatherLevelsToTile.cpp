@@ -43,8 +43,9 @@ LogicalResult fresnel::lowerGatherLevels(GatherLevelsOp op, const KernelRequest 
   Val indices = b.argument(kernel, 2 * count);
   RowBatch::Place place = grid.locate(b);
   SmallVector<Val> rows, loaded;
+  Val indexHead = getSharedHead(place.head, op.getResult(0), op.getIndices());
   for (Val row : place.rows)
-    rows.push_back(b.load(indices, {place.batch, place.head, row}));
+    rows.push_back(b.load(indices, {place.batch, indexHead, row}));
   for (int64_t i = 0; i < count; ++i) {
     auto base = cast<RankedTensorType>(op.getBases()[i].getType());
     Source source{b.argument(kernel, i), b.argument(kernel, count + i), indices,

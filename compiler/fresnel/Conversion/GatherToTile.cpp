@@ -16,8 +16,8 @@ LogicalResult fresnel::lowerGather(GatherOp op, const KernelRequest &request, Ke
   Val source = b.argument(kernel, 0), indices = b.argument(kernel, 1), target = b.argument(kernel, 2);
   RowGrid::Place place = grid.locate(b);
   b.ifThen(place.inside, [&] {
-    Val index = b.load(indices, {place.batch, place.head, place.row});
-    Val sourceHead = place.head / double(result.getDimSize(1) / x.getDimSize(1));
+    Val index = b.load(indices, {place.batch, getSharedHead(place.head, op.getResult(), op.getIndices()), place.row});
+    Val sourceHead = getSharedHead(place.head, op.getResult(), op.getX());
     Val exists = index >= 0.0;
     // A row that does not exist reads row 0 and drops it.
     Val row = b.load(source, {place.batch, sourceHead, b.select(exists, index, b.i32(0)), place.column}, grid.width);

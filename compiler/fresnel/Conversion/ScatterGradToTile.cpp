@@ -39,7 +39,7 @@ LogicalResult fresnel::lowerScatterGrad(ScatterGradOp op, const KernelRequest &r
   auto kernel = b.beginKernel(request.getName(), request.getArgumentTypes(), grid.threads(), grid.grid());
   Val source = b.argument(kernel, 0), indices = b.argument(kernel, 1), target = b.argument(kernel, 2);
   RowBatch::Place place = grid.locate(b);
-  Val entry = b.load(indices, {place.batch, place.head, place.rows[0]});
+  Val entry = b.load(indices, {place.batch, getSharedHead(place.head, op.getDy(), op.getIndices()), place.rows[0]});
   Val window = b.i32(1), index = entry;
   for (size_t level = 1; level < shape.windows.size(); ++level) {
     Val above = entry >= b.i32(shape.offsets[level]);

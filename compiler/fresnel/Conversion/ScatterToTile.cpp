@@ -78,6 +78,7 @@ LogicalResult fresnel::lowerScatter(ScatterOp op, const KernelRequest &request, 
   auto kernel = b.beginKernel(request.getName(), request.getArgumentTypes(), grid.threads(), grid.grid());
   Val source = b.argument(kernel, 0), indices = b.argument(kernel, 1), target = b.argument(kernel, 2);
   RowGrid::Place place = grid.locate(b);
+  Val indexHead = getSharedHead(place.head, op.getX(), op.getIndices());
 
   // One thread per row and level searches; the row's threads then read the slots.
   Val slots = b.alloc({grid.rowsPerBlock() * levels}, b.getI32Type());
@@ -89,7 +90,7 @@ LogicalResult fresnel::lowerScatter(ScatterOp op, const KernelRequest &request, 
       Val shifted = row - double(shape.windows[l] - 1);
       Val possible = (level == double(l)) & (shifted >= 0.0) & (row < b.i32(result.getDimSize(2)));
       b.ifThen(possible, [&] {
-        SlotSearch search(b, shape, indices, place.batch, place.head, length);
+        SlotSearch search(b, shape, indices, place.batch, indexHead, length);
         b.store(search.find(l, shifted / double(shape.windows[l])), slots, {item});
       });
     }

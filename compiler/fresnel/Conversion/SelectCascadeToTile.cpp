@@ -52,8 +52,9 @@ public:
   void write() {
     auto scores = cast<RankedTensorType>(op.getQueryScores().getType());
     auto keys = cast<RankedTensorType>(op.getKeyScores().getType());
+    int64_t heads = cast<RankedTensorType>(op.getResult().getType()).getDimSize(1);
     auto kernel = b.beginKernel(request.getName(), request.getArgumentTypes(), threads,
-                                {int64_t(shape.chunks.size()), scores.getDimSize(1), scores.getDimSize(0)});
+                                {int64_t(shape.chunks.size()), heads, scores.getDimSize(0)});
     queryScores = b.argument(kernel, 0);
     keyScores = b.argument(kernel, 1);
     output = b.argument(kernel, 2);
@@ -61,7 +62,8 @@ public:
       slotMap = b.argument(kernel, 3);
     batch = b.id(tile::Id::BlockZ);
     head = b.id(tile::Id::BlockY);
-    keyHead = head / double(scores.getDimSize(1) / keys.getDimSize(1));
+    keyHead = head / double(heads / keys.getDimSize(1));
+    group = scores.getDimSize(1) / heads;
     thread = b.id(tile::Id::Thread);
     locateChunk();
     allocate();
@@ -159,7 +161,12 @@ private:
     Val entry = index + double(shape.pyramid.offsets[level]);
     if (!byQuery)
       return RadixSelect::orderedKey(b, b.load(keyScores, {batch, keyHead, entry}));
-    Val key = RadixSelect::orderedKey(b, b.load(queryScores, {batch, head, entry}));
+    Val score = b.load(queryScores, {batch, head * double(group), entry});
+    if (group > 1)
+      score = b.forRange(b.i32(1), b.i32(group), b.i32(1), {score}, [&](Val member, ArrayRef<Val> state) {
+        return SmallVector<Val>{b.max(state[0], b.load(queryScores, {batch, head * double(group) + member, entry}))};
+      })[0];
+    Val key = RadixSelect::orderedKey(b, score);
     return op.getOpenFirstWindow() ? b.select(index == 0.0, b.i32(INT32_MAX), key) : key;
   }
 
@@ -252,7 +259,8 @@ private:
   const KernelRequest &request;
   KernelBuilder &b;
   CascadeShape shape;
-  int64_t levels, factor, maxCandidates = 0, threads = 0;
+  /// `group` counts the query heads that share a selection.
+  int64_t levels, factor, maxCandidates = 0, threads = 0, group = 1;
   /// Per level, over all chunks.
   SmallVector<int64_t> maxKept, candidates;
   /// Whether the keys of a level's candidates are copied to shared memory.

@@ -130,7 +130,7 @@ private:
           ref::IndexTensor selected =
               ref::selectCascade(get(op.getQueryScores()), get(op.getKeyScores()),
                                  {int64_t(op.getSeqLen()), int64_t(op.getLevels()), int64_t(op.getFactor()),
-                                  int64_t(op.getTopk()), op.getOpenFirstWindow()});
+                                  int64_t(op.getTopk()), op.getOpenFirstWindow(), op.getPerKeyHead()});
           if (op.getSlots())
             values[op.getSlots()] = ref::invertSelection(selected, get(op.getQueryScores()).dim(2));
           return selected;

@@ -187,13 +187,16 @@ static llvm::Expected<std::string> evaluate(const PresetDerived &derived,
   llvm::SmallVector<double> x;
   for (const std::string &argument : derived.arguments) {
     double value = 0;
-    StringRef(known.at(argument)).getAsDouble(value);
+    if (StringRef text = known.at(argument); text.getAsDouble(value))
+      value = text == "true";
     x.push_back(value);
     n.push_back(int64_t(value));
   }
   StringRef function = derived.function;
   if (function == "or")
     return std::to_string(n[0] ? n[0] : n[1]);
+  if (function == "choose")
+    return std::to_string(n[0] ? n[1] : n[2]);
   if (function == "next")
     return std::to_string(n[0] + 1);
   if (function == "scale")

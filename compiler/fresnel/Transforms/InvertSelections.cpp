@@ -59,9 +59,10 @@ struct InvertSelectionsPass final : impl::InvertSelectionsPassBase<InvertSelecti
 
   static SelectCascadeOp addSlots(SelectCascadeOp cascade) {
     OpBuilder builder(cascade);
-    auto inverted = SelectCascadeOp::create(builder, cascade.getLoc(), cascade.getQueryScores(), cascade.getKeyScores(),
-                                            cascade.getSeqLen(), cascade.getLevels(), cascade.getFactor(),
-                                            cascade.getTopk(), cascade.getOpenFirstWindow(), /*with_slots=*/true);
+    auto inverted =
+        SelectCascadeOp::create(builder, cascade.getLoc(), cascade.getQueryScores(), cascade.getKeyScores(),
+                                cascade.getSeqLen(), cascade.getLevels(), cascade.getFactor(), cascade.getTopk(),
+                                cascade.getOpenFirstWindow(), /*with_slots=*/true, cascade.getPerKeyHead());
     cascade.getResult().replaceAllUsesWith(inverted.getResult());
     cascade.erase();
     return inverted;

@@ -12,15 +12,18 @@ namespace fresnel {
 
 namespace {
 
-/// Whether two gathers fit into one: same indices, pyramids of one row type and length.
+/// Whether two gathers fit into one: same indices, as many heads, pyramids of one row type and length.
 bool fit(GatherLevelsOp a, GatherLevelsOp b) {
   auto agree = [](Value x, Value y) {
     auto first = cast<RankedTensorType>(x.getType()), second = cast<RankedTensorType>(y.getType());
     return first.getShape().drop_front(2) == second.getShape().drop_front(2) &&
            first.getElementType() == second.getElementType();
   };
-  return a.getIndices() == b.getIndices() && agree(a.getBases()[0], b.getBases()[0]) &&
-         agree(a.getTails()[0], b.getTails()[0]);
+  auto countHeads = [](GatherLevelsOp gather) {
+    return cast<RankedTensorType>(gather.getResult(0).getType()).getDimSize(1);
+  };
+  return a.getIndices() == b.getIndices() && countHeads(a) == countHeads(b) &&
+         agree(a.getBases()[0], b.getBases()[0]) && agree(a.getTails()[0], b.getTails()[0]);
 }
 
 struct MergeGathersPass final : impl::MergeGathersPassBase<MergeGathersPass> {

@@ -10,7 +10,8 @@ include "fresnel/Dialect/FresnelAttentionOps.td"
 // Programs are written with the plain operations; fusion, after differentiation,
 // puts these in their place where that saves memory traffic. They carry no
 // gradient. A slot map is the inverse of a selection without repetitions:
-// `slots[b, h, i]` is the slot s with `indices[b, h, s] = i`, or -1.
+// `slots[b, h, i]` is the slot s with `indices[b, h, s] = i`, or -1. Where rows have
+// a multiple of its heads, neighbouring heads of rows share one.
 
 def Fresnel_PoolLevelsOp : Fresnel_ComputeOp<"pool_levels"> {
   let summary = "the pooled levels of a pyramid, and its norms, in one pass";
@@ -35,14 +36,15 @@ def Fresnel_GatherLevelsOp : Fresnel_ComputeOp<"gather_levels", [SameVariadicOpe
   let description = [{
     Result i is `fresnel.gather` of the pyramid whose level 0 is `bases[i]`, N rows,
     and whose other levels are `tails[i]`:
-    `y[b, h, s] = bases[i][b, h / (H / Hx), j]` with j = `indices[b, h, s]` < N, else
-    row j - N of `tails[i]`; index -1 gives zeros.
+    `y[b, h, s] = bases[i][b, h / (H / Hx), j]` with j = `indices[b, h / (H / Hi), s]` < N,
+    else row j - N of `tails[i]`; index -1 gives zeros.
 
     Constraints:
     - C1: there is at least one base, and one tail for each; the bases agree in length, head dim and element
       type, and so do the tails.
     - C2: a tail agrees with its base except in length.
-    - C3: the batches agree and the heads of `indices` are a multiple of those of each base.
+    - C3: the batches agree, and of the heads of `indices` and of each base one is a multiple of the other.
+    - C4: the results, whose heads are the larger number, agree in heads.
 
     Example:
     ```mlir
@@ -65,7 +67,7 @@ def Fresnel_ScatterBySlotsOp : Fresnel_ComputeOp<"scatter_by_slots"> {
     in slot `slots[b, h / (H / Hs), (l, (j - F_l + 1) div F_l)]`, where that is not -1.
 
     Constraints:
-    - C1: x and `slots` agree in batch and heads.
+    - C1: x and `slots` agree in batch, and the heads of x are a multiple of those of `slots`.
     - C2: `levels` is in [1, 16], `factor` at least 2, factor^(levels-1) at most 2^31 - 1, `seq_len` positive.
     - C3: `slots` has one entry per row of the pyramid.
 
@@ -90,7 +92,7 @@ def Fresnel_GatherGradBySlotsOp : Fresnel_ComputeOp<"gather_grad_by_slots"> {
     With `levels = 1` it is `fresnel.gather_grad` alone.
 
     Constraints:
-    - C1: dy and `slots` agree in batch and heads.
+    - C1: dy and `slots` agree in batch, and the heads of dy are a multiple of those of `slots`.
     - C2: `levels` is in [1, 16], `factor` at least 2, factor^(levels-1) at most 2^31 - 1, `seq_len` positive.
     - C3: `slots` has one entry per row of the pyramid.
     - C4: `heads` is positive and divides the heads of dy.

@@ -183,11 +183,11 @@ def Fresnel_UnpoolGradOp : Fresnel_ComputeOp<"unpool_grad"> {
 def Fresnel_GatherGradOp : Fresnel_ComputeOp<"gather_grad"> {
   let summary = "gradient of `fresnel.gather`";
   let description = [{
-    `dx[b, hx, i]` sums dy over the heads h of `indices` with h / (H / heads) = hx,
-    then over the slots with `indices[b, h, s] = i`; 0 where there are none.
+    `dx[b, hx, i]` sums dy over its heads h with h / (H / heads) = hx, then over the
+    slots with `indices[b, h / (H / Hi), s] = i`; 0 where there are none.
 
     Constraints:
-    - C1: dy and `indices` agree in batch, heads and length.
+    - C1: dy and `indices` agree in batch and length, and the heads of dy are a multiple of those of `indices`.
     - C2: `heads` and `rows` are positive, and H is a multiple of `heads`.
 
     Example: `%dx = fresnel.gather_grad %dy, %i {heads = 2, rows = 1313} : tensor<1x4x500x32xbf16>, tensor<1x4x500xi32>`
@@ -200,11 +200,11 @@ def Fresnel_GatherGradOp : Fresnel_ComputeOp<"gather_grad"> {
 def Fresnel_ScatterGradOp : Fresnel_ComputeOp<"scatter_grad"> {
   let summary = "gradient of `fresnel.scatter`";
   let description = [{
-    Slot s, with `indices[b, h, s]` the pyramid entry (l, i), sums dy over the
+    Slot s, with `indices[b, h / (H / Hi), s]` the pyramid entry (l, i), sums dy over the
     tokens `[i F + F - 1, min(i F + 2F - 1, N))`, F = factor^l; index -1 gives zeros.
 
     Constraints:
-    - C1: dy and `indices` agree in batch and heads.
+    - C1: dy and `indices` agree in batch, and the heads of dy are a multiple of those of `indices`.
     - C2: `levels` is in [1, 16], `factor` at least 2, factor^(levels-1) at most 2^31 - 1.
 
     Example: `%dx = fresnel.scatter_grad %dy, %i {levels = 3, factor = 4} : tensor<1x2x1000x32xbf16>, tensor<1x2x500xi32>`

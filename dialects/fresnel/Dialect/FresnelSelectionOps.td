@@ -84,7 +84,9 @@ def Fresnel_SelectCascadeOp : Fresnel_ComputeOp<"select_cascade"> {
     miss children, -1 fills the end. For topk a multiple of 128 and N of
     factor^(L-1) it is N / factor^(L-1) + (L-1) factor topk. Head h reads the key
     scores of head h / (Hq / Hk). `open_first_window` keeps window 0 of every
-    level, so that no output row stays empty.
+    level, so that no output row stays empty. With `per_key_head` there is one
+    selection for each key head: the query score of an entry is the largest of the
+    Hq / Hk query heads that share the key head, and the results have Hk heads.
 
     With `with_slots` there is a second result, the inverse of the selection: for
     each entry of the pyramid its slot in the first result, or -1.
@@ -102,7 +104,8 @@ def Fresnel_SelectCascadeOp : Fresnel_ComputeOp<"select_cascade"> {
   }];
   let arguments = (ins Fresnel_Scores3:$query_scores, Fresnel_Scores3:$key_scores, I64Attr:$seq_len, I64Attr:$levels,
                        I64Attr:$factor, I64Attr:$topk, DefaultValuedOptionalAttr<BoolAttr, "false">:$open_first_window,
-                       DefaultValuedOptionalAttr<BoolAttr, "false">:$with_slots);
+                       DefaultValuedOptionalAttr<BoolAttr, "false">:$with_slots,
+                       DefaultValuedOptionalAttr<BoolAttr, "false">:$per_key_head);
   let results = (outs Fresnel_Indices3:$result, Optional<Fresnel_Indices3>:$slots);
   let assemblyFormat = "$query_scores `,` $key_scores attr-dict `:` type($query_scores) `,` type($key_scores)";
 }
@@ -137,10 +140,11 @@ def Fresnel_SelectBlocksOp : Fresnel_ComputeOp<"select_blocks"> {
 def Fresnel_GatherOp : Fresnel_ComputeOp<"gather", [Fresnel_Differentiable]> {
   let summary = "rows at given indices";
   let description = [{
-    `y[b, h, s] = x[b, h / (H / Hx), indices[b, h, s]]`; index -1 gives zeros.
+    `y[b, h, s] = x[b, h / (H / Hx), indices[b, h / (H / Hi), s]]` for the H heads of y,
+    as many as the larger of Hx and Hi; index -1 gives zeros.
 
     Constraints:
-    - C1: the batches agree and the heads of `indices` are a multiple of those of `x`.
+    - C1: the batches agree, and of the heads of `x` and of `indices` one is a multiple of the other.
 
     Example: `%y = fresnel.gather %x, %i : tensor<1x2x1313x32xbf16>, tensor<1x4x500xi32>`
   }];
@@ -152,15 +156,15 @@ def Fresnel_GatherOp : Fresnel_ComputeOp<"gather", [Fresnel_Differentiable]> {
 def Fresnel_ScatterOp : Fresnel_ComputeOp<"scatter", [Fresnel_Differentiable]> {
   let summary = "pyramid rows back to tokens, shifted and summed";
   let description = [{
-    Row s, with `indices[b, h, s]` the pyramid entry (l, i), is added to the
+    Row s, with `indices[b, h / (H / Hi), s]` the pyramid entry (l, i), is added to the
     tokens `[i F + F - 1, i F + 2F - 2]`, F = factor^l, clipped to seq_len: the
     shift by F - 1 keeps causality. In gather form, which every implementation
     uses: `y[j]` is the sum, over the levels l with j >= F_l - 1, of the row of
-    entry (l, (j - F_l + 1) div F_l) where it was selected; level 0 first. Rows
-    without a contributor are 0. `indices` is in the order of `fresnel.select_cascade`.
+    entry (l, (j - F_l + 1) div F_l) where it was selected. Rows without a
+    contributor are 0. `indices` is in the order of `fresnel.select_cascade`.
 
     Constraints:
-    - C1: `x` and `indices` agree in batch, heads and length.
+    - C1: `x` and `indices` agree in batch and length, and the heads of `x` are a multiple of those of `indices`.
     - C2: `levels` is in [1, 16], `factor` at least 2, factor^(levels-1) at most 2^31 - 1, `seq_len` positive.
 
     Example: `%y = fresnel.scatter %x, %i {seq_len = 1000, levels = 3, factor = 4} : tensor<1x2x500x32xbf16>, tensor<1x2x500xi32>`

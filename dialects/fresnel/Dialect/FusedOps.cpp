@@ -50,12 +50,17 @@ LogicalResult GatherLevelsOp::inferReturnTypes(MLIRContext *, std::optional<Loca
     RankedTensorType x = getTensor(base);
     if (withLength(getTensor(tail), x.getDimSize(2)) != x) // gather_levels_c2
       return infer.fail("a tail must agree with its base except in length, but got ", tail.getType(), " for ", x);
-    if (x.getDimSize(0) != indices.getDimSize(0) || indices.getDimSize(1) % x.getDimSize(1)) // gather_levels_c3
-      return infer.fail("batches must agree and the heads of `indices` be a multiple of those of a base, but got ",
+    if (!sharesHeads(indices, x) && !sharesHeads(x, indices)) // gather_levels_c3
+      return infer.fail("batches must agree and of the heads of `indices` and a base one be a multiple of the other, "
+                        "but got ",
                         indices, " and ", x);
     results.push_back(RankedTensorType::get(
-        {x.getDimSize(0), indices.getDimSize(1), indices.getDimSize(2), x.getDimSize(3)}, x.getElementType()));
+        {x.getDimSize(0), std::max(x.getDimSize(1), indices.getDimSize(1)), indices.getDimSize(2), x.getDimSize(3)},
+        x.getElementType()));
   }
+  for (Type result : results) // gather_levels_c4
+    if (result != results.front())
+      return infer.fail("the results must agree in heads, but they are ", results.front(), " and ", result);
   return success();
 }
 
@@ -64,8 +69,10 @@ template <typename Op>
 static LogicalResult checkSlots(Inference<Op> infer, typename Op::Adaptor adaptor, RankedTensorType rows) {
   RankedTensorType slots = getTensor(adaptor.getSlots());
   // scatter_by_slots_c1, gather_grad_by_slots_c1
-  if (rows.getShape().take_front(2) != slots.getShape().take_front(2))
-    return infer.fail("the rows and `slots` must agree in batch and heads, but got ", rows, " and ", slots);
+  if (!sharesHeads(rows, slots))
+    return infer.fail("the rows and `slots` must agree in batch, and the heads of the rows be a multiple of those of "
+                      "`slots`, but got ",
+                      rows, " and ", slots);
   int64_t length = adaptor.getSeqLen(), levels = adaptor.getLevels(), factor = adaptor.getFactor();
   // scatter_by_slots_c2, gather_grad_by_slots_c2
   if (failed(checkPyramid(infer, length, levels, factor)))

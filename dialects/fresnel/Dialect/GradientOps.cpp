@@ -195,8 +195,10 @@ LogicalResult GatherGradOp::inferReturnTypes(MLIRContext *, std::optional<Locati
   if (failed(infer.require(adaptor.getAttributes(), {"heads", "rows"})))
     return failure();
   RankedTensorType dy = getTensor(adaptor.getDy()), indices = getTensor(adaptor.getIndices());
-  if (dy.getShape().drop_back() != indices.getShape()) // gather_grad_c1
-    return infer.fail("dy and `indices` must agree in batch, heads and length, but got ", dy, " and ", indices);
+  if (!sharesHeads(dy, indices) || dy.getDimSize(2) != indices.getDimSize(2)) // gather_grad_c1
+    return infer.fail("dy and `indices` must agree in batch and length, and the heads of dy be a multiple of those of "
+                      "`indices`, but got ",
+                      dy, " and ", indices);
   int64_t heads = adaptor.getHeads(), rows = adaptor.getRows();
   if (heads <= 0 || rows <= 0 || dy.getDimSize(1) % heads) // gather_grad_c2
     return infer.fail("`heads` and `rows` must be positive and `heads` divide the ", dy.getDimSize(1),
@@ -213,8 +215,10 @@ LogicalResult ScatterGradOp::inferReturnTypes(MLIRContext *, std::optional<Locat
   if (failed(infer.require(adaptor.getAttributes(), {"levels", "factor"})))
     return failure();
   RankedTensorType dy = getTensor(adaptor.getDy()), indices = getTensor(adaptor.getIndices());
-  if (dy.getShape().take_front(2) != indices.getShape().take_front(2)) // scatter_grad_c1
-    return infer.fail("dy and `indices` must agree in batch and heads, but got ", dy, " and ", indices);
+  if (!sharesHeads(dy, indices)) // scatter_grad_c1
+    return infer.fail("dy and `indices` must agree in batch, and the heads of dy be a multiple of those of `indices`, "
+                      "but got ",
+                      dy, " and ", indices);
   if (failed(checkPyramid(infer, dy.getDimSize(2), adaptor.getLevels(), adaptor.getFactor()))) // scatter_grad_c2
     return failure();
   results.push_back(withLength(dy, indices.getDimSize(2)));

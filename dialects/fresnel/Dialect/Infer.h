@@ -74,6 +74,11 @@ inline mlir::RankedTensorType withLength(mlir::RankedTensorType type, int64_t le
   return mlir::RankedTensorType::get(shape, type.getElementType());
 }
 
+/// Whether batches agree and the heads of `many` are a multiple of those of `few`.
+inline bool sharesHeads(mlir::RankedTensorType many, mlir::RankedTensorType few) {
+  return many.getDimSize(0) == few.getDimSize(0) && many.getDimSize(1) % few.getDimSize(1) == 0;
+}
+
 /// Checks the attributes of a pyramid over `length` rows.
 template <typename Op>
 mlir::LogicalResult checkPyramid(Inference<Op> infer, int64_t length, int64_t levels, int64_t factor) {

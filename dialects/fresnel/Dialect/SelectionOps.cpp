@@ -79,7 +79,8 @@ LogicalResult SelectCascadeOp::inferReturnTypes(MLIRContext *context, std::optio
   if (q.getDimSize(0) != k.getDimSize(0) || q.getDimSize(1) % k.getDimSize(1)) // select_cascade_c3
     return infer.fail("batches must agree and query heads be a multiple of key heads, but got ", q, " and ", k);
   auto push = [&](int64_t length) {
-    results.push_back(RankedTensorType::get({q.getDimSize(0), q.getDimSize(1), length}, IntegerType::get(context, 32)));
+    int64_t heads = adaptor.getPerKeyHead() ? k.getDimSize(1) : q.getDimSize(1);
+    results.push_back(RankedTensorType::get({q.getDimSize(0), heads, length}, IntegerType::get(context, 32)));
   };
   push(shape.length);
   if (adaptor.getWithSlots())
@@ -117,11 +118,12 @@ LogicalResult GatherOp::inferReturnTypes(MLIRContext *, std::optional<Location> 
   if (failed(infer.requireRows(adaptor.getX())) || failed(infer.requireScores(adaptor.getIndices())))
     return failure();
   RankedTensorType x = getTensor(adaptor.getX()), indices = getTensor(adaptor.getIndices());
-  if (x.getDimSize(0) != indices.getDimSize(0) || indices.getDimSize(1) % x.getDimSize(1)) // gather_c1
-    return infer.fail("batches must agree and the heads of `indices` be a multiple of those of x, but got ", indices,
-                      " and ", x);
+  if (!sharesHeads(indices, x) && !sharesHeads(x, indices)) // gather_c1
+    return infer.fail("batches must agree and of the heads of `indices` and x one be a multiple of the other, but got ",
+                      indices, " and ", x);
   results.push_back(RankedTensorType::get(
-      {x.getDimSize(0), indices.getDimSize(1), indices.getDimSize(2), x.getDimSize(3)}, x.getElementType()));
+      {x.getDimSize(0), std::max(x.getDimSize(1), indices.getDimSize(1)), indices.getDimSize(2), x.getDimSize(3)},
+      x.getElementType()));
   return success();
 }
 
@@ -133,8 +135,10 @@ LogicalResult ScatterOp::inferReturnTypes(MLIRContext *, std::optional<Location>
   if (failed(infer.require(adaptor.getAttributes(), {"seq_len", "levels", "factor"})))
     return failure();
   RankedTensorType x = getTensor(adaptor.getX()), indices = getTensor(adaptor.getIndices());
-  if (x.getShape().drop_back() != indices.getShape()) // scatter_c1
-    return infer.fail("x and `indices` must agree in batch, heads and length, but got ", x, " and ", indices);
+  if (!sharesHeads(x, indices) || x.getDimSize(2) != indices.getDimSize(2)) // scatter_c1
+    return infer.fail("x and `indices` must agree in batch and length, and the heads of x be a multiple of those of "
+                      "`indices`, but got ",
+                      x, " and ", indices);
   if (failed(checkPyramid(infer, adaptor.getSeqLen(), adaptor.getLevels(), adaptor.getFactor()))) // scatter_c2
     return failure();
   results.push_back(withLength(x, adaptor.getSeqLen()));

@@ -111,7 +111,22 @@ int64_t ref::cascadeLength(const CascadeOptions &options) {
   return total;
 }
 
-IndexTensor ref::selectCascade(const Tensor &sq, const Tensor &sk, const CascadeOptions &options) {
+/// The largest score of each group of neighbouring heads.
+static Tensor maxOfHeads(const Tensor &scores, int64_t heads) {
+  int64_t group = scores.dim(1) / heads, length = scores.dim(2);
+  Tensor out({scores.dim(0), heads, length});
+  for (int64_t plane = 0; plane < scores.dim(0) * heads; ++plane)
+    for (int64_t i = 0; i < length; ++i) {
+      float largest = scores.plane(0, plane * group)[i];
+      for (int64_t member = 1; member < group; ++member)
+        largest = std::max(largest, scores.plane(0, plane * group + member)[i]);
+      out.plane(0, plane)[i] = largest;
+    }
+  return out;
+}
+
+IndexTensor ref::selectCascade(const Tensor &queryScores, const Tensor &sk, const CascadeOptions &options) {
+  const Tensor &sq = options.perKeyHead ? maxOfHeads(queryScores, sk.dim(1)) : queryScores;
   int64_t length = cascadeLength(options), group = sq.dim(1) / sk.dim(1);
   std::vector<Chunk> chunks = chunksOf(options);
   IndexTensor out({sq.dim(0), sq.dim(1), length}, -1);

@@ -15,13 +15,15 @@ struct CascadeOptions {
   int64_t topk = 128;
   /// Window 0 of every level >= 1 counts as the best query score.
   bool openFirstWindow = false;
+  /// One selection for each key head, whose query scores are the largest of its query heads'.
+  bool perKeyHead = false;
 };
 
 /// Number of entries S that a selection holds, the -1 at its end included.
 int64_t cascadeLength(const CascadeOptions &options);
 
-/// Pyramid scores sq [B, Hq, P], sk [B, Hk, P] -> pyramid indices [B, Hq, S] in
-/// attention order (post-order of the selection tree), -1 at the end where the
+/// Pyramid scores sq [B, Hq, P], sk [B, Hk, P] -> pyramid indices [B, Hq, S], or [B, Hk, S]
+/// with `perKeyHead`, in attention order (post-order of the selection tree), -1 at the end where the
 /// last windows miss children. Head h reads the key scores of head h / (Hq / Hk).
 IndexTensor selectCascade(const Tensor &sq, const Tensor &sk, const CascadeOptions &options);
 

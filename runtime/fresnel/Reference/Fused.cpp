@@ -29,12 +29,13 @@ Tensor ref::poolLevels(const Tensor &x, const PyramidOptions &options) {
 }
 
 Tensor ref::gatherLevels(const Tensor &base, const Tensor &tail, const IndexTensor &indices) {
-  int64_t heads = indices.dim(1), slots = indices.dim(2), depth = base.dim(3), group = heads / base.dim(1);
+  int64_t heads = std::max(base.dim(1), indices.dim(1)), slots = indices.dim(2), depth = base.dim(3);
+  int64_t group = heads / base.dim(1), sharing = heads / indices.dim(1);
   Tensor out({indices.dim(0), heads, slots, depth});
   parallelFor(indices.dim(0) * heads, [&](int64_t plane) {
     int64_t b = plane / heads, h = plane % heads / group;
     for (int64_t s = 0; s < slots; ++s) {
-      int64_t row = indices.plane(0, plane)[s], below = row - base.dim(2);
+      int64_t row = indices.plane(0, plane / sharing)[s], below = row - base.dim(2);
       if (row >= 0)
         std::copy_n(below < 0 ? base.plane(b, h) + row * depth : tail.plane(b, h) + below * depth, depth,
                     out.plane(0, plane) + s * depth);
@@ -44,7 +45,7 @@ Tensor ref::gatherLevels(const Tensor &base, const Tensor &tail, const IndexTens
 }
 
 Tensor ref::scatterBySlots(const Tensor &x, const IndexTensor &slots, const ScatterOptions &options) {
-  int64_t depth = x.dim(3);
+  int64_t depth = x.dim(3), sharing = x.dim(1) / slots.dim(1);
   std::vector<int64_t> offsets = pyramidOffsets(options.seqLen, options.levels, options.factor);
   Tensor out({x.dim(0), x.dim(1), options.seqLen, depth});
   parallelFor(x.dim(0) * x.dim(1), [&](int64_t plane) {
@@ -52,7 +53,7 @@ Tensor ref::scatterBySlots(const Tensor &x, const IndexTensor &slots, const Scat
     for (int64_t j = 0; j < options.seqLen; ++j) {
       std::fill(sum.begin(), sum.end(), 0.0);
       for (int64_t l = 0, window = 1; l < options.levels && j >= window - 1; ++l, window *= options.factor)
-        if (int64_t slot = slots.plane(0, plane)[offsets[size_t(l)] + (j - window + 1) / window]; slot >= 0)
+        if (int64_t slot = slots.plane(0, plane / sharing)[offsets[size_t(l)] + (j - window + 1) / window]; slot >= 0)
           for (int64_t d = 0; d < depth; ++d)
             sum[size_t(d)] += x.plane(0, plane)[slot * depth + d];
       std::copy(sum.begin(), sum.end(), out.plane(0, plane) + j * depth);
@@ -63,7 +64,7 @@ Tensor ref::scatterBySlots(const Tensor &x, const IndexTensor &slots, const Scat
 
 Tensor ref::gatherGradBySlots(const Tensor &dy, const IndexTensor &slots, int64_t heads,
                               const ScatterOptions &options) {
-  int64_t depth = dy.dim(3), group = dy.dim(1) / heads;
+  int64_t depth = dy.dim(3), group = dy.dim(1) / heads, sharing = dy.dim(1) / slots.dim(1);
   std::vector<int64_t> offsets = pyramidOffsets(options.seqLen, options.levels, options.factor);
   Tensor dx({dy.dim(0), heads, options.seqLen, depth});
   parallelFor(dy.dim(0) * heads, [&](int64_t plane) {
@@ -74,7 +75,7 @@ Tensor ref::gatherGradBySlots(const Tensor &dy, const IndexTensor &slots, int64_
       for (int64_t h = first; h < first + group; ++h)
         for (int64_t l = 0, window = 1; l < options.levels; ++l, window *= options.factor) {
           int64_t index = j / window, count = std::min(window, options.seqLen - index * window);
-          if (int64_t slot = slots.plane(b, h)[offsets[size_t(l)] + index]; slot >= 0)
+          if (int64_t slot = slots.plane(b, h / sharing)[offsets[size_t(l)] + index]; slot >= 0)
             for (int64_t d = 0; d < depth; ++d)
               sum[size_t(d)] += dy.plane(b, h)[slot * depth + d] / double(count);
         }

@@ -12,25 +12,26 @@ using namespace fresnel;
 using namespace fresnel::ref;
 
 Tensor ref::gather(const Tensor &x, const IndexTensor &indices) {
-  int64_t heads = indices.dim(1), slots = indices.dim(2), depth = x.dim(3), group = heads / x.dim(1);
+  int64_t heads = std::max(x.dim(1), indices.dim(1)), slots = indices.dim(2), depth = x.dim(3);
+  int64_t group = heads / x.dim(1), sharing = heads / indices.dim(1);
   Tensor out({indices.dim(0), heads, slots, depth});
   parallelFor(indices.dim(0) * heads, [&](int64_t bh) {
     int64_t b = bh / heads, h = bh % heads;
     for (int64_t s = 0; s < slots; ++s)
-      if (int64_t row = indices.plane(b, h)[s]; row >= 0)
+      if (int64_t row = indices.plane(b, h / sharing)[s]; row >= 0)
         std::copy_n(x.plane(b, h / group) + row * depth, depth, out.plane(b, h) + s * depth);
   });
   return out;
 }
 
 Tensor ref::scatter(const Tensor &x, const IndexTensor &indices, const ScatterOptions &options) {
-  int64_t slots = x.dim(2), depth = x.dim(3);
+  int64_t slots = x.dim(2), depth = x.dim(3), sharing = x.dim(1) / indices.dim(1);
   std::vector<int64_t> offsets = pyramidOffsets(options.seqLen, options.levels, options.factor);
   Tensor out({x.dim(0), x.dim(1), options.seqLen, depth});
   parallelFor(x.dim(0) * x.dim(1), [&](int64_t bh) {
     std::vector<int64_t> slotOf(offsets.back(), -1);
     for (int64_t s = 0; s < slots; ++s)
-      if (int64_t entry = indices.plane(0, bh)[s]; entry >= 0)
+      if (int64_t entry = indices.plane(0, bh / sharing)[s]; entry >= 0)
         slotOf[entry] = s;
     std::vector<double> sum(depth);
     for (int64_t j = 0; j < options.seqLen; ++j) {

@@ -10,14 +10,14 @@ using namespace fresnel;
 using namespace fresnel::ref;
 
 Tensor ref::gatherGrad(const Tensor &dy, const IndexTensor &indices, int64_t heads, int64_t rows) {
-  int64_t slots = dy.dim(2), depth = dy.dim(3), group = dy.dim(1) / heads;
+  int64_t slots = dy.dim(2), depth = dy.dim(3), group = dy.dim(1) / heads, sharing = dy.dim(1) / indices.dim(1);
   Tensor dx({dy.dim(0), heads, rows, depth});
   parallelFor(dy.dim(0) * heads, [&](int64_t plane) {
     std::vector<double> sums(size_t(rows * depth), 0.0);
     int64_t b = plane / heads, first = plane % heads * group;
     for (int64_t h = first; h < first + group; ++h)
       for (int64_t s = 0; s < slots; ++s)
-        if (int64_t row = indices.plane(b, h)[s]; row >= 0)
+        if (int64_t row = indices.plane(b, h / sharing)[s]; row >= 0)
           for (int64_t d = 0; d < depth; ++d)
             sums[size_t(row * depth + d)] += dy.plane(b, h)[s * depth + d];
     std::copy(sums.begin(), sums.end(), dx.plane(0, plane));
@@ -26,11 +26,11 @@ Tensor ref::gatherGrad(const Tensor &dy, const IndexTensor &indices, int64_t hea
 }
 
 Tensor ref::scatterGrad(const Tensor &dy, const IndexTensor &indices, int64_t levels, int64_t factor) {
-  int64_t slots = indices.dim(2), length = dy.dim(2), depth = dy.dim(3);
+  int64_t slots = indices.dim(2), length = dy.dim(2), depth = dy.dim(3), sharing = dy.dim(1) / indices.dim(1);
   std::vector<int64_t> offsets = pyramidOffsets(length, levels, factor);
   Tensor dx({dy.dim(0), dy.dim(1), slots, depth});
   parallelFor(dy.dim(0) * dy.dim(1) * slots, [&](int64_t index) {
-    int64_t entry = indices.data[size_t(index)], window = 1;
+    int64_t entry = indices.plane(0, index / slots / sharing)[index % slots], window = 1;
     if (entry < 0)
       return;
     size_t level = 0;

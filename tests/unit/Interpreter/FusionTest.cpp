@@ -47,6 +47,13 @@ TEST(Fusion, LighthouseForward) {
                     false);
 }
 
+TEST(Fusion, LighthousePerKvHead) {
+  for (bool grad : {false, true}) {
+    compareLighthouse(4, 2, 61, {{"topk", "4"}, {"levels", "3"}, {"factor", "2"}, {"per_kv_head", "true"}}, grad);
+    compareLighthouse(3, 1, 100, {{"topk", "7"}, {"levels", "2"}, {"factor", "5"}, {"per_kv_head", "true"}}, grad);
+  }
+}
+
 TEST(Fusion, LighthouseDilated) {
   for (bool grad : {false, true})
     compareLighthouse(2, 2, 101, {{"topk", "5"}, {"levels", "3"}, {"factor", "2"}, {"dilation", "4"}}, grad,

@@ -315,6 +315,36 @@ TEST(Lighthouse, AnyLengthAndBudgetIsCausalAndCovers) {
   }
 }
 
+// Norms grow to the largest of a window, and so they do to the largest of the heads: the shared selection is
+// that of one query head which has, token by token, the longest query of its group.
+TEST(Lighthouse, SharedSelectionTakesTheLargestScoreOfTheGroup) {
+  std::map<std::string, std::string> params = {{"topk", "9"}, {"levels", "3"}, {"factor", "2"}};
+  Problem p = makeProblem(6, 2, 130, 16, params), one = makeProblem(2, 2, 130, 16, params);
+  p.params["per_kv_head"] = "true";
+  auto norm = [](const float *row) {
+    double squares = 0;
+    for (int64_t d = 0; d < 16; ++d)
+      squares += double(row[d]) * row[d];
+    return squares;
+  };
+  const ref::Tensor &q = tensor(p.inputs, "q");
+  ref::Tensor longest({1, 2, 130, 16});
+  for (int64_t h = 0; h < 2; ++h)
+    for (int64_t i = 0; i < 130; ++i) {
+      const float *best = q.plane(0, 3 * h) + i * 16;
+      for (int64_t member = 1; member < 3; ++member)
+        if (const float *row = q.plane(0, 3 * h + member) + i * 16; norm(row) > norm(best))
+          best = row;
+      std::copy_n(best, 16, longest.plane(0, h) + i * 16);
+    }
+  one.inputs = {{"q", longest}, {"k", tensor(p.inputs, "k")}, {"v", tensor(p.inputs, "v")}};
+  auto shared = run("lighthouse", p.params, p.inputs), want = run("lighthouse", one.params, one.inputs);
+  const auto &selected = std::get<ref::IndexTensor>(shared[2].value);
+  EXPECT_EQ(selected.shape, (std::vector<int64_t>{1, 2, selected.shape[2]}));
+  EXPECT_EQ(selected.data, std::get<ref::IndexTensor>(want[2].value).data);
+  EXPECT_EQ(tensor(shared, "out").shape, (std::vector<int64_t>{1, 6, 130, 16}));
+}
+
 // With every window kept all tokens take part: the base rows see all earlier
 // base rows, and the output at a token holds its own attention row.
 TEST(Lighthouse, OneLevelIsDenseAttention) {
