@@ -31,3 +31,32 @@ fresnel.program @main(%x: !x) {
   %o = fresnel.scatter %y, %i {seq_len = 8192, levels = 3, factor = 4} : !y, !i
   fresnel.return %o, %i {names = ["o", "i"]} : !x, !i
 }
+
+// -----
+
+// Units of five rows in windows of ten tokens; the last one has rows that do not exist.
+// CHECK-LABEL: tile.kernel @gather_grad_by_slots_0
+// CHECK-SAME: grid = array<i32: 2, 1, 1>
+// CHECK-COUNT-6: tile.load %{{.*}} -> i32
+// CHECK-NOT: tile.load %{{.*}} -> i32
+// CHECK-COUNT-5: tile.store %{{.*}} : vector<8xbf16>
+fresnel.program @tens(%dy: tensor<1x2x40x64xbf16>, %s: tensor<1x2x169xi32>) {
+  %dx = fresnel.gather_grad_by_slots %dy, %s {heads = 2, seq_len = 153, levels = 2, factor = 10} : tensor<1x2x40x64xbf16>, tensor<1x2x169xi32>
+  fresnel.return %dx {names = ["dx"]} : tensor<1x2x153x64xbf16>
+}
+
+// -----
+
+// Each token is read once: 16 loads of a unit, four units a coarsest window of 64, sums of one level carried.
+// Slots: 16 tokens, four windows of 4, one of 16, and the one of 64 that holds the unit.
+// CHECK-LABEL: tile.kernel @scatter_grad_by_slots_0
+// CHECK-SAME: grid = array<i32: 17, 1, 1>
+// CHECK: scf.for
+// CHECK: scf.for {{.*}} -> (f32, f32, f32, f32, f32, f32, f32, f32)
+// CHECK-COUNT-22: tile.load %{{.*}} -> i32
+// CHECK-COUNT-16: tile.load %{{.*}} -> vector<8xbf16>
+// CHECK-NOT: tile.load %{{.*}} -> vector<8xbf16>
+fresnel.program @transposed(%dy: tensor<1x4x2100x128xbf16>, %i: tensor<1x2x100xi32>, %s: tensor<1x2x2790xi32>) {
+  %dx = fresnel.scatter_grad_by_slots %dy, %i, %s {levels = 4, factor = 4} : tensor<1x4x2100x128xbf16>, tensor<1x2x100xi32>, tensor<1x2x2790xi32>
+  fresnel.return %dx {names = ["dx"]} : tensor<1x4x100x128xbf16>
+}

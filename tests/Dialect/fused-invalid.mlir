@@ -97,6 +97,38 @@ fresnel.program @gather_grad_by_slots_c4(%x: tensor<1x2x9x32xbf16>, %s: tensor<1
 
 // -----
 
+fresnel.program @scatter_grad_by_slots_c1(%x: tensor<1x3x100x32xbf16>, %i: tensor<1x2x9xi32>, %s: tensor<1x2x132xi32>) {
+  // expected-error @+1 {{the heads of the rows be a multiple of those of `slots`}}
+  %y = fresnel.scatter_grad_by_slots %x, %i, %s {levels = 3, factor = 4} : tensor<1x3x100x32xbf16>, tensor<1x2x9xi32>, tensor<1x2x132xi32>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @scatter_grad_by_slots_c2(%x: tensor<1x2x100x32xbf16>, %i: tensor<1x2x9xi32>, %s: tensor<1x2x132xi32>) {
+  // expected-error @+1 {{`factor` must be at least 2, but got 1}}
+  %y = fresnel.scatter_grad_by_slots %x, %i, %s {levels = 3, factor = 1} : tensor<1x2x100x32xbf16>, tensor<1x2x9xi32>, tensor<1x2x132xi32>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @scatter_grad_by_slots_c3(%x: tensor<1x2x101x32xbf16>, %i: tensor<1x2x9xi32>, %s: tensor<1x2x132xi32>) {
+  // expected-error @+1 {{has 134 entries, but `slots` has 132}}
+  %y = fresnel.scatter_grad_by_slots %x, %i, %s {levels = 3, factor = 4} : tensor<1x2x101x32xbf16>, tensor<1x2x9xi32>, tensor<1x2x132xi32>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @scatter_grad_by_slots_c4(%x: tensor<1x2x100x32xbf16>, %i: tensor<1x1x9xi32>, %s: tensor<1x2x132xi32>) {
+  // expected-error @+1 {{`indices` and `slots` must agree in batch and heads}}
+  %y = fresnel.scatter_grad_by_slots %x, %i, %s {levels = 3, factor = 4} : tensor<1x2x100x32xbf16>, tensor<1x1x9xi32>, tensor<1x2x132xi32>
+  fresnel.return {names = []}
+}
+
+// -----
+
 fresnel.program @select_scored_required(%q: tensor<1x2x64x32xbf16>, %k: tensor<1x2x8x32xbf16>) {
   // expected-error @+1 {{needs the attribute `topk`, a 64-bit integer}}
   %i = fresnel.select_scored %q, %k {key_block = 8} : tensor<1x2x64x32xbf16>, tensor<1x2x8x32xbf16>

@@ -20,6 +20,8 @@ fresnel.program @syntax(%x: !x, %k: !k, %s: !s, %t: !t) {
   %y = fresnel.scatter_by_slots %a, %slots {seq_len = 100, levels = 3, factor = 4} : tensor<1x4x39x32xbf16>, tensor<1x4x132xi32>
   // CHECK: fresnel.gather_grad_by_slots %{{.*}}, %{{.*}} {factor = 4 : i64, heads = 2 : i64, levels = 3 : i64, seq_len = 100 : i64}
   %d = fresnel.gather_grad_by_slots %b, %slots {heads = 2, seq_len = 100, levels = 3, factor = 4} : tensor<1x4x39x32xbf16>, tensor<1x4x132xi32>
+  // CHECK: fresnel.scatter_grad_by_slots %{{.*}}, %{{.*}}, %{{.*}} {factor = 4 : i64, levels = 3 : i64}
+  %z = fresnel.scatter_grad_by_slots %y, %i, %slots {levels = 3, factor = 4} : !x, tensor<1x4x39xi32>, tensor<1x4x132xi32>
   // One selection for the query heads of a key head.
   // CHECK: %{{.*}}, %{{.*}} = fresnel.select_cascade {{.*}}per_key_head = true{{.*}} : tensor<1x4x132xf32>, tensor<1x2x132xf32>
   %j, %shared = fresnel.select_cascade %n, %t {seq_len = 100, levels = 3, factor = 4, topk = 4, with_slots = true, per_key_head = true} : !s, !t

@@ -5,7 +5,7 @@ selection exactly. A third of the cases are small programs of the block-selectio
 the others Lighthouse with dilated scores (dilated_cases.py). Half of the cases compute the gradients, too. Without --wrap
 a case runs once more, and the two outputs must agree in every bit. Usage: sweep.py --fresnel PATH [--cases N] [--seed S]
 [--jobs J] [--max-seconds T] [--grad-only] [--blocks-only] [--dilated-only]
-[--documents-only] [--wrap "compute-sanitizer --tool memcheck"]. Exit code 1 if a case failed or none ran.
+[--documents-only] [--lighthouse-only] [--wrap "compute-sanitizer --tool memcheck"]. Exit code 1 if a case failed or none ran.
 """
 
 import argparse
@@ -212,12 +212,15 @@ def main():
     parser.add_argument("--documents-only", action="store_true", help="only attention over packed documents")
     parser.add_argument("--blocks-only", action="store_true", help="only the operations of block selection")
     parser.add_argument("--dilated-only", action="store_true", help="only Lighthouse with dilated scores")
+    parser.add_argument("--lighthouse-only", action="store_true", help="only Lighthouse")
     parser.add_argument("--max-seconds", type=float, default=1e9)
     parser.add_argument("--wrap", default="", help="command that runs each case, e.g. compute-sanitizer")
     arguments = parser.parse_args()
     def make(rng):
         if arguments.documents_only:
             return run_case, make_case(rng, arguments.longest, arguments.grad_only, "documents")
+        if arguments.lighthouse_only:
+            return run_case, make_case(rng, arguments.longest, arguments.grad_only, "lighthouse")
         blocks = not arguments.grad_only and not arguments.dilated_only and rng.random() < 1 / 3
         if arguments.blocks_only or blocks:
             return run_block_case, block_cases.make_block_case(rng, arguments.longest)

@@ -73,6 +73,8 @@ mlir::LogicalResult lowerGatherLevels(GatherLevelsOp op, const KernelRequest &re
 mlir::LogicalResult lowerScatterBySlots(ScatterBySlotsOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerGatherGradBySlots(GatherGradBySlotsOp op, const KernelRequest &request,
                                            KernelBuilder &builder);
+mlir::LogicalResult lowerScatterGradBySlots(ScatterGradBySlotsOp op, const KernelRequest &request,
+                                            KernelBuilder &builder);
 
 } // namespace fresnel
 

@@ -296,6 +296,10 @@ private:
         })
         .Case([&](SelectScoredOp op) {
           ref::BlockScoreOptions score{op.getScaleOrDefault(), op.getCausal(), int64_t(op.getKeyWindow()),
+        .Case([&](ScatterGradBySlotsOp op) {
+          return set(0, ref::scatterGrad(get(op.getDy()), getIndices(op.getIndices()), op.getLevels(), op.getFactor())),
+                 true;
+        })
                                        int64_t(op.getKeyStride()), int64_t(op.getQueryStride())};
           values[op.getResult()] =
               ref::selectBlocks(ref::blockScore(get(op.getQ()), get(op.getK()), score),

@@ -110,7 +110,7 @@ static int64_t countFlops(Operation *op) {
       .Case([&](PyramidGradOp grad) { return 2 * int64_t(grad.getLevels()) * getElements(grad.getDx()); })
       .Case([&](ScatterOp scatter) { return int64_t(scatter.getLevels()) * getElements(scatter.getResult()); })
       .Case([&](ScatterBySlotsOp scatter) { return int64_t(scatter.getLevels()) * getElements(scatter.getResult()); })
-      .Case([&](ScatterGradOp grad) { return int64_t(grad.getLevels()) * first(); })
+      .Case<ScatterGradOp, ScatterGradBySlotsOp>([&](auto grad) { return int64_t(grad.getLevels()) * first(); })
       .Case([&](GatherGradBySlotsOp grad) {
         int64_t group = getTensor(grad.getDy()).getDimSize(1) / int64_t(grad.getHeads());
         return 2 * int64_t(grad.getLevels()) * group * getElements(grad.getDx());
@@ -154,7 +154,7 @@ OperationCost fresnel::getCost(Operation *op) {
   if (isa<UnfoldOp>(op))
     cost.bytesRead = cost.bytesWritten;
   // Sums of a level that few tokens have, and slots that are empty, are counted in full.
-  if (isa<ScatterOp, ScatterBySlotsOp, ScatterGradOp, GatherGradOp, GatherGradBySlotsOp>(op))
+  if (isa<ScatterOp, ScatterBySlotsOp, ScatterGradOp, ScatterGradBySlotsOp, GatherGradOp, GatherGradBySlotsOp>(op))
     cost.exact = false;
   if (isAttention(op) && Masks(op).isDataDependent())
     cost.exact = false;

@@ -106,8 +106,8 @@ std::string fresnel::explainUnsupported(Operation *op) {
           .Case<AttendOp, AttendGradQOp, AttendGradKvOp, AttendGradOp>([](auto op) { return explainAttend(op); })
           .Case([](RoundTilesOp op) { return explainRows(op.getRows()); })
           .Case<PyramidOp, NormOp, GatherOp, ScatterOp, AttendDeltaOp, AttendStatsOp, GatherGradOp, ScatterGradOp,
-                PoolLevelsOp, GatherLevelsOp, ScatterBySlotsOp, GatherGradBySlotsOp, PoolOp, UnpoolOp, UnpoolGradOp,
-                GateOp, GateGradOp, MergeOp, MergeGradOp, FoldOp, UnfoldOp>(
+                PoolLevelsOp, GatherLevelsOp, ScatterBySlotsOp, GatherGradBySlotsOp, ScatterGradBySlotsOp, PoolOp,
+                UnpoolOp, UnpoolGradOp, GateOp, GateGradOp, MergeOp, MergeGradOp, FoldOp, UnfoldOp>(
               [](auto op) { return explainRows(op->getOperand(0)); })
           .Case([](AddOp op) { return explainAdd(op); })
           .Case([](PyramidGradOp op) { return explainPyramidGrad(op); })

@@ -2,7 +2,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 
-#include "fresnel/Dialect/CascadeShape.h"
 #include "fresnel/Transforms/Passes.h"
 
 using namespace mlir;
@@ -13,10 +12,6 @@ namespace fresnel {
 
 namespace {
 
-// One team of threads pools a coarsest window: a wider one leaves too few teams,
-// and a larger factor too many rows in registers.
-constexpr int64_t kMaxFactor = 16, kMaxWindow = 256;
-
 bool isSamePyramid(PyramidOp a, PyramidOp b) {
   return a.getLevels() == b.getLevels() && a.getFactor() == b.getFactor();
 }
@@ -26,10 +21,7 @@ bool isFusible(PyramidOp op) {
   auto x = cast<RankedTensorType>(op.getX().getType());
   if (op.getKind() != PoolKind::Mean || x.getRank() != 4 || op.getLevels() < 2 || op->use_empty())
     return false;
-  PyramidShape shape(x.getDimSize(2), op.getLevels(), op.getFactor());
-  if (int64_t(op.getFactor()) > kMaxFactor || shape.windows.back() > kMaxWindow)
-    return false;
-  return llvm::all_of(op->getUsers(), llvm::IsaPred<GatherOp>);
+  return hasShortWindows(op.getLevels(), op.getFactor()) && llvm::all_of(op->getUsers(), llvm::IsaPred<GatherOp>);
 }
 
 /// The maximum pyramid of the norms of what `op` pools, if it has the same levels

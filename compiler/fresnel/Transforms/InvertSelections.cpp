@@ -43,6 +43,10 @@ struct InvertSelectionsPass final : impl::InvertSelectionsPassBase<InvertSelecti
       if (auto scatter = dyn_cast<ScatterOp>(reader))
         replace(scatter, ScatterBySlotsOp::create(builder, scatter.getLoc(), scatter.getX(), cascade.getSlots(),
                                                   scatter.getSeqLen(), scatter.getLevels(), scatter.getFactor()));
+      else if (auto gradient = dyn_cast<ScatterGradOp>(reader))
+        replace(gradient,
+                ScatterGradBySlotsOp::create(builder, gradient.getLoc(), gradient.getDy(), gradient.getIndices(),
+                                             cascade.getSlots(), gradient.getLevels(), gradient.getFactor()));
       else
         replaceGradient(cast<GatherGradOp>(reader), cascade, builder);
     }
@@ -50,6 +54,10 @@ struct InvertSelectionsPass final : impl::InvertSelectionsPassBase<InvertSelecti
 
   /// Whether the slot map of the cascade's whole pyramid serves `op`.
   static bool isReader(Operation *op, SelectCascadeOp cascade) {
+    if (auto gradient = dyn_cast<ScatterGradOp>(op))
+      return int64_t(cascade.getSeqLen()) == cast<RankedTensorType>(gradient.getDy().getType()).getDimSize(2) &&
+             gradient.getLevels() == cascade.getLevels() && gradient.getFactor() == cascade.getFactor() &&
+             cascade.getLevels() > 1 && hasShortWindows(cascade.getLevels(), cascade.getFactor());
     if (auto scatter = dyn_cast<ScatterOp>(op))
       return isSamePyramid(scatter, cascade);
     auto gradient = dyn_cast<GatherGradOp>(op);

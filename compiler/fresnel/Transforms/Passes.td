@@ -38,11 +38,14 @@ def FusePyramidsPass : Pass<"fresnel-fuse-pyramids", "::mlir::ModuleOp"> {
 def InvertSelectionsPass : Pass<"fresnel-invert-selections", "::mlir::ModuleOp"> {
   let summary = "lets scatters and gradients of gathers look their slots up";
   let description = [{
-    A `fresnel.select_cascade` whose selection a `fresnel.scatter` or a
+    A `fresnel.select_cascade` whose selection a `fresnel.scatter`, its gradient or a
     `fresnel.gather_grad` reads gives its slot map, too; they become
-    `fresnel.scatter_by_slots` and `fresnel.gather_grad_by_slots`, which search
-    nothing. A `fresnel.pyramid_grad mean` that alone reads such a gradient is
-    computed with it. Other indices may repeat; what reads those stays as it is.
+    `fresnel.scatter_by_slots`, `fresnel.scatter_grad_by_slots` and
+    `fresnel.gather_grad_by_slots`, which search nothing. A `fresnel.pyramid_grad mean`
+    that alone reads such a gradient is computed with it. Other indices may repeat; what
+    reads those stays as it is. The gradient of a scatter reads every token once then;
+    with a factor above 16 or a coarsest window of more than 256 tokens, which one
+    thread walks, it stays as it is, too.
   }];
   let statistics = [Statistic<"numReaders", "num-readers", "operations that look slots up">];
 }

@@ -109,6 +109,31 @@ def Fresnel_GatherGradBySlotsOp : Fresnel_ComputeOp<"gather_grad_by_slots"> {
   let assemblyFormat = "$dy `,` $slots attr-dict `:` type($dy) `,` type($slots)";
 }
 
+def Fresnel_ScatterGradBySlotsOp : Fresnel_ComputeOp<"scatter_grad_by_slots"> {
+  let summary = "`fresnel.scatter_grad` beside the inverse of its indices";
+  let description = [{
+    The result of `fresnel.scatter_grad` of dy and `indices`, whose inverse is `slots`:
+    each token is read once, and what the windows of all levels sum of it goes to the
+    slots of their entries.
+
+    Constraints:
+    - C1: dy and `slots` agree in batch, and the heads of dy are a multiple of those of `slots`.
+    - C2: `levels` is in [1, 16], `factor` at least 2, factor^(levels-1) at most 2^31 - 1.
+    - C3: `slots` has one entry per row of the pyramid.
+    - C4: `indices` and `slots` agree in batch and heads.
+
+    Example:
+    ```mlir
+    %dx = fresnel.scatter_grad_by_slots %dy, %i, %s {levels = 3, factor = 4}
+        : tensor<1x2x1000x32xbf16>, tensor<1x2x500xi32>, tensor<1x2x1313xi32>
+    ```
+  }];
+  let arguments = (ins Fresnel_Rows:$dy, Fresnel_Indices3:$indices, Fresnel_Indices3:$slots, I64Attr:$levels,
+                       I64Attr:$factor);
+  let results = (outs Fresnel_Rows:$dx);
+  let assemblyFormat = "$dy `,` $indices `,` $slots attr-dict `:` type($dy) `,` type($indices) `,` type($slots)";
+}
+
 def Fresnel_SelectScoredOp : Fresnel_ComputeOp<"select_scored"> {
   let summary = "the best key blocks of each query row, whose scores are never stored";
   let description = [{

@@ -66,18 +66,19 @@ LogicalResult GatherLevelsOp::inferReturnTypes(MLIRContext *, std::optional<Loca
 
 /// Checks rows beside a slot map of the pyramid that the attributes describe.
 template <typename Op>
-static LogicalResult checkSlots(Inference<Op> infer, typename Op::Adaptor adaptor, RankedTensorType rows) {
+static LogicalResult checkSlots(Inference<Op> infer, typename Op::Adaptor adaptor, RankedTensorType rows,
+                                int64_t length) {
   RankedTensorType slots = getTensor(adaptor.getSlots());
-  // scatter_by_slots_c1, gather_grad_by_slots_c1
+  // scatter_by_slots_c1, gather_grad_by_slots_c1, scatter_grad_by_slots_c1
   if (!sharesHeads(rows, slots))
     return infer.fail("the rows and `slots` must agree in batch, and the heads of the rows be a multiple of those of "
                       "`slots`, but got ",
                       rows, " and ", slots);
-  int64_t length = adaptor.getSeqLen(), levels = adaptor.getLevels(), factor = adaptor.getFactor();
-  // scatter_by_slots_c2, gather_grad_by_slots_c2
+  int64_t levels = adaptor.getLevels(), factor = adaptor.getFactor();
+  // scatter_by_slots_c2, gather_grad_by_slots_c2, scatter_grad_by_slots_c2
   if (failed(checkPyramid(infer, length, levels, factor)))
     return failure();
-  // scatter_by_slots_c3, gather_grad_by_slots_c3
+  // scatter_by_slots_c3, gather_grad_by_slots_c3, scatter_grad_by_slots_c3
   if (int64_t entries = PyramidShape(length, levels, factor).length; slots.getDimSize(2) != entries)
     return infer.fail("a pyramid of ", length, " tokens with `levels` ", levels, " and `factor` ", factor, " has ",
                       entries, " entries, but `slots` has ", slots.getDimSize(2));
@@ -92,7 +93,7 @@ LogicalResult ScatterBySlotsOp::inferReturnTypes(MLIRContext *, std::optional<Lo
   if (failed(infer.require(adaptor.getAttributes(), {"seq_len", "levels", "factor"})))
     return failure();
   RankedTensorType x = getTensor(adaptor.getX());
-  if (failed(checkSlots(infer, adaptor, x)))
+  if (failed(checkSlots(infer, adaptor, x, adaptor.getSeqLen())))
     return failure();
   results.push_back(withLength(x, adaptor.getSeqLen()));
   return success();
@@ -106,13 +107,31 @@ LogicalResult GatherGradBySlotsOp::inferReturnTypes(MLIRContext *, std::optional
   if (failed(infer.require(adaptor.getAttributes(), {"heads", "seq_len", "levels", "factor"})))
     return failure();
   RankedTensorType dy = getTensor(adaptor.getDy());
-  if (failed(checkSlots(infer, adaptor, dy)))
+  if (failed(checkSlots(infer, adaptor, dy, adaptor.getSeqLen())))
     return failure();
   int64_t heads = adaptor.getHeads();
   if (heads <= 0 || dy.getDimSize(1) % heads) // gather_grad_by_slots_c4
     return infer.fail("`heads` must be positive and divide the ", dy.getDimSize(1), " heads of dy, but got ", heads);
   results.push_back(RankedTensorType::get({dy.getDimSize(0), heads, int64_t(adaptor.getSeqLen()), dy.getDimSize(3)},
                                           dy.getElementType()));
+  return success();
+}
+
+LogicalResult ScatterGradBySlotsOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
+                                                     SmallVectorImpl<Type> &results) {
+  Inference<ScatterGradBySlotsOp> infer{location};
+  if (failed(infer.requireRows(adaptor.getDy())) ||
+      failed(infer.requireScores({adaptor.getIndices(), adaptor.getSlots()})))
+    return failure();
+  if (failed(infer.require(adaptor.getAttributes(), {"levels", "factor"})))
+    return failure();
+  RankedTensorType dy = getTensor(adaptor.getDy()), indices = getTensor(adaptor.getIndices());
+  if (failed(checkSlots(infer, adaptor, dy, dy.getDimSize(2))))
+    return failure();
+  RankedTensorType slots = getTensor(adaptor.getSlots());
+  if (indices.getShape().take_front(2) != slots.getShape().take_front(2)) // scatter_grad_by_slots_c4
+    return infer.fail("`indices` and `slots` must agree in batch and heads, but got ", indices, " and ", slots);
+  results.push_back(withLength(dy, indices.getDimSize(2)));
   return success();
 }
 
