@@ -43,3 +43,22 @@ fresnel.program @even(%x: tensor<1x2x1000x32xf32>, %s: tensor<1x2x1000xbf16>) {
   %t = fresnel.fold %s {factor = 3} : tensor<1x2x1000xbf16>
   fresnel.return %y, %t {names = ["y", "t"]} : tensor<1x2x1000x32xf32>, tensor<1x6x334xbf16>
 }
+
+// -----
+
+// Each head three times; on the way back the copies are summed in f32.
+// CHECK-LABEL: tile.kernel @fold_0
+// CHECK-COUNT-4: tile.load
+// CHECK-NOT: tile.load
+// CHECK-LABEL: tile.kernel @unfold_1
+// CHECK-COUNT-12: tile.load %{{.*}} !tile.global<1x24x250x32xbf16> -> vector<8xbf16>
+// CHECK-LABEL: tile.kernel @unfold_2
+// CHECK: arith.extf
+// CHECK: arith.truncf
+// CHECK: tile.store %{{.*}} : bf16
+fresnel.program @repeated(%x: tensor<1x2x1000x32xbf16>, %s: tensor<1x6x500xbf16>) {
+  %f = fresnel.fold %x {factor = 4, repeat = 3} : tensor<1x2x1000x32xbf16>
+  %y = fresnel.unfold %f {factor = 4, seq_len = 1000, repeat = 3} : tensor<1x24x250x32xbf16>
+  %t = fresnel.unfold %s {factor = 2, seq_len = 1000, repeat = 3} : tensor<1x6x500xbf16>
+  fresnel.return %y, %t {names = ["y", "t"]} : tensor<1x2x1000x32xbf16>, tensor<1x1x1000xbf16>
+}

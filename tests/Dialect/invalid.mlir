@@ -246,6 +246,14 @@ fresnel.program @fold_c1(%x: tensor<1x2x64x32xbf16>) {
 
 // -----
 
+fresnel.program @fold_c1_repeat(%x: tensor<1x2x64x32xbf16>) {
+  // expected-error @+1 {{'fresnel.fold' op `repeat` must be in [1, 65535], but got 0}}
+  %y = fresnel.fold %x {factor = 4, repeat = 0} : tensor<1x2x64x32xbf16>
+  fresnel.return {names = []}
+}
+
+// -----
+
 fresnel.program @fold_mandatory(%x: tensor<1x2x64x32xbf16>) {
   // expected-error @+1 {{'fresnel.fold' op needs the attribute `factor`, a 64-bit integer}}
   %y = fresnel.fold %x : tensor<1x2x64x32xbf16>
@@ -271,8 +279,16 @@ fresnel.program @unfold_c1_length(%s: tensor<1x8x16xf32>) {
 // -----
 
 fresnel.program @unfold_c2(%s: tensor<1x6x16xf32>) {
-  // expected-error @+1 {{the 6 heads of x must be a multiple of `factor` 4}}
+  // expected-error @+1 {{the 6 heads of x must be a multiple of `factor` 4 times `repeat` 1}}
   %y = fresnel.unfold %s {factor = 4, seq_len = 64} : tensor<1x6x16xf32>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @unfold_c2_repeat(%s: tensor<1x8x16xf32>) {
+  // expected-error @+1 {{the 8 heads of x must be a multiple of `factor` 4 times `repeat` 3}}
+  %y = fresnel.unfold %s {factor = 4, seq_len = 64, repeat = 3} : tensor<1x8x16xf32>
   fresnel.return {names = []}
 }
 

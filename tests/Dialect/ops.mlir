@@ -50,9 +50,14 @@ fresnel.program @dilation(%x: tensor<1x2x1001x32xbf16>, %i: tensor<1x1x9xi32>) {
   %n = fresnel.norm %f : tensor<1x8x251x32xbf16>
   // CHECK: fresnel.unfold %{{.*}} {factor = 4 : i64, seq_len = 1001 : i64} : tensor<1x8x251xf32>
   %s = fresnel.unfold %n {factor = 4, seq_len = 1001} : tensor<1x8x251xf32>
+  // Each key head once for each of three query heads.
+  // CHECK: fresnel.fold %x {factor = 4 : i64, repeat = 3 : i64} : tensor<1x2x1001x32xbf16>
+  %r = fresnel.fold %x {factor = 4, repeat = 3} : tensor<1x2x1001x32xbf16>
+  // CHECK: fresnel.unfold %{{.*}} {factor = 4 : i64, repeat = 3 : i64, seq_len = 1001 : i64} : tensor<1x24x251x32xbf16>
+  %u = fresnel.unfold %r {factor = 4, seq_len = 1001, repeat = 3} : tensor<1x24x251x32xbf16>
   // One list of rows for the heads of x.
   // CHECK: fresnel.gather %{{.*}}, %{{.*}} : tensor<1x2x1001x32xbf16>, tensor<1x1x9xi32>
-  %g = fresnel.gather %x, %i : tensor<1x2x1001x32xbf16>, tensor<1x1x9xi32>
+  %g = fresnel.gather %u, %i : tensor<1x2x1001x32xbf16>, tensor<1x1x9xi32>
   // CHECK: fresnel.scatter %{{.*}} : tensor<1x2x9x32xbf16>, tensor<1x1x9xi32>
   %z = fresnel.scatter %g, %i {seq_len = 1001, levels = 3, factor = 4} : tensor<1x2x9x32xbf16>, tensor<1x1x9xi32>
   // CHECK: fresnel.fold %{{.*}} {factor = 3 : i64} : tensor<1x2x1001xf32>

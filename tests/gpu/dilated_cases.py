@@ -20,9 +20,9 @@ LONGEST = 2048
 
 
 def make_case(rng, longest, grad_only):
-    heads = rng.choice((1, 2, 3))
+    heads, group = rng.choice((1, 2, 3)), rng.choice((1, 1, 2, 3))
     # Of a single token every gradient of a score is the difference of two equal numbers.
-    sets = {"seq_len": max(2, block_cases.length(rng, min(longest, LONGEST))), "heads": heads, "kv_heads": heads,
+    sets = {"seq_len": max(2, block_cases.length(rng, min(longest, LONGEST))), "heads": heads * group, "kv_heads": heads,
             "head_dim": rng.choice(HEAD_DIMS), "dtype": rng.choice(("bf16", "f16")), "batch": rng.choice((1, 1, 2)),
             "dilation": rng.choice((1, 2, 3, 4, 4, 8, 64)), "levels": rng.choice((1, 2, 3, 3, 4)),
             "factor": rng.choice((2, 4, 8)), "topk": rng.choice((1, 37, 128, 200, 512)),
@@ -46,8 +46,9 @@ def split_scorer(text):
 def write_inputs(path, sets, grad, seed, scores=None):
     import numpy
     rng = numpy.random.default_rng(seed)
-    shape = tuple(sets[name] for name in ("batch", "seq_len", "heads", "head_dim"))
-    tensors = {name: rng.standard_normal(shape, dtype=numpy.float32) for name in ("q", "k", "v", "dout")}
+    heads = {"q": "heads", "k": "kv_heads", "v": "kv_heads", "dout": "heads"}
+    tensors = {name: rng.standard_normal([sets[size] for size in ("batch", "seq_len", which, "head_dim")],
+                                         dtype=numpy.float32) for name, which in heads.items()}
     if not grad:
         del tensors["dout"]
     block_cases.write_safetensors(path, {**tensors, **(scores or {})})

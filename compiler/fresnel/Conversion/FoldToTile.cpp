@@ -4,7 +4,8 @@
 //
 // Both are copies that the result drives: each thread owns a few 16-byte chunks of
 // rows of the result, or one score, and looks up where they come from. Rows are
-// written where they lie side by side, and read in pieces of a whole row.
+// written where they lie side by side, and read in pieces of a whole row. Repeated
+// heads are summed in f32 on the way back, in their order.
 //
 //===----------------------------------------------------------------------===//
 
@@ -16,10 +17,11 @@ using namespace fresnel;
 
 namespace {
 
-/// Where a row of the result comes from: a row that can be read, and whether it is
-/// there; without `exists` all are.
+/// Where a row of the result comes from: a row that can be read, of `count` heads that are
+/// summed, and whether it is there; without `exists` all are.
 struct Source {
   Val head, row, exists;
+  int64_t count = 1;
 };
 using FindSource = function_ref<Source(Val head, Val row)>;
 
@@ -38,7 +40,17 @@ static void copyRows(KernelBuilder &b, const KernelRequest &request, RankedTenso
   SmallVector<Val> chunks;
   for (Val row : place.rows) {
     Source from = find(place.head, row);
-    Val chunk = b.load(source, {place.batch, from.head, from.row, place.column}, grid.one.width);
+    auto load = [&](int64_t i) {
+      return b.load(source, {place.batch, from.head + double(i), from.row, place.column}, grid.one.width);
+    };
+    Val chunk = load(0);
+    if (from.count > 1) {
+      SmallVector<Val> sum = widen(b, chunk, grid.one.width);
+      for (int64_t i = 1; i < from.count; ++i)
+        for (auto [total, value] : llvm::zip(sum, widen(b, load(i), grid.one.width)))
+          total = total + value;
+      chunk = narrow(b, sum, result.getElementType());
+    }
     chunks.push_back(keepExisting(b, chunk, from.exists));
   }
   for (auto [i, chunk] : llvm::enumerate(chunks))
@@ -57,6 +69,12 @@ static void copyScores(KernelBuilder &b, const KernelRequest &request, RankedTen
   b.ifThen(row < b.i32(length), [&] {
     Source from = find(head, row);
     Val score = b.load(source, {batch, from.head, from.row});
+    if (from.count > 1) {
+      Val sum = b.cast(score, b.getF32Type());
+      for (int64_t i = 1; i < from.count; ++i)
+        sum = sum + b.cast(b.load(source, {batch, from.head + double(i), from.row}), b.getF32Type());
+      score = b.cast(sum, result.getElementType());
+    }
     b.store(keepExisting(b, score, from.exists), target, {batch, head, row});
   });
 }
@@ -68,20 +86,21 @@ static void copy(KernelBuilder &b, const KernelRequest &request, FindSource find
 
 LogicalResult fresnel::lowerFold(FoldOp op, const KernelRequest &request, KernelBuilder &b) {
   auto x = cast<RankedTensorType>(op.getX().getType());
-  int64_t heads = x.getDimSize(1), length = x.getDimSize(2), factor = op.getFactor();
+  int64_t repeat = op.getRepeat(), heads = x.getDimSize(1) * repeat, length = x.getDimSize(2), factor = op.getFactor();
   copy(b, request, [&](Val head, Val row) -> Source {
-    Val position = row * double(factor) + head / double(heads);
+    Val position = row * double(factor) + head / double(heads), from = head % double(heads) / double(repeat);
     if (length % factor == 0)
-      return {head % double(heads), position, {}};
-    return {head % double(heads), b.min(position, b.i32(length - 1)), position < b.i32(length)};
+      return {from, position, {}};
+    return {from, b.min(position, b.i32(length - 1)), position < b.i32(length)};
   });
   return success();
 }
 
 LogicalResult fresnel::lowerUnfold(UnfoldOp op, const KernelRequest &request, KernelBuilder &b) {
-  int64_t heads = cast<RankedTensorType>(op.getResult().getType()).getDimSize(1), factor = op.getFactor();
+  int64_t factor = op.getFactor(), repeat = op.getRepeat();
+  int64_t heads = cast<RankedTensorType>(op.getResult().getType()).getDimSize(1) * repeat;
   copy(b, request, [&](Val head, Val row) -> Source {
-    return {row % double(factor) * double(heads) + head, row / double(factor), {}};
+    return {row % double(factor) * double(heads) + head * double(repeat), row / double(factor), {}, repeat};
   });
   return success();
 }

@@ -148,8 +148,10 @@ private:
         .Case([&](DocumentBoundsOp op) -> Result {
           return ref::documentBounds(getIndices(op.getCu()), int64_t(op.getSeqLen()));
         })
-        .Case([&](FoldOp op) -> Result { return ref::fold(get(op.getX()), op.getFactor()); })
-        .Case([&](UnfoldOp op) -> Result { return ref::unfold(get(op.getX()), op.getFactor(), op.getSeqLen()); })
+        .Case([&](FoldOp op) -> Result { return ref::fold(get(op.getX()), op.getFactor(), op.getRepeat()); })
+        .Case([&](UnfoldOp op) -> Result {
+          return ref::unfold(get(op.getX()), op.getFactor(), op.getSeqLen(), op.getRepeat());
+        })
         .Case([&](GateOp op) -> Result {
           return ref::gate(getAll(op.getBranches()), get(op.getGates()), {toActivation(op.getActivation())});
         })
@@ -294,12 +296,12 @@ private:
                      ref::gatherGradBySlots(get(op.getDy()), getIndices(op.getSlots()), op.getHeads(), getOptions(op))),
                  true;
         })
-        .Case([&](SelectScoredOp op) {
-          ref::BlockScoreOptions score{op.getScaleOrDefault(), op.getCausal(), int64_t(op.getKeyWindow()),
         .Case([&](ScatterGradBySlotsOp op) {
           return set(0, ref::scatterGrad(get(op.getDy()), getIndices(op.getIndices()), op.getLevels(), op.getFactor())),
                  true;
         })
+        .Case([&](SelectScoredOp op) {
+          ref::BlockScoreOptions score{op.getScaleOrDefault(), op.getCausal(), int64_t(op.getKeyWindow()),
                                        int64_t(op.getKeyStride()), int64_t(op.getQueryStride())};
           values[op.getResult()] =
               ref::selectBlocks(ref::blockScore(get(op.getQ()), get(op.getK()), score),

@@ -207,12 +207,6 @@ static llvm::Expected<std::string> evaluate(const PresetDerived &derived,
     return std::to_string(llvm::divideCeil(n[0], n[1]));
   if (function == "product")
     return std::to_string(n[0] * n[1]);
-  if (function == "equal") {
-    if (n[0] != n[1])
-      return llvm::createStringError(llvm::formatv("parameter '{0}' must equal '{1}', {2}, but got {3}",
-                                                   derived.arguments[0], derived.arguments[1], n[1], n[0]));
-    return std::to_string(n[0]);
-  }
   if (function == "windows") {
     if (n[0] < n[1])
       return llvm::createStringError(llvm::formatv("'seq_len' {0} holds no window of {1} tokens", n[0], n[1]));

@@ -7,13 +7,15 @@
 using namespace mlir;
 using namespace fresnel;
 
-/// Every residue is a head, and a launch takes that many.
+/// Every residue and every copy is a head, and a launch takes that many.
 static constexpr int64_t kMaxFoldFactor = 65535;
 
 template <typename Op>
-static LogicalResult checkFactor(Inference<Op> infer, int64_t factor) {
-  if (factor < 1 || factor > kMaxFoldFactor) // fold_c1, unfold_c1
-    return infer.fail("`factor` must be in [1, ", kMaxFoldFactor, "], but got ", factor);
+static LogicalResult checkFactors(Inference<Op> infer, typename Op::Adaptor adaptor) {
+  for (auto [name, value] : {std::pair("factor", int64_t(adaptor.getFactor())),
+                             {"repeat", int64_t(adaptor.getRepeat())}}) // fold_c1, unfold_c1
+    if (value < 1 || value > kMaxFoldFactor)
+      return infer.fail("`", name, "` must be in [1, ", kMaxFoldFactor, "], but got ", value);
   return success();
 }
 
@@ -32,17 +34,17 @@ LogicalResult FoldOp::inferReturnTypes(MLIRContext *, std::optional<Location> lo
     return failure();
   if (failed(infer.require(adaptor.getAttributes(), {"factor"})))
     return failure();
-  int64_t factor = adaptor.getFactor();
-  if (failed(checkFactor(infer, factor)))
+  if (failed(checkFactors(infer, adaptor)))
     return failure();
+  int64_t factor = adaptor.getFactor(), repeat = adaptor.getRepeat();
   RankedTensorType x = getTensor(adaptor.getX());
-  results.push_back(withRows(x, x.getDimSize(1) * factor, llvm::divideCeil(x.getDimSize(2), factor)));
+  results.push_back(withRows(x, x.getDimSize(1) * factor * repeat, llvm::divideCeil(x.getDimSize(2), factor)));
   return success();
 }
 
 OpFoldResult FoldOp::fold(FoldAdaptor) {
   // All positions have one residue.
-  return getFactor() == 1 ? OpFoldResult(getX()) : OpFoldResult();
+  return getFactor() == 1 && getRepeat() == 1 ? OpFoldResult(getX()) : OpFoldResult();
 }
 
 LogicalResult UnfoldOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
@@ -52,23 +54,24 @@ LogicalResult UnfoldOp::inferReturnTypes(MLIRContext *, std::optional<Location> 
     return failure();
   if (failed(infer.require(adaptor.getAttributes(), {"factor", "seq_len"})))
     return failure();
-  int64_t factor = adaptor.getFactor(), length = adaptor.getSeqLen();
-  if (failed(checkFactor(infer, factor)))
+  if (failed(checkFactors(infer, adaptor)))
     return failure();
+  int64_t factor = adaptor.getFactor(), repeat = adaptor.getRepeat(), length = adaptor.getSeqLen();
   if (length < 1 || length > kMaxSize) // unfold_c1
     return infer.fail("`seq_len` must be positive and at most 2^40, but got ", length);
   RankedTensorType x = getTensor(adaptor.getX());
-  if (x.getDimSize(1) % factor) // unfold_c2
-    return infer.fail("the ", x.getDimSize(1), " heads of x must be a multiple of `factor` ", factor);
+  if (x.getDimSize(1) % (factor * repeat)) // unfold_c2
+    return infer.fail("the ", x.getDimSize(1), " heads of x must be a multiple of `factor` ", factor,
+                      " times `repeat` ", repeat);
   int64_t rows = llvm::divideCeil(length, factor);
   if (x.getDimSize(2) != rows) // unfold_c3
     return infer.fail("`seq_len` ", length, " folded by `factor` ", factor, " has ", rows, " rows, but x has ",
                       x.getDimSize(2));
-  results.push_back(withRows(x, x.getDimSize(1) / factor, length));
+  results.push_back(withRows(x, x.getDimSize(1) / (factor * repeat), length));
   return success();
 }
 
 OpFoldResult UnfoldOp::fold(FoldAdaptor) {
   // All positions have one residue.
-  return getFactor() == 1 ? OpFoldResult(getX()) : OpFoldResult();
+  return getFactor() == 1 && getRepeat() == 1 ? OpFoldResult(getX()) : OpFoldResult();
 }

@@ -186,37 +186,41 @@ def Fresnel_FoldOp : Fresnel_ComputeOp<"fold", [Fresnel_Differentiable]> {
     [B, d H, ceil(N / d), D], and [B, H, N] becomes [B, d H, ceil(N / d)].
     Attention on folded tensors is dilated attention: a query sees the keys at
     distances that are multiples of d. What no row fills, at the end of some heads
-    where d does not divide N, is 0; under a causal mask no row of x sees it.
+    where d does not divide N, is 0; under a causal mask no row of x sees it. With
+    `repeat` = r every head of x stands r times beside itself, as the query heads of a
+    key head do: `y[b, (n mod d) r H + h, n div d] = x[b, h div r, n]` for h < r H.
 
     Heads are numbered residue first: where the heads of queries are a multiple
     of those of keys, folded query heads still read the keys of their residue. In
     [B, N, H, D] memory the result is a strided view of x if d divides N.
 
     Constraints:
-    - C1: `factor` is in [1, 65535].
+    - C1: `factor` and `repeat` are in [1, 65535].
 
     Example: `%y = fresnel.fold %x {factor = 4} : tensor<1x2x1001x32xbf16>`
   }];
-  let arguments = (ins Fresnel_RowsOrScores:$x, I64Attr:$factor);
+  let arguments = (ins Fresnel_RowsOrScores:$x, I64Attr:$factor, DefaultValuedOptionalAttr<I64Attr, "1">:$repeat);
   let results = (outs Fresnel_RowsOrScores:$result);
   let assemblyFormat = "$x attr-dict `:` type($x)";
   let hasFolder = 1;
 }
 
 def Fresnel_UnfoldOp : Fresnel_ComputeOp<"unfold", [Fresnel_Differentiable]> {
-  let summary = "the inverse of `fresnel.fold`";
+  let summary = "the inverse of `fresnel.fold`, or its transpose";
   let description = [{
     With H = heads of x / factor and n < seq_len:
-    `y[b, h, n] = x[b, (n mod factor) H + h, n div factor]`.
+    `y[b, h, n] = x[b, (n mod factor) H + h, n div factor]`. With `repeat` = r the
+    heads r h to r h + r - 1 are summed to head h.
 
     Constraints:
-    - C1: `factor` is in [1, 65535] and `seq_len` in [1, 2^40].
-    - C2: the heads of x are a multiple of `factor`.
+    - C1: `factor` and `repeat` are in [1, 65535] and `seq_len` in [1, 2^40].
+    - C2: the heads of x are a multiple of `factor` times `repeat`.
     - C3: x has ceil(seq_len / factor) rows.
 
     Example: `%y = fresnel.unfold %x {factor = 4, seq_len = 1001} : tensor<1x8x251xf32>`
   }];
-  let arguments = (ins Fresnel_RowsOrScores:$x, I64Attr:$factor, I64Attr:$seq_len);
+  let arguments = (ins Fresnel_RowsOrScores:$x, I64Attr:$factor, I64Attr:$seq_len,
+                       DefaultValuedOptionalAttr<I64Attr, "1">:$repeat);
   let results = (outs Fresnel_RowsOrScores:$result);
   let assemblyFormat = "$x attr-dict `:` type($x)";
   let hasFolder = 1;

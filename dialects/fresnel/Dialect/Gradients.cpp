@@ -72,12 +72,13 @@ LogicalResult UnpoolOp::buildGradients(OpBuilder &builder, ValueRange results, S
 }
 
 LogicalResult FoldOp::buildGradients(OpBuilder &builder, ValueRange results, SmallVectorImpl<Value> &operands) {
-  operands.push_back(UnfoldOp::create(builder, getLoc(), results[0], getFactor(), getTensor(getX()).getDimSize(2)));
+  operands.push_back(
+      UnfoldOp::create(builder, getLoc(), results[0], getFactor(), getTensor(getX()).getDimSize(2), getRepeat()));
   return success();
 }
 
 LogicalResult UnfoldOp::buildGradients(OpBuilder &builder, ValueRange results, SmallVectorImpl<Value> &operands) {
-  operands.push_back(FoldOp::create(builder, getLoc(), results[0], getFactor()));
+  operands.push_back(FoldOp::create(builder, getLoc(), results[0], getFactor(), getRepeat()));
   return success();
 }
 

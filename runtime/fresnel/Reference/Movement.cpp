@@ -46,37 +46,39 @@ Tensor ref::scatter(const Tensor &x, const IndexTensor &indices, const ScatterOp
   return out;
 }
 
-/// Calls `move(unfolded, folded, width)` with the places of every row, of `width` values.
-static void forFoldedRows(const Tensor &plain, const Tensor &folded, int64_t factor,
+/// Calls `move(unfolded, folded, width)` with the places of every row, of `width` values, and of each of its copies.
+static void forFoldedRows(const Tensor &plain, const Tensor &folded, int64_t factor, int64_t repeat,
                           const std::function<void(int64_t, int64_t, int64_t)> &move) {
   int64_t heads = plain.dim(1), length = plain.dim(2), rows = folded.dim(2), width = plain.planeSize() / length;
   parallelFor(plain.dim(0) * heads, [&](int64_t plane) {
     int64_t b = plane / heads, h = plane % heads;
-    for (int64_t n = 0; n < length; ++n) {
-      int64_t head = (b * factor + n % factor) * heads + h;
-      move((plane * length + n) * width, (head * rows + n / factor) * width, width);
-    }
+    for (int64_t n = 0; n < length; ++n)
+      for (int64_t copy = 0; copy < repeat; ++copy) {
+        int64_t head = ((b * factor + n % factor) * heads + h) * repeat + copy;
+        move((plane * length + n) * width, (head * rows + n / factor) * width, width);
+      }
   });
 }
 
-Tensor ref::fold(const Tensor &x, int64_t factor) {
+Tensor ref::fold(const Tensor &x, int64_t factor, int64_t repeat) {
   std::vector<int64_t> shape = x.shape;
-  shape[1] *= factor;
+  shape[1] *= factor * repeat;
   shape[2] = (shape[2] + factor - 1) / factor;
   Tensor out(shape);
-  forFoldedRows(x, out, factor, [&](int64_t from, int64_t to, int64_t width) {
+  forFoldedRows(x, out, factor, repeat, [&](int64_t from, int64_t to, int64_t width) {
     std::copy_n(x.data.data() + from, width, out.data.data() + to);
   });
   return out;
 }
 
-Tensor ref::unfold(const Tensor &x, int64_t factor, int64_t seqLen) {
+Tensor ref::unfold(const Tensor &x, int64_t factor, int64_t seqLen, int64_t repeat) {
   std::vector<int64_t> shape = x.shape;
-  shape[1] /= factor;
+  shape[1] /= factor * repeat;
   shape[2] = seqLen;
   Tensor out(shape);
-  forFoldedRows(out, x, factor, [&](int64_t to, int64_t from, int64_t width) {
-    std::copy_n(x.data.data() + from, width, out.data.data() + to);
+  forFoldedRows(out, x, factor, repeat, [&](int64_t to, int64_t from, int64_t width) {
+    for (int64_t i = 0; i < width; ++i)
+      out.data[size_t(to + i)] += x.data[size_t(from + i)];
   });
   return out;
 }

@@ -24,11 +24,12 @@ struct ScatterOptions {
 Tensor scatter(const Tensor &x, const IndexTensor &indices, const ScatterOptions &options);
 
 /// x [B, H, N, D] or [B, H, N] -> [B, factor H, ceil(N / factor), D] or without D:
-/// row n goes to row n div factor of head (n mod factor) H + h; the rest is 0.
-Tensor fold(const Tensor &x, int64_t factor);
+/// row n goes to row n div factor of head (n mod factor) H + h; the rest is 0. With
+/// `repeat` every head stands that often beside itself.
+Tensor fold(const Tensor &x, int64_t factor, int64_t repeat);
 /// The inverse for `seqLen` rows: x [B, factor H, ceil(seqLen / factor), D] or
-/// without D -> [B, H, seqLen, D] or without D.
-Tensor unfold(const Tensor &x, int64_t factor, int64_t seqLen);
+/// without D -> [B, H, seqLen, D] or without D. With `repeat` the copies are summed.
+Tensor unfold(const Tensor &x, int64_t factor, int64_t seqLen, int64_t repeat);
 
 } // namespace fresnel::ref
 

@@ -8,13 +8,14 @@
 //===----------------------------------------------------------------------===//
 
 #include "InterpreterSupport.h"
+#include <numeric>
 
 using namespace fresnel;
 
 namespace {
 
 struct Sizes {
-  int64_t batch, heads, length, dim;
+  int64_t batch, heads, kvHeads, length, dim;
 };
 
 double dot(const float *a, const float *b, int64_t count) {
@@ -40,6 +41,15 @@ double scoreToken(const float *q, const float *k, const float *v, int64_t i, int
   return std::sqrt(squares) / total;
 }
 
+/// Each key head once for each of its query heads.
+ref::Tensor repeatHeads(const ref::Tensor &x, int64_t heads) {
+  ref::Tensor out({x.dim(0), heads, x.dim(2), x.dim(3)});
+  for (int64_t b = 0; b < x.dim(0); ++b)
+    for (int64_t h = 0; h < heads; ++h)
+      std::copy_n(x.plane(b, h / (heads / x.dim(1))), x.planeSize(), out.plane(b, h));
+  return out;
+}
+
 ref::Tensor scoreTokens(const ref::Tensor &q, const ref::Tensor &k, const ref::Tensor &v, Sizes sizes,
                         int64_t dilation) {
   ref::Tensor scores({sizes.batch, sizes.heads, sizes.length});
@@ -53,7 +63,7 @@ ref::Tensor scoreTokens(const ref::Tensor &q, const ref::Tensor &k, const ref::T
 std::map<std::string, std::string> getParams(Sizes sizes, std::map<std::string, std::string> params) {
   for (auto [name, value] : {std::pair("batch", sizes.batch),
                              {"heads", sizes.heads},
-                             {"kv_heads", sizes.heads},
+                             {"kv_heads", sizes.kvHeads},
                              {"seq_len", sizes.length},
                              {"head_dim", sizes.dim}})
     params[name] = std::to_string(value);
@@ -63,17 +73,18 @@ std::map<std::string, std::string> getParams(Sizes sizes, std::map<std::string, 
 
 std::vector<NamedValue> makeInputs(Sizes sizes) {
   std::vector<NamedValue> inputs;
-  for (auto [name, seed] : {std::pair("q", 1u), {"k", 2u}, {"v", 3u}})
-    inputs.push_back({name, randomTensor({sizes.batch, sizes.heads, sizes.length, sizes.dim}, seed)});
+  for (auto [name, seed, heads] :
+       {std::tuple("q", 1u, sizes.heads), {"k", 2u, sizes.kvHeads}, {"v", 3u, sizes.kvHeads}})
+    inputs.push_back({name, randomTensor({sizes.batch, heads, sizes.length, sizes.dim}, seed)});
   return inputs;
 }
 
 /// The preset's text with scores of tokens as inputs `qn` and `kn` in place of its scorer.
 std::string replaceScorer(const std::string &preset) {
-  size_t body = preset.find("(%q: !x, %k: !x, %v: !x) {"), first = preset.find("  %qf ="),
+  size_t body = preset.find("(%q: !q, %k: !kv, %v: !kv) {"), first = preset.find("  %qf ="),
          last = preset.find("  %qs =");
   EXPECT_NE(std::max({body, first, last}), std::string::npos);
-  return preset.substr(0, body) + "(%q: !x, %k: !x, %v: !x, %qn: !n, %kn: !n) {\n" + preset.substr(last);
+  return preset.substr(0, body) + "(%q: !q, %k: !kv, %v: !kv, %qn: !n, %kn: !n) {\n" + preset.substr(last);
 }
 
 void expectScores(Sizes sizes, const std::string &dilation, std::map<std::string, std::string> params) {
@@ -83,7 +94,8 @@ void expectScores(Sizes sizes, const std::string &dilation, std::map<std::string
   llvm::Expected<std::string> text = instantiate(*findPreset("lighthouse_dilated"), params);
   ASSERT_TRUE(bool(text)) << llvm::toString(text.takeError());
   std::vector<NamedValue> results = runText(*text, inputs);
-  const auto &q = tensor(inputs, "q"), &k = tensor(inputs, "k"), &v = tensor(inputs, "v");
+  ref::Tensor q = tensor(inputs, "q"), k = repeatHeads(tensor(inputs, "k"), sizes.heads),
+              v = repeatHeads(tensor(inputs, "v"), sizes.heads);
   int64_t distance = std::stoll(dilation);
   std::vector<NamedValue> scored = inputs;
   scored.push_back({"qn", scoreTokens(q, k, v, sizes, distance)});
@@ -140,16 +152,28 @@ TEST(Dilation, UnfoldIsTheInverseOfFold) {
 }
 
 TEST(Dilation, LighthouseSelectsByDilatedAttention) {
-  expectScores({1, 2, 256, 16}, "4", {{"topk", "8"}, {"levels", "3"}, {"factor", "4"}});
-  expectScores({2, 2, 257, 16}, "4", {{"topk", "9"}, {"levels", "3"}, {"factor", "2"}});
-  expectScores({1, 1, 101, 16}, "1", {{"topk", "5"}, {"levels", "2"}, {"factor", "4"}});
-  expectScores({1, 3, 130, 8}, "64", {{"topk", "7"}, {"levels", "2"}, {"factor", "2"}});
+  expectScores({1, 2, 2, 256, 16}, "4", {{"topk", "8"}, {"levels", "3"}, {"factor", "4"}});
+  expectScores({2, 2, 2, 257, 16}, "4", {{"topk", "9"}, {"levels", "3"}, {"factor", "2"}});
+  expectScores({1, 1, 1, 101, 16}, "1", {{"topk", "5"}, {"levels", "2"}, {"factor", "4"}});
+  expectScores({1, 3, 3, 130, 8}, "64", {{"topk", "7"}, {"levels", "2"}, {"factor", "2"}});
+  // A query head scores the keys of its own key head, as if each had one to itself.
+  expectScores({2, 4, 2, 129, 16}, "4", {{"topk", "9"}, {"levels", "3"}, {"factor", "2"}});
+  expectScores({1, 3, 1, 101, 16}, "1", {{"topk", "5"}, {"levels", "2"}, {"factor", "4"}});
 }
 
-TEST(Dilation, GroupedHeadsAreRefused) {
-  EXPECT_EQ(getRefusal("lighthouse_dilated", {{"heads", "8"}, {"kv_heads", "2"}}),
-            "parameter 'kv_heads' must equal 'heads', 8, but got 2");
-  EXPECT_EQ(getRefusal("lighthouse_dilated", {{"heads", "2"}, {"kv_heads", "2"}}), "");
+TEST(Dilation, FoldRepeatsHeadsAndUnfoldSumsThem) {
+  ref::Tensor x({1, 2, 3});
+  std::iota(x.data.begin(), x.data.end(), 1.0f);
+  auto results = runText(R"(
+fresnel.program @p(%x: tensor<1x2x3xf32>) {
+  %y = fresnel.fold %x {factor = 2, repeat = 3} : tensor<1x2x3xf32>
+  %z = fresnel.unfold %y {factor = 2, seq_len = 3, repeat = 3} : tensor<1x12x2xf32>
+  fresnel.return %y, %z {names = ["y", "z"]} : tensor<1x12x2xf32>, tensor<1x2x3xf32>
+})",
+                         {{"x", x}});
+  std::vector<float> want = {1, 3, 1, 3, 1, 3, 4, 6, 4, 6, 4, 6, 2, 0, 2, 0, 2, 0, 5, 0, 5, 0, 5, 0};
+  EXPECT_EQ(tensor(results, "y").data, want);
+  EXPECT_EQ(tensor(results, "z").data, (std::vector<float>{3, 6, 9, 12, 15, 18}));
 }
 
 TEST(Dilation, ScorersAreNamedWhereTheyAre) {

@@ -58,6 +58,8 @@ TEST(Fusion, LighthouseDilated) {
   for (bool grad : {false, true})
     compareLighthouse(2, 2, 101, {{"topk", "5"}, {"levels", "3"}, {"factor", "2"}, {"dilation", "4"}}, grad,
                       "lighthouse_dilated");
+  compareLighthouse(4, 2, 61, {{"topk", "5"}, {"levels", "2"}, {"factor", "4"}, {"dilation", "4"}}, true,
+                    "lighthouse_dilated");
 }
 
 TEST(Fusion, LighthouseBackward) {

@@ -141,6 +141,24 @@ fresnel.program @p(%q: !x, %k: !x, %v: !x) {
                   {"v", randomTensor({1, 2, 23, 16}, 3)}});
 }
 
+TEST(Gradients, FoldOfRepeatedHeads) {
+  checkGradients(R"(
+!q = tensor<1x4x11x8xf32>
+!x = tensor<1x2x11x8xf32>
+!f = tensor<1x12x4x8xf32>
+fresnel.program @p(%q: !q, %k: !x, %v: !x) {
+  %qf = fresnel.fold %q {factor = 3} : !q
+  %kf = fresnel.fold %k {factor = 3, repeat = 2} : !x
+  %vf = fresnel.fold %v {factor = 3, repeat = 2} : !x
+  %o, %l = fresnel.attend %qf, %kf, %vf {causal = true} : !f, !f, !f
+  %out = fresnel.unfold %o {factor = 3, seq_len = 11, repeat = 2} : !f
+  fresnel.return %out {names = ["out"]} : !x
+})",
+                 {{"q", randomTensor({1, 4, 11, 8}, 1)},
+                  {"k", randomTensor({1, 2, 11, 8}, 2)},
+                  {"v", randomTensor({1, 2, 11, 8}, 3)}});
+}
+
 namespace {
 class GoldenGradient : public testing::TestWithParam<const char *> {};
 } // namespace
