@@ -64,7 +64,7 @@ def make_case(rng, longest, grad_only, method=None):
         sets["sinks"] = rng.choice((0, 1, 4, 64, 100))
     else:
         sets["levels"] = rng.choice((1, 2, 3, 3, 4))
-        sets["factor"] = rng.choice((2, 4, 8))
+        sets["factor"] = rng.choice((2, 3, 4, 4, 5, 7, 8, 11))
         sets["topk"] = rng.choice((1, 37, 128, 200, 256, 512, 1536))
         sets["per_kv_head"] = rng.choice(("true", "false", "false"))
         sets["open_first_window"] = rng.choice(("true", "false"))
