@@ -57,3 +57,24 @@ fresnel.program @untouched(%x: !x, %l: !l, %t: tensor<1x2x4x2xi32>) {
   %c, %d = fresnel.attend_grad_kv %x, %x, %x lse %l delta %l dout %x blocks(%t : tensor<1x2x4x2xi32>) {key_block = 16, transposed = true} : !x, !x, !x, !l, !l, !x
   fresnel.return %a, %b, %c, %d {names = ["a", "b", "c", "d"]} : !x, !x, !x, !x
 }
+
+// -----
+
+// What another pass has written is shared, and stands before all that read it.
+!x = tensor<1x2x1000x64xbf16>
+!l = tensor<1x2x1000xf32>
+!b = tensor<1x2x16x3xi32>
+// CHECK-LABEL: fresnel.program @written
+// CHECK-NEXT: %[[T:.*]] = fresnel.transpose_blocks %b {blocks = 21 : i64}
+// CHECK-NEXT: fresnel.attend_grad_kv {{.*}} blocks(%[[T]] :
+// CHECK-NOT: fresnel.transpose_blocks
+// CHECK-COUNT-2: fresnel.attend_grad %{{.*}} mask(%b, %[[T]] :
+fresnel.program @written(%x: !x, %l: !l, %s: tensor<1x2x2x1024xf32>, %b: !b) {
+  %a, %c = fresnel.attend_grad_kv %x, %x, %x lse %l delta %l dout %x blocks(%b : !b) {query_block = 64, key_block = 48} : !x, !x, !x, !l, !l, !x
+  %t = fresnel.transpose_blocks %b {blocks = 21} : !b
+  %d, %e, %f = fresnel.attend_grad %x, %x, %x stats %s dout %x mask(%b, %t : !b, tensor<1x2x21x1xi32>) {query_block = 64, key_block = 48} : !x, !x, !x, tensor<1x2x2x1024xf32>, !x
+  %u = fresnel.transpose_blocks %b {blocks = 21} : !b
+  %g, %h, %i = fresnel.attend_grad %x, %x, %x stats %s dout %x mask(%b, %u : !b, tensor<1x2x21x1xi32>) {query_block = 64, key_block = 48, causal = true} : !x, !x, !x, tensor<1x2x2x1024xf32>, !x
+  fresnel.return %a, %c, %d, %e, %f, %g, %h, %i {names = ["a", "c", "d", "e", "f", "g", "h", "i"]}
+      : !x, !x, tensor<1x2x16x4096xf32>, !x, !x, tensor<1x2x16x4096xf32>, !x, !x
+}

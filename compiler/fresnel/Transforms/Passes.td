@@ -76,7 +76,8 @@ def TransposeBlocksPass : Pass<"fresnel-transpose-blocks", "::mlir::ModuleOp"> {
   let summary = "gives gradients of keys and values the rows that list a block";
   let description = [{
     Before each `fresnel.attend_grad_kv` over block lists a
-    `fresnel.transpose_blocks` of its lists, which the gradient then takes instead. Where
+    `fresnel.transpose_blocks` of its lists, which the gradient then takes instead; all
+    gradients over one list share one, those in one pass, too. Where
     the kernel of the target can cut long walks over the rows that list a block
     (`getListCuts`), and `schedule` names no other family, it takes `fresnel.count_rows`
     of them, too.
