@@ -36,7 +36,8 @@ class Plan:
 
     def make_output(self, argument):
         """Rank 4 lies as [B, N, H, D] in memory."""
-        kinds = {"f32": self.torch.float32, "bf16": self.torch.bfloat16, "f16": self.torch.float16, "i32": self.torch.int32}
+        kinds = {"f32": self.torch.float32, "bf16": self.torch.bfloat16, "f16": self.torch.float16, "i32": self.torch.int32,
+                 "i8": self.torch.int8}
         order = (0, 2, 1, 3) if len(argument.shape) == 4 else tuple(range(len(argument.shape)))
         memory = self.torch.empty([argument.shape[i] for i in order], device="cuda", dtype=kinds[argument.dtype])
         return memory.permute(order)

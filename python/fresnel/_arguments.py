@@ -10,7 +10,7 @@ DTYPES = {torch.bfloat16: "bf16", torch.float16: "f16"}
 # Layouts that are remembered at most, for shapes that never stop changing.
 MAX_KNOWN = 1024
 _FEWEST_DOCUMENTS = 16
-_DERIVED = ("batch", "heads", "kv_heads", "seq_len", "kv_len", "head_dim", "dtype")
+_DERIVED = ("batch", "heads", "kv_heads", "seq_len", "kv_len", "head_dim", "dtype", "mask_heads")
 
 
 def _check_device(name, x):
@@ -117,6 +117,27 @@ def check_documents(method, is_file, cu_seqlens, q, k):
         raise ValueError(f"k has {k.shape[1]} tokens, but q has {q.shape[1]}; documents attend to themselves")
 
 
+def check_mask(method, is_file, mask, q, k):
+    """That the mask fits the tensors, which are good, but for its blocks, which the program knows."""
+    if mask is None:
+        raise ValueError("mask is missing, but method block_mask needs it: which blocks of keys each block of queries sees")
+    if method != "block_mask" and not is_file:
+        raise ValueError(f"mask is given, but method {method} has none; the preset that has is block_mask")
+    if not isinstance(mask, torch.Tensor):
+        raise TypeError(f"mask must be a torch.Tensor, or an array that supports DLPack, but got {type(mask).__name__}")
+    if mask.dtype not in (torch.bool, torch.int8, torch.uint8):
+        raise TypeError(f"mask has dtype {mask.dtype}, but torch.bool, torch.int8 or torch.uint8 is needed; convert it")
+    if mask.dim() != 4 or 0 in mask.shape:
+        raise ValueError(f"mask has shape {tuple(mask.shape)}, but [batch, heads, rows, blocks] is expected")
+    if mask.device != q.device:
+        raise ValueError(f"mask is on {mask.device}, but q is on {q.device}; they must be on one device")
+    if mask.shape[0] not in (1, q.shape[0]):
+        raise ValueError(f"mask has batch size {mask.shape[0]}, but q has {q.shape[0]}; 1 serves them all")
+    if mask.shape[1] != 1 and (q.shape[2] % mask.shape[1] or mask.shape[1] % k.shape[2]):
+        raise ValueError(f"mask has {mask.shape[1]} heads, but a divisor of q's {q.shape[2]} that is a multiple of k's "
+                         f"{k.shape[2]} is needed; 1 serves them all")
+
+
 def room_for(documents, parameters):
     """How many documents the program for so many takes: `documents` of the parameters, or a power of two, so that few
     programs serve every batch. A size that torch.compile traces stays symbolic: one graph serves as many as one program."""
@@ -150,7 +171,7 @@ def check_parameters(method, parameters):
         raise ValueError(f"method is {os.fspath(method)!r}, but it has one line, without {SEPARATOR}")
     for name, value in parameters.items():
         if name in _DERIVED:
-            raise ValueError(f"{name} is taken from q, k and v; do not pass it")
+            raise ValueError(f"{name} is taken from the tensors; do not pass it")
         if not isinstance(value, (bool, int, float, str)):
             raise TypeError(f"{name} must be a number, a bool or a string, but got {type(value).__name__}")
         if isinstance(value, str) and not is_word(value):

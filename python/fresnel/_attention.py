@@ -15,6 +15,8 @@ from . import _arguments, _bundle, _compile
 from ._errors import FresnelError, UnsupportedError
 from ._library import BACKWARD, FORWARD, Plan
 
+# Inputs of programs beside q, k and v, which have no gradients.
+_MASKS = ("cu_seqlens", "mask")
 # Lines of a program's text that are no parameters of a preset.
 _OPTIONS = ("deterministic", "schedule", "gradient_schedule")
 # The first compute capability that each target runs on, oldest first.
@@ -26,6 +28,9 @@ _lock = threading.RLock()
 # ----------------------------------------------------------------------------------------------------------------------
 # Programs
 # ----------------------------------------------------------------------------------------------------------------------
+
+_BYTES = {"f32": 4, "bf16": 2, "f16": 2, "i32": 4, "i8": 1}
+
 
 class _Program:
     """A bundle, and how its tensors lie in what the operations pass around."""
@@ -42,16 +47,16 @@ class _Program:
         for name, buffer in self.arguments.items():
             if buffer["kind"] == "output" and name not in ("out", "lse"):
                 self.kept[name] = offset
-                offset += _align(4 if buffer["dtype"] in ("f32", "i32") else 2, buffer["shape"])
+                offset += _align(_BYTES[buffer["dtype"]], buffer["shape"])
         self.saved_offset = offset
         self.saved_bytes = self.manifest.get("saved", {"bytes": 0})["bytes"]
         self.kept_bytes = self.saved_offset + self.saved_bytes
 
     def _check_names(self):
         inputs = [name for name, buffer in self.arguments.items() if buffer["kind"] == "input"]
-        if sorted(inputs) not in (["k", "q", "v"], ["cu_seqlens", "k", "q", "v"]):
+        if sorted(name for name in inputs if name not in _MASKS) != ["k", "q", "v"]:
             raise ValueError(f"method: {self.path} takes {inputs}, but fresnel.attention passes q, k and v, and cu_seqlens "
-                             f"where it is given")
+                             f"and mask where they are given")
         out, q = self.arguments.get("out"), self.arguments["q"]
         if out is None or out["kind"] != "output":
             raise ValueError(f"method: {self.path} has no output 'out'; fresnel.attention returns the output of that name")
@@ -63,15 +68,24 @@ class _Program:
             results = [name for name, buffer in arguments.items() if buffer["kind"] == "output"]
             if sorted(results) != ["dk", "dq", "dv"]:
                 raise ValueError(f"method: the backward plan of {self.path} gives {results}, but dq, dk and dv are needed")
-            if "cu_seqlens" in arguments:
-                raise ValueError(f"method: the backward plan of {self.path} takes cu_seqlens, but fresnel.attention does not "
-                                 f"keep it; compile it without --recompute document_bounds")
+            for name, maker in zip(_MASKS, ("document_bounds", "blocks_from_mask")):
+                if name in arguments:
+                    raise ValueError(f"method: the backward plan of {self.path} takes {name}, but fresnel.attention does "
+                                     f"not keep it; compile it without --recompute {maker}")
 
     def check_documents(self, cu_seqlens):
         """That it takes as many entries as there are, or none."""
         entries, shape = 0 if cu_seqlens is None else int(cu_seqlens.shape[0]), self.shape("cu_seqlens")
         if shape != ([1, 1, entries] if entries else [0]):
             raise ValueError(f"cu_seqlens has {entries} entries, but {self.path} was made for {shape[-1]}")
+
+    def check_mask(self, mask):
+        """That it takes a mask of that shape, or none."""
+        shape = [0] if mask is None else [int(extent) for extent in mask.shape]
+        if shape != self.shape("mask"):
+            raise ValueError(f"mask has shape {shape} ([batch, heads, rows, blocks]), but {self.path} was made for "
+                             f"{self.shape('mask')}; query_block and key_block, 128 each if they are not passed, are the "
+                             f"tokens of a row and of a block")
 
     def plan(self, device):
         with _lock:
@@ -251,35 +265,47 @@ def _results(program, q):
     return q.new_empty(q.shape), lse, q.new_empty(program.kept_bytes, dtype=torch.uint8)
 
 
-def _forward(q, k, v, program, cu_seqlens=None):
+def _given(cu_seqlens, mask):
+    return [(name, x) for name, x in zip(_MASKS, (cu_seqlens, mask)) if x is not None]
+
+
+def _forward(q, k, v, program, cu_seqlens=None, mask=None):
     key = (program, _version(program), q.dtype, q.device, q.shape, q.stride(), k.shape, k.stride(), v.shape, v.stride())
-    if cu_seqlens is not None:
-        key += (cu_seqlens.shape, cu_seqlens.stride())
-    call = _find(key) or _keep(key, _make_forward(program, q, k, v, cu_seqlens))
+    masks = ()
+    if cu_seqlens is not None or mask is not None:
+        given = _given(cu_seqlens, mask)
+        masks = tuple(x for _, x in given)
+        for name, x in given:
+            key += (name, x.shape, x.stride())
+    call = _find(key) or _keep(key, _make_forward(program, q, k, v, cu_seqlens, mask))
     out, lse, kept = _results(call.program, q)
-    tensors = (q, k, v, out, lse) if cu_seqlens is None else (q, k, v, out, lse, cu_seqlens)
-    _launch(call, tensors, kept, q.device)
+    _launch(call, (q, k, v, out, lse, *masks), kept, q.device)
     return out, lse, kept
 
 
-def _make_forward(text, q, k, v, cu_seqlens):
+def _make_forward(text, q, k, v, cu_seqlens, mask):
     program, layouts = _program(text, q, k), {name: (x.shape, x.stride()) for name, x in (("q", q), ("k", k), ("v", v))}
     program.check_documents(cu_seqlens)
+    program.check_mask(mask)
     layouts.update((name, (shape, _dense(shape))) for name, shape in (("out", q.shape), ("lse", program.shape("lse"))))
     if cu_seqlens is not None:
         view = cu_seqlens[None, None]  # As programs have it.
         layouts["cu_seqlens"] = (view.shape, view.stride())
+    if mask is not None:
+        view = mask.transpose(1, 2)  # It is in the order of programs, and rows are brought to that.
+        layouts["mask"] = (view.shape, view.stride())
     return _Call(program, FORWARD, q.device, layouts)
 
 
-def _forward_fake(q, k, v, program, cu_seqlens=None):
+def _forward_fake(q, k, v, program, cu_seqlens=None, mask=None):
     compiled = _program(program, q, k)
     compiled.check_documents(cu_seqlens)
+    compiled.check_mask(mask)
     return _results(compiled, q)
 
 
 def _backward(dout, q, k, v, out, lse, kept, program):
-    # What it needs of cu_seqlens is in `kept`.
+    # What it needs of cu_seqlens and mask is in `kept`.
     given = (dout, q, k, v, out, lse)
     key = (program, _version(program), q.dtype, q.device, *[x.shape for x in given], *[x.stride() for x in given])
     call = _find(key) or _keep(key, _make_backward(program, given))
@@ -302,9 +328,9 @@ class _Attention(torch.autograd.Function):
     """The forward operation with its gradient: what `register_autograd` would make of it, in half the time."""
 
     @staticmethod
-    def forward(ctx, q, k, v, program, *documents):
+    def forward(ctx, q, k, v, program, *masks):
         with _below_autograd():
-            out, lse, kept = _forward_op(q, k, v, program, *documents)
+            out, lse, kept = _forward_op(q, k, v, program, *masks)
         ctx.mark_non_differentiable(lse, kept)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(q, k, v, out, lse, kept)
@@ -359,8 +385,8 @@ def _register(schema, kernel, fake, autograd):
 
 _below_autograd = torch._C._AutoDispatchBelowAutograd
 _operations = torch.library.Library("fresnel", "FRAGMENT")
-_forward_op = _register("attention_forward(Tensor q, Tensor k, Tensor v, str program, Tensor? cu_seqlens=None) -> "
-                        "(Tensor, Tensor, Tensor)", _forward, _forward_fake, _forward_autograd)
+_forward_op = _register("attention_forward(Tensor q, Tensor k, Tensor v, str program, Tensor? cu_seqlens=None, "
+                        "Tensor? mask=None) -> (Tensor, Tensor, Tensor)", _forward, _forward_fake, _forward_autograd)
 _backward_op = _register("attention_backward(Tensor dout, Tensor q, Tensor k, Tensor v, Tensor out, Tensor lse, Tensor kept, "
                          "str program) -> (Tensor, Tensor, Tensor)", _backward, _backward_fake, _backward_autograd)
 
@@ -404,20 +430,52 @@ def _fit_documents(cu_seqlens, length, parameters):
     return torch.nn.functional.pad(cu_seqlens, (0, room - documents), value=length), dict(parameters, documents=room)
 
 
-def attention(q, k, v, method="dense", *, cu_seqlens=None, return_lse=False, deterministic=True, schedule="",
+def _fit_mask(mask, q, k, parameters):
+    """mask with the batch of q and heads that a list may have, and the program's parameters: one for all is not copied."""
+    heads = k.shape[2] if mask.shape[1] == 1 else mask.shape[1]
+    return mask.expand(q.shape[0], heads, -1, -1), dict(parameters, mask_heads=heads)
+
+
+def _take_masks(method, is_file, q, k, cu_seqlens, mask, parameters):
+    """What the operation gets behind the program's text, and the program's parameters."""
+    masks = ()
+    if cu_seqlens is not None or method == "documents":
+        cu_seqlens = _arguments.take("cu_seqlens", cu_seqlens)
+        _arguments.check_documents(method, is_file, cu_seqlens, q, k)
+        if is_file:
+            cu_seqlens = cu_seqlens.contiguous()
+        else:
+            cu_seqlens, parameters = _fit_documents(cu_seqlens, q.shape[1], parameters)
+        masks = (cu_seqlens,)
+    if mask is not None or method == "block_mask":
+        mask = _arguments.take("mask", mask)
+        _arguments.check_mask(method, is_file, mask, q, k)
+        mask = mask.contiguous()
+        if not is_file:
+            mask, parameters = _fit_mask(mask, q, k, parameters)
+        masks = (cu_seqlens, mask)
+    return masks, parameters
+
+
+def attention(q, k, v, method="dense", *, cu_seqlens=None, mask=None, return_lse=False, deterministic=True, schedule="",
               gradient_schedule="", **parameters):
     """Attention of q over k and v by `method`, differentiable with respect to all three.
 
     q is [batch, sequence, heads, head_dim]; k and v have heads that divide q's (GQA); "dense" takes another sequence
     length there. All are bfloat16 or float16 CUDA tensors of any strides with a contiguous head_dim; none is copied. Under
-    torch.autocast they are converted to its type first. `method` is a preset ("dense", "window", "documents", "lighthouse";
-    `fresnel presets` lists them with their `parameters`), or the path of an .mlir program or of a .fkb bundle made for these
+    torch.autocast they are converted to its type first. `method` is a preset ("dense", "window", "documents", "block_mask",
+    "lighthouse"; `fresnel presets` lists them with their `parameters`), or the path of an .mlir program or of a .fkb bundle made for these
     shapes.
 
     "documents" attends within the documents that lie packed in the sequence, cut by `cu_seqlens`, an int32 tensor on the
     same device: 0, then the end of each document in ascending order, the last of them the sequence's; the same for the whole
     batch. Its values are not looked at (that would wait for the GPU); whatever they are, tokens between two of them see each
     other. The program has room for more documents: up to the next power of two, at least 16, or for `documents` of them.
+
+    "block_mask" attends to the blocks of keys that `mask` allows: a tensor of bools or bytes, [batch, heads, rows, blocks],
+    on the same device, where a row stands for `query_block` tokens of q and a column for `key_block` tokens of k (128 each if
+    they are not passed). Batch and heads may be 1 for all; else the heads are a divisor of q's and a multiple of k's. The
+    lists of blocks are made on the GPU. Rows that allow nothing give zeros.
 
     Arrays of other libraries (CuPy, JAX) are taken by DLPack; results are PyTorch tensors, which can be exported again.
 
@@ -445,16 +503,8 @@ def attention(q, k, v, method="dense", *, cu_seqlens=None, return_lse=False, det
         raise ValueError(f"method: parameters {sorted(parameters)} apply to presets, but {method} is a file")
     if method.endswith(".fkb") and (schedule or gradient_schedule):
         raise ValueError(f"schedule and gradient_schedule apply to methods that are compiled, but {method} is a bundle")
-    documents = ()
-    if cu_seqlens is not None or method == "documents":
-        cu_seqlens = _arguments.take("cu_seqlens", cu_seqlens)
-        _arguments.check_documents(method, is_file, cu_seqlens, q, k)
-        if is_file:
-            cu_seqlens = cu_seqlens.contiguous()
-        else:
-            cu_seqlens, parameters = _fit_documents(cu_seqlens, q.shape[1], parameters)
-        documents = (cu_seqlens,)
+    masks, parameters = _take_masks(method, is_file, q, k, cu_seqlens, mask, parameters)
     grad = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad)
     options = _option_lines(grad, deterministic, schedule, gradient_schedule)
-    out, lse, _ = _forward_op(q, k, v, _describe(method, parameters, grad, options), *documents)
+    out, lse, _ = _forward_op(q, k, v, _describe(method, parameters, grad, options), *masks)
     return (out, lse) if return_lse else out

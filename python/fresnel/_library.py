@@ -13,9 +13,9 @@ from . import _dlpack
 from ._errors import FresnelError, UnsupportedError
 
 FORWARD, BACKWARD = 0, 1
-DTYPES = ("f32", "bf16", "f16", "i32")
+DTYPES = ("f32", "bf16", "f16", "i32", "i8")
 _INVALID_ARGUMENT, _UNSUPPORTED = 1, 2
-_ABI_VERSION, _ABI_MINOR = 1, 3
+_ABI_VERSION, _ABI_MINOR = 1, 4
 _DIGEST_SIZE, _MAX_RANK = 65, 8
 
 Argument = collections.namedtuple("Argument", "name dtype shape is_output")

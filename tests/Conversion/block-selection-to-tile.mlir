@@ -102,3 +102,19 @@ fresnel.program @backward(%d: !d, %y: !y, %l: !l, %g: !g) {
   %u = fresnel.unpool %b {window = 64, seq_len = 1000} : !d
   fresnel.return %f, %p, %n, %u {names = ["f", "p", "n", "u"]} : !g, !y, !l, !y
 }
+
+// -----
+
+// A lane for each block; votes say where its number goes.
+// CHECK-LABEL: tile.kernel @blocks_from_mask_0(
+// CHECK-SAME: %[[MASK:[^:]*]]: !tile.global<1x2x100x300xi8, strided>
+// CHECK-SAME: grid = array<i32: 13, 2, 1>
+// CHECK-COUNT-4: tile.load %[[MASK]]
+// CHECK: tile.ballot
+// CHECK: math.ctpop
+// CHECK: tile.store %{{.*}} : i32
+// CHECK-NOT: tile.atomic
+fresnel.program @mask(%mask: tensor<1x2x100x300xi8>) {
+  %list = fresnel.blocks_from_mask %mask : tensor<1x2x100x300xi8>
+  fresnel.return %list {names = ["list"]} : tensor<1x2x100x300xi32>
+}

@@ -1,7 +1,7 @@
 // One negative test per numbered constraint of the fresnel dialect.
 // RUN: fresnel-opt %s --split-input-file --verify-diagnostics
 
-// expected-error @+1 {{'fresnel.program' op input 0 must be a non-empty tensor of static shape with bf16, f16, f32 or i32 elements, but got 'tensor<?xf32>'}}
+// expected-error @+1 {{'fresnel.program' op input 0 must be a non-empty tensor of static shape with bf16, f16, f32, i32 or i8 elements, but got 'tensor<?xf32>'}}
 fresnel.program @program_c1(%x: tensor<?xf32>) {
   fresnel.return {names = []}
 }

@@ -103,3 +103,10 @@ fresnel.program @documents(%q: tensor<2x4x64x32xbf16>, %k: tensor<2x2x64x32xbf16
       : tensor<2x4x64x32xbf16>, tensor<2x2x64x32xbf16>, tensor<2x2x64x32xbf16>
   fresnel.return %o {names = ["o"]} : tensor<2x4x64x32xbf16>
 }
+
+// CHECK-LABEL: fresnel.program @mask
+fresnel.program @mask(%mask: tensor<1x2x16x20xi8>) {
+  // CHECK: fresnel.blocks_from_mask %mask : tensor<1x2x16x20xi8>
+  %list = fresnel.blocks_from_mask %mask : tensor<1x2x16x20xi8>
+  fresnel.return %list {names = ["list"]} : tensor<1x2x16x20xi32>
+}

@@ -119,6 +119,37 @@ def make_regroup(rng, longest):
     return program([("x", x)], [line], [("scores", "%y", y)]), False
 
 
+def make_mask(rng, longest):
+    """Lists from a mask, whose rows may be empty."""
+    shape = Shape(rng, min(longest, 700))
+    blocks = length(rng, 1500)
+    mask, y = shape.rows(element="i8", depth=blocks), shape.rows(element="i32", depth=blocks)
+    return program([("mask", mask)], [f"%y = fresnel.blocks_from_mask %mask : {mask}"], [("selected", "%y", y)]), False
+
+
+def make_regrouped(rng, longest):
+    """Scores of blocks from windows whose LSE attention gives, as in NSA; the hopper family has a kernel for all of it."""
+    shape = Shape(rng, longest)
+    shape.heads = shape.kv_heads * rng.choice((1, 2, 3, 4, 8, 16))
+    shape.depth, shape.element = rng.choice((32, 64, 96, 128, 192)), rng.choice(("bf16", "f16"))
+    stride, causal = rng.choice((1, 4, 16, 16)), rng.choice(("true", "true", "false"))
+    window, block = stride * rng.choice((1, 2, 2, 3)), stride * rng.choice((1, 4, 4, 5, 40))
+    shape.length = max(shape.length, window, 2)
+    count = (shape.length - window) // stride + 1
+    q, k, blocks = shape.rows(), shape.rows(count, shape.kv_heads), ceildiv(shape.length, block)
+    windows = shape.rows(heads=shape.kv_heads, element="f32", depth=count)
+    y = shape.rows(heads=shape.kv_heads, element="f32", depth=blocks)
+    masks = f"causal = {causal}, key_window = {window}, key_stride = {stride}"
+    body = [f"%o, %l = fresnel.attend %q, %k, %k {{{masks}}} : {q}, {k}, {k}",
+            f"%p = fresnel.block_score %q, %k {{{masks}, normalize = #fresnel<normalize softmax>, group_sum = true}} : {q}, {k}",
+            f"%y = fresnel.regroup %p {{window = {window}, stride = {stride}, block = {block}, seq_len = {shape.length}}} : "
+            f"{windows}"]
+    results = [("out", "%o", q), ("lse", "%l", shape.scores()), ("scores", "%y", y)]
+    if rng.random() < 0.2:
+        results.append(("windows", "%p", windows))  # Then the two stay apart.
+    return program([("q", q), ("k", k)], body, results), False
+
+
 def selection(rng, blocks, causal):
     topk = rng.choice((1, 2, 3, 8, 12, 16, 32, 33, 100))
     local = rng.choice((0, 0, 1, 2)) if topk > 2 else 0
@@ -176,13 +207,13 @@ def make_scored(rng, longest, rows=0):
 
 
 MAKERS = {"pool": make_pool, "unpool": make_unpool, "fold": make_fold, "gate": make_gate, "merge": make_merge,
-          "regroup": make_regroup, "select": make_select}
+          "regroup": make_regroup, "select": make_select, "mask": make_mask, "regrouped": make_regrouped}
 
 
-def make_block_case(rng, longest):
+def make_block_case(rng, longest, only=()):
     """A name, the program to run, whether it has gradients, and for computed scores the program that returns them."""
-    name = rng.choice(("pool", "pool", "unpool", "fold", "fold", "gate", "merge", "regroup", "select", "select", "scored",
-                       "scored", "fused"))
+    name = rng.choice(only or ("pool", "pool", "unpool", "fold", "fold", "gate", "merge", "regroup", "select", "select", "mask",
+                       "regrouped", "regrouped", "scored", "scored", "fused"))
     if name == "scored":
         both, _ = make_scored(rng, min(longest, 1024))
         return name, both, False, both

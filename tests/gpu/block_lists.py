@@ -1,7 +1,7 @@
 """Checks attention over block lists, and over pooled keys, on the GPU against the oracle on fresh random shapes.
 
 As sweep.py, with programs whose lists are inputs: entries are random, so that they repeat, are -1 and come in any order.
-Every fourth case is one of the methods moba, nsa and vsa as a whole. Usage: block_lists.py --fresnel PATH [--cases N]
+Every fourth case is one of the methods moba, nsa, vsa and block_mask as a whole. Usage: block_lists.py --fresnel PATH [--cases N]
 [--seed S] [--jobs J] [--max-seconds T] [--target T] [--wrap "compute-sanitizer --tool memcheck"]. Exit code 1 if a case
 failed or none ran. `--tiles-only --grad 1` checks the gradients of the hopper family, `--cut-only` those that cut
 walks over the rows that list a block.
@@ -117,13 +117,18 @@ def has_one_pass(dim, length, keys, attributes):
 
 def make_method(rng):
     """The name and the parameters of a method."""
-    method = rng.choice(("moba", "nsa", "vsa"))
+    method = rng.choice(("moba", "nsa", "vsa", "block_mask"))
     group, kv_heads, dim, dtype, batch = random_heads(rng)
     sets = {"seq_len": random_length(rng, group), "heads": group * kv_heads, "kv_heads": kv_heads, "head_dim": dim,
             "dtype": dtype, "batch": batch, "topk": rng.randint(1, 8)}
     if method == "nsa":
         sets |= {"topk": rng.randint(3, 8), "sliding": rng.randint(1, 200), "block": rng.choice((32, 64)),
                  "stride": rng.choice((8, 16)), "window": rng.choice((16, 32))}
+    elif method == "block_mask":
+        del sets["topk"]
+        sets |= {"query_block": rng.choice((1, 48, 64, 128)), "key_block": rng.choice((32, 64, 100, 128)),
+                 "causal": rng.choice(("true", "false")), "kv_len": rng.choice((0, random_length(rng, group))),
+                 "mask_heads": kv_heads * rng.choice([g for g in range(1, group + 1) if group % g == 0])}
     else:
         sets["block"] = rng.choice((16, 32, 64, 100, 128))
     return method, sets

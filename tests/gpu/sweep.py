@@ -210,7 +210,8 @@ def main():
     parser.add_argument("--jobs", type=int, default=4)
     parser.add_argument("--grad-only", action="store_true", help="gradients in every case")
     parser.add_argument("--documents-only", action="store_true", help="only attention over packed documents")
-    parser.add_argument("--blocks-only", action="store_true", help="only the operations of block selection")
+    parser.add_argument("--blocks-only", nargs="*", metavar="NAME", help="only the operations of block selection, or these of "
+                        "block_cases.py")
     parser.add_argument("--dilated-only", action="store_true", help="only Lighthouse with dilated scores")
     parser.add_argument("--lighthouse-only", action="store_true", help="only Lighthouse")
     parser.add_argument("--max-seconds", type=float, default=1e9)
@@ -222,8 +223,8 @@ def main():
         if arguments.lighthouse_only:
             return run_case, make_case(rng, arguments.longest, arguments.grad_only, "lighthouse")
         blocks = not arguments.grad_only and not arguments.dilated_only and rng.random() < 1 / 3
-        if arguments.blocks_only or blocks:
-            return run_block_case, block_cases.make_block_case(rng, arguments.longest)
+        if arguments.blocks_only is not None or blocks:
+            return run_block_case, block_cases.make_block_case(rng, arguments.longest, arguments.blocks_only)
         if arguments.dilated_only or rng.random() < 0.1:
             return dilated_cases.run_case, dilated_cases.make_case(rng, arguments.longest, arguments.grad_only)
         return run_case, make_case(rng, arguments.longest, arguments.grad_only)

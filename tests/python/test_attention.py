@@ -78,7 +78,7 @@ class ArgumentTest(CacheTest):
         q = self.make(1, 100, 4, 64)
         cases = [
             (TypeError, "method must be a preset's name or the path .* but got int", {"method": 3}),
-            (ValueError, "head_dim is taken from q, k and v", {"method": "dense", "head_dim": 64}),
+            (ValueError, "head_dim is taken from the tensors", {"method": "dense", "head_dim": 64}),
             (TypeError, "topk must be a number, a bool or a string, but got list", {"method": "lighthouse", "topk": [1]}),
             (ValueError, "there is no file /nonexistent.fkb", {"method": "/nonexistent.fkb"}),
             (ValueError, r"parameters \['topk'\] apply to presets", {"method": "/nonexistent.mlir", "topk": 3}),
@@ -113,6 +113,27 @@ class ArgumentTest(CacheTest):
         longer = self.make(1, 101, 4, 64)
         with self.assertRaisesRegex(ValueError, "k has 101 tokens, but q has 100; documents attend to themselves"):
             fresnel.attention(q, longer, longer, "documents", cu_seqlens=cu)
+
+    def test_masks(self):
+        q, k = self.make(2, 100, 4, 64), self.make(2, 100, 2, 64)
+        mask = torch.empty(1, 4, 1, 1, dtype=torch.bool, device="cuda")
+        cases = [
+            (ValueError, "mask is missing, but method block_mask needs it", {}),
+            (ValueError, "mask is given, but method dense has none", {"method": "dense", "mask": mask}),
+            (TypeError, "mask must be a torch.Tensor, or an array that supports DLPack, but got list", {"mask": [1]}),
+            (TypeError, "mask has dtype torch.int32, but torch.bool, torch.int8 or torch.uint8", {"mask": mask.int()}),
+            (ValueError, r"mask has shape \(4, 1, 1\), but \[batch, heads, rows, blocks\]", {"mask": mask[0]}),
+            (ValueError, "mask is on cpu, but q is on cuda",
+             {"mask": torch.empty(1, 1, 1, 1, dtype=torch.bool, device="cpu")}),
+            (ValueError, "mask has batch size 3, but q has 2; 1 serves them all", {"mask": mask.expand(3, -1, -1, -1)}),
+            (ValueError, "mask has 3 heads, but a divisor of q's 4 that is a multiple of k's 2", {"mask": mask[:, :3]}),
+            (ValueError, "mask_heads is taken from the tensors", {"mask": mask, "mask_heads": 4}),
+            (ValueError, r"mask has shape \[2, 4, 1, 1\] .*, but .* was made for \[2, 4, 2, 1\]; query_block and key_block",
+             {"mask": mask, "query_block": 64}),
+        ]
+        for kind, message, arguments in cases:
+            with self.subTest(message), self.assertRaisesRegex(kind, message):
+                fresnel.attention(q, k, k, **{"method": "block_mask", **arguments})
 
     def test_room_for_documents(self):
         for documents, room in ((1, 16), (16, 16), (17, 32), (64, 64), (65, 128)):
@@ -262,6 +283,18 @@ class LaunchTest(CacheTest):
         self.assertEqual(parameters, {"causal": False, "documents": 16})
         self.assertNotIn("cu_seqlens", self.runs[1][1], "what the backward plan needs of it was kept")
         self.assertEqual(q.grad.shape, q.shape)
+
+    def test_masks_reach_the_kernels(self):
+        q, k = self.make(2, 64, 4, 64), self.make(2, 96, 2, 64)
+        for shape, heads, strides in (((2, 4, 2, 3), 4, (24, 6, 3, 1)), ((1, 1, 2, 3), 2, (0, 0, 3, 1))):
+            for kind in (torch.bool, torch.uint8):
+                mask = torch.ones(shape, dtype=kind)
+                fresnel.attention(q, k, k, "block_mask", mask=mask, query_block=32, key_block=32).sum().backward()
+                seen = self.runs[-2][1]["mask"]
+                self.assertEqual((seen.pointer, seen.dtype, seen.shape), (mask.data_ptr(), "i8", (2, heads, 2, 3)))
+                self.assertEqual(seen.strides, strides, "one for all is not copied")
+                self.assertNotIn("mask", self.runs[-1][1], "what the backward plan needs of it was kept")
+        self.assertEqual(len(_attention._programs), 2)
 
     def test_one_program_serves_any_documents(self):
         q, fitted = self.make(1, 64, 2, 64), []

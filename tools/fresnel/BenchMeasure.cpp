@@ -159,7 +159,7 @@ std::vector<HostTensor> Bench::runPoisoned(unsigned char byte) {
 }
 
 static int64_t countNan(const HostTensor &tensor) {
-  if (tensor.dtype == rt::DType::I32)
+  if (rt::isInteger(tensor.dtype))
     return 0;
   std::vector<float> values = toFloats(tensor);
   return std::count_if(values.begin(), values.end(), [](float value) { return std::isnan(value); });

@@ -34,7 +34,7 @@ void DeviceTensors::add(const rt::PlanHandle &plan, const std::vector<HostTensor
       continue;
     Entry tensor;
     tensor.buffer = &buffer;
-    tensor.swapped = sequenceMajor && buffer.shape.size() == 4 && buffer.dtype != rt::DType::I32;
+    tensor.swapped = sequenceMajor && buffer.shape.size() == 4 && !rt::isInteger(buffer.dtype);
     tensor.strides.assign(buffer.shape.size(), 1);
     for (size_t d = buffer.shape.size(); d-- > 1;)
       tensor.strides[d - 1] = tensor.strides[d] * buffer.shape[d];

@@ -25,6 +25,8 @@ rt::DType dtypeOf(mlir::Type element) {
     return rt::DType::BF16;
   if (element.isF16())
     return rt::DType::F16;
+  if (element.isInteger(8))
+    return rt::DType::I8;
   return element.isF32() ? rt::DType::F32 : rt::DType::I32;
 }
 
@@ -71,8 +73,11 @@ HostTensor randomInput(ProgramOp program, unsigned index, uint64_t seed) {
   mlir::RankedTensorType type = program.getInputType(index);
   std::string name = program.getInputName(index).str();
   std::vector<int64_t> shape(type.getShape().begin(), type.getShape().end());
-  if (rt::DType dtype = dtypeOf(type.getElementType()); dtype != rt::DType::I32)
+  rt::DType dtype = dtypeOf(type.getElementType());
+  if (!rt::isInteger(dtype))
     return randomTensor(name, dtype, shape, seed);
+  if (dtype == rt::DType::I8)
+    return randomMask(name, shape, seed);
   if (int64_t length = findDocuments(program.getBody().getArgument(index)))
     return randomDocuments(name, shape, length, seed);
   if (isBounds(program.getBody().getArgument(index)))
@@ -92,8 +97,10 @@ std::vector<HostTensor> randomInputs(ProgramOp program, uint64_t seed) {
 //===----------------------------------------------------------------------===//
 
 static NamedValue toValue(const HostTensor &tensor) {
-  if (tensor.dtype != rt::DType::I32)
+  if (!rt::isInteger(tensor.dtype))
     return {tensor.name, ref::Tensor(tensor.shape, toFloats(tensor))};
+  if (tensor.dtype == rt::DType::I8)
+    return {tensor.name, ref::IndexTensor(tensor.shape, {tensor.data.begin(), tensor.data.end()})};
   std::vector<int32_t> values(size_t(tensor.elements()));
   std::memcpy(values.data(), tensor.data.data(), values.size() * 4);
   return {tensor.name, ref::IndexTensor(tensor.shape, values)};

@@ -51,7 +51,7 @@ static std::vector<HostTensor> readInputs(const std::string &path) {
   std::vector<HostTensor> inputs;
   for (auto &[name, tensor] : file->tensors) {
     HostTensor host{name, tensor.dtype, tensor.shape, {tensor.data.begin(), tensor.data.end()}};
-    inputs.push_back(host.shape.size() == 4 && host.dtype != rt::DType::I32 ? swapHeads(host) : host);
+    inputs.push_back(host.shape.size() == 4 && !rt::isInteger(host.dtype) ? swapHeads(host) : host);
   }
   return inputs;
 }
@@ -63,7 +63,7 @@ static const HostTensor *find(const std::vector<HostTensor> &tensors, const std:
   return nullptr;
 }
 
-/// The preset parameters that q, k, v and cu_seqlens imply.
+/// The preset parameters that q, k, v, cu_seqlens and mask imply.
 static std::map<std::string, std::string>
 deriveParameters(const std::string &method, const std::vector<HostTensor> &inputs, const std::string &dtype) {
   std::map<std::string, std::string> derived;
@@ -74,8 +74,9 @@ deriveParameters(const std::string &method, const std::vector<HostTensor> &input
     if (tensor->shape.size() != 4)
       fail(ExitUsage, std::string("tensor '") + name + "' has shape " + shapeText(tensor->shape) +
                           ", but [B, N, H, D] is expected");
-    if (tensor->dtype == rt::DType::I32)
-      fail(ExitUsage, std::string("tensor '") + name + "' holds i32, but f32, bf16 or f16 is expected");
+    if (rt::isInteger(tensor->dtype))
+      fail(ExitUsage, std::string("tensor '") + name + "' holds " + dtypeName(tensor->dtype) +
+                          ", but f32, bf16 or f16 is expected");
   }
   const std::vector<int64_t> &q = find(inputs, "q")->shape, &k = find(inputs, "k")->shape;
   derived = {{"batch", std::to_string(q[0])},   {"heads", std::to_string(q[1])},    {"kv_heads", std::to_string(k[1])},
@@ -85,6 +86,9 @@ deriveParameters(const std::string &method, const std::vector<HostTensor> &input
   const HostTensor *cuts = find(inputs, "cu_seqlens");
   if (cuts && presetHasParameter(method, "documents") && cuts->elements() > 1)
     derived["documents"] = std::to_string(cuts->elements() - 1);
+  const HostTensor *mask = find(inputs, "mask");
+  if (mask && presetHasParameter(method, "mask_heads") && mask->shape.size() == 4)
+    derived["mask_heads"] = std::to_string(mask->shape[1]);
   return derived;
 }
 
@@ -99,7 +103,7 @@ static std::vector<HostTensor> matchInputs(ProgramOp program, const std::vector<
       fail(ExitUsage, "the input has no tensor '" + name + "', which the program takes");
     std::vector<int64_t> shape(type.getShape().begin(), type.getShape().end());
     rt::DType dtype = dtypeOf(type.getElementType());
-    if ((dtype == rt::DType::I32) != (tensor->dtype == rt::DType::I32))
+    if (dtype != tensor->dtype && (rt::isInteger(dtype) || rt::isInteger(tensor->dtype)))
       fail(ExitUsage,
            "tensor '" + name + "' holds " + dtypeName(tensor->dtype) + ", but the program takes " + dtypeName(dtype));
     if (tensor->shape != shape)
@@ -195,7 +199,7 @@ static void writeOutputs(const std::string &path, const RunResult &result, Progr
   rt::Safetensors file;
   ReturnOp terminator = program.getReturn();
   for (const HostTensor &output : result.outputs) {
-    HostTensor stored = output.shape.size() == 4 && output.dtype != rt::DType::I32 ? swapHeads(output) : output;
+    HostTensor stored = output.shape.size() == 4 && !rt::isInteger(output.dtype) ? swapHeads(output) : output;
     // The CPU computes in f32; what is stored has the program's type.
     if (stored.dtype == rt::DType::F32)
       stored = convert(stored, dtypeOf(typeOfOutput(terminator, output.name)));
@@ -212,7 +216,7 @@ static Json compareOutputs(const RunResult &result, rt::DType dtype, bool &ok) {
   for (const HostTensor &want : result.expected) {
     const HostTensor *got = find(result.outputs, want.name);
     Comparison difference = compare(*got, want);
-    bool good = want.dtype == rt::DType::I32
+    bool good = rt::isInteger(want.dtype)
                     ? difference.mismatches == 0
                     : difference.relativeL2 <= oracleTolerance(dtype) && difference.nonFinite == 0;
     ok = ok && good;
@@ -231,7 +235,7 @@ static void printSummary(const Method &method, const RunResult &result) {
   std::vector<std::vector<std::string>> rows = {{"output", "dtype", "shape", "root mean square"}};
   for (const HostTensor &output : result.outputs) {
     std::string rms = "-";
-    if (output.dtype != rt::DType::I32) {
+    if (!rt::isInteger(output.dtype)) {
       double sum = 0;
       std::vector<float> values = toFloats(output);
       for (float value : values)

@@ -19,21 +19,9 @@ int64_t HostTensor::elements() const {
   return count;
 }
 
-int64_t elementBytes(DType dtype) { return dtype == DType::F32 || dtype == DType::I32 ? 4 : 2; }
+int64_t elementBytes(DType dtype) { return rt::sizeOf(dtype); }
 
-std::string dtypeName(DType dtype) {
-  switch (dtype) {
-  case DType::F32:
-    return "f32";
-  case DType::BF16:
-    return "bf16";
-  case DType::F16:
-    return "f16";
-  case DType::I32:
-    return "i32";
-  }
-  return "?";
-}
+std::string dtypeName(DType dtype) { return rt::nameOf(dtype); }
 
 std::string shapeText(const std::vector<int64_t> &shape) {
   std::string text;
@@ -121,6 +109,15 @@ HostTensor randomDocuments(const std::string &name, std::vector<int64_t> shape, 
   return tensor;
 }
 
+HostTensor randomMask(const std::string &name, std::vector<int64_t> shape, uint64_t seed) {
+  HostTensor tensor{name, DType::I8, std::move(shape), {}};
+  Uniform uniform(name, seed);
+  tensor.data.resize(size_t(tensor.elements()));
+  for (uint8_t &allowed : tensor.data)
+    allowed = uniform() < 0.25;
+  return tensor;
+}
+
 HostTensor randomTensor(const std::string &name, DType dtype, std::vector<int64_t> shape, uint64_t seed) {
   constexpr int64_t kPeriod = 1000003;
   HostTensor tensor{name, dtype, std::move(shape), {}};
@@ -142,15 +139,16 @@ HostTensor randomTensor(const std::string &name, DType dtype, std::vector<int64_
 
 static Comparison compareIntegers(const HostTensor &got, const HostTensor &want) {
   Comparison result;
-  for (size_t at = 0; at < want.data.size(); at += 4)
-    result.mismatches += std::memcmp(&got.data[at], &want.data[at], 4) != 0;
+  size_t bytes = size_t(elementBytes(want.dtype));
+  for (size_t at = 0; at < want.data.size(); at += bytes)
+    result.mismatches += std::memcmp(&got.data[at], &want.data[at], bytes) != 0;
   return result;
 }
 
 double oracleTolerance(DType dtype) { return dtype == DType::BF16 ? 1e-2 : dtype == DType::F16 ? 2e-3 : 1e-5; }
 
 Comparison compare(const HostTensor &got, const HostTensor &want) {
-  if (want.dtype == DType::I32)
+  if (rt::isInteger(want.dtype))
     return compareIntegers(got, want);
   Comparison result;
   std::vector<float> a = toFloats(got), b = toFloats(want);

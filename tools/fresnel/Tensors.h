@@ -26,7 +26,7 @@ struct HostTensor {
 /// Bytes of one element.
 int64_t elementBytes(rt::DType dtype);
 
-/// "f32", "bf16", "f16", "i32".
+/// "f32", "bf16", "f16", "i32", "i8".
 std::string dtypeName(rt::DType dtype);
 
 /// "[1, 8, 8192, 128]".
@@ -54,6 +54,9 @@ HostTensor randomIndices(const std::string &name, std::vector<int64_t> shape, in
 /// Cumulative lengths of documents in a sequence of `length` tokens, as many as `shape` has entries
 /// but one, some of them perhaps empty: 0, ascending, `length`. They depend on `seed` and `name` only.
 HostTensor randomDocuments(const std::string &name, std::vector<int64_t> shape, int64_t length, uint64_t seed);
+
+/// A mask of blocks in which every fourth byte or so is 1. It depends on `seed` and `name` only.
+HostTensor randomMask(const std::string &name, std::vector<int64_t> shape, uint64_t seed);
 
 /// Relative L2 that a run in this type may be away from the oracle.
 double oracleTolerance(rt::DType dtype);

@@ -107,7 +107,7 @@ PooledTensor &Pool::get(const rt::Buffer &buffer) {
   tensor.memory = unwrap(rt::DeviceBuffer::allocate(driver, size_t(buffer.bytes())));
   if (buffer.kind != rt::BufferKind::Input)
     return tensor;
-  if (buffer.dtype == rt::DType::I32)
+  if (rt::isInteger(buffer.dtype))
     fail(ExitInternal, "input '" + buffer.name + "' holds indices, which only a plan can make");
   HostTensor values = randomTensor(buffer.name, buffer.dtype, buffer.shape, seed);
   check(tensor.memory.upload(values.data.data(), values.data.size()), rt::TrialStatus::LoadError);
@@ -160,8 +160,8 @@ static double compareAll(const std::vector<HostTensor> &got, const std::vector<H
     std::snprintf(text, sizeof text, "relative L2 %.2e (limit %.0e), %lld non-finite, %lld indices differ",
                   difference.relativeL2, tolerance, static_cast<long long>(difference.nonFinite),
                   static_cast<long long>(difference.mismatches));
-    bool same = want[i].dtype == rt::DType::I32 ? difference.mismatches == 0
-                                                : difference.relativeL2 <= tolerance && difference.nonFinite == 0;
+    bool same = rt::isInteger(want[i].dtype) ? difference.mismatches == 0
+                                             : difference.relativeL2 <= tolerance && difference.nonFinite == 0;
     if (!same)
       throw TrialFailure{rt::TrialStatus::WrongResult, "'" + want[i].name + "' against " + against + ": " + text};
     worst = std::max(worst, difference.relativeL2);

@@ -378,7 +378,7 @@ void TuneSession::race(Work &work, const std::vector<size_t> &survivors, rt::Tri
 static std::set<std::string> listSequenceMajor(const rt::Manifest &manifest) {
   std::set<std::string> names;
   for (const rt::Buffer &buffer : manifest.buffers)
-    if (!buffer.isInWorkspace() && buffer.shape.size() == 4 && buffer.dtype != rt::DType::I32)
+    if (!buffer.isInWorkspace() && buffer.shape.size() == 4 && !rt::isInteger(buffer.dtype))
       names.insert(buffer.name);
   return names;
 }

@@ -25,6 +25,8 @@ static rt::DType getDType(Type type) {
     return rt::DType::BF16;
   if (type.isF16())
     return rt::DType::F16;
+  if (type.isInteger(8))
+    return rt::DType::I8;
   return type.isF32() ? rt::DType::F32 : rt::DType::I32;
 }
 

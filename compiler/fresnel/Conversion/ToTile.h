@@ -65,6 +65,7 @@ mlir::LogicalResult lowerGateGrad(GateGradOp op, const KernelRequest &request, K
 mlir::LogicalResult lowerMerge(MergeOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerMergeGrad(MergeGradOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerBlockScore(BlockScoreOp op, const KernelRequest &request, KernelBuilder &builder);
+mlir::LogicalResult lowerBlocksFromMask(BlocksFromMaskOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerRegroup(RegroupOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerSelectBlocks(SelectBlocksOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerSelectScored(SelectScoredOp op, const KernelRequest &request, KernelBuilder &builder);

@@ -140,6 +140,7 @@ private:
                                    {int64_t(op.getTopk()), int64_t(op.getLocal()), int64_t(op.getSinks()),
                                     op.getCausal(), int64_t(op.getQueryBlock()), int64_t(op.getKeyBlock())});
         })
+        .Case([&](BlocksFromMaskOp op) -> Result { return ref::blocksFromMask(getIndices(op.getMask())); })
         .Case([&](GatherOp op) -> Result { return ref::gather(get(op.getX()), getIndices(op.getIndices())); })
         .Case([&](ScatterOp op) -> Result {
           return ref::scatter(get(op.getX()), getIndices(op.getIndices()),
@@ -362,7 +363,7 @@ static llvm::Error bindInputs(ProgramOp program, llvm::ArrayRef<NamedValue> inpu
     if (llvm::ArrayRef<int64_t>(input->getShape()) != type.getShape())
       return llvm::createStringError("input '" + name.str() + "' has shape " + formatShape(input->getShape()) +
                                      ", but the program takes " + formatShape(type.getShape()));
-    if (std::holds_alternative<ref::IndexTensor>(input->value) != type.getElementType().isInteger(32))
+    if (std::holds_alternative<ref::IndexTensor>(input->value) != type.getElementType().isInteger())
       return llvm::createStringError("input '" + name.str() + "' does not hold the program's element type");
     evaluation.bind(i, input->value);
   }

@@ -24,7 +24,7 @@ def Fresnel_Dialect : Dialect {
     value semantics on ranked tensors of static shape. The logical order is
     `[batch, head, sequence, head_dim]` (`[B, H, N, D]`) whatever the memory
     order of the caller's tensors; scores are `[B, H, P]` or `[B, H, M, Nb]` in
-    f32, indices i32. Every operation infers its result types.
+    f32, indices i32, masks of blocks i8. Every operation infers its result types.
 
     Conventions:
     - head h of Hq query heads reads key head h / (Hq / Hk) (GQA);
@@ -127,7 +127,9 @@ def Fresnel_Indices4 : ConfinedType<StaticShapeTensorOf<[I32]>, [HasAnyRankOfPre
     "tensor of static shape and rank 4", "::mlir::RankedTensorType">;
 def Fresnel_Indices3Or4 : ConfinedType<StaticShapeTensorOf<[I32]>, [HasAnyRankOfPred<[3, 4]>],
     "tensor of static shape and rank 3 or 4", "::mlir::RankedTensorType">;
-def Fresnel_Tensor : StaticShapeTensorOf<[BF16, F16, F32, I32]>;
+def Fresnel_Mask4 : ConfinedType<StaticShapeTensorOf<[I8]>, [HasAnyRankOfPred<[4]>],
+    "tensor of static shape and rank 4", "::mlir::RankedTensorType">;
+def Fresnel_Tensor : StaticShapeTensorOf<[BF16, F16, F32, I32, I8]>;
 
 class Fresnel_Op<string mnemonic, list<Trait> traits = []> : Op<Fresnel_Dialect, mnemonic, traits>;
 /// An operation that computes: no effects, result types from operands and attributes.

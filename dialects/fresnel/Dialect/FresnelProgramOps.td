@@ -16,7 +16,8 @@ def Fresnel_ProgramOp : Fresnel_Op<"program", [
     are what `fresnel.return` names.
 
     Constraints:
-    - C1: the inputs are ranked tensors of static shape with bf16, f16, f32 or i32 elements and no empty dimension.
+    - C1: the inputs are ranked tensors of static shape with bf16, f16, f32, i32 or i8 elements and no empty
+      dimension.
     - C2: the input names are distinct, one per argument.
     - C3: the body ends with `fresnel.return`.
 

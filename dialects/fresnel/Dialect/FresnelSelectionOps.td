@@ -138,6 +138,21 @@ def Fresnel_SelectBlocksOp : Fresnel_ComputeOp<"select_blocks"> {
 }
 
 def Fresnel_GatherOp : Fresnel_ComputeOp<"gather", [Fresnel_Differentiable]> {
+def Fresnel_BlocksFromMaskOp : Fresnel_ComputeOp<"blocks_from_mask"> {
+  let summary = "block lists from a mask of blocks";
+  let description = [{
+    Row `[b, h, m]` of the result lists, ascending, the blocks j whose byte
+    `mask[b, h, m, j]` is not 0, with -1 behind them: the lists that `fresnel.attend`
+    takes. There is an entry for every block, so that nothing is left out; a row without
+    blocks holds -1 only.
+
+    Example: `%list = fresnel.blocks_from_mask %mask : tensor<1x2x16x16xi8>`
+  }];
+  let arguments = (ins Fresnel_Mask4:$mask);
+  let results = (outs Fresnel_Indices4:$result);
+  let assemblyFormat = "$mask attr-dict `:` type($mask)";
+}
+
   let summary = "rows at given indices";
   let description = [{
     `y[b, h, s] = x[b, h / (H / Hx), indices[b, h / (H / Hi), s]]` for the H heads of y,

@@ -50,14 +50,14 @@ static bool isInput(Type type) {
   if (!tensor || !tensor.hasStaticShape() || tensor.getRank() == 0 || llvm::is_contained(tensor.getShape(), 0))
     return false;
   Type element = tensor.getElementType();
-  return element.isBF16() || element.isF16() || element.isF32() || element.isInteger(32);
+  return element.isBF16() || element.isF16() || element.isF32() || element.isInteger(32) || element.isInteger(8);
 }
 
 LogicalResult ProgramOp::verify() {
   for (auto [index, type] : llvm::enumerate(getBody().getArgumentTypes())) // program_c1
     if (!isInput(type))
-      return emitOpError() << "input " << index << " must be a non-empty tensor of static shape with bf16, f16, f32 "
-                           << "or i32 elements, but got " << type;
+      return emitOpError() << "input " << index << " must be a non-empty tensor of static shape with bf16, f16, f32, "
+                           << "i32 or i8 elements, but got " << type;
   if (getArgNames().size() != getBody().getNumArguments()) // program_c2
     return emitOpError() << "has " << getBody().getNumArguments() << " inputs, but `arg_names` has "
                          << getArgNames().size();

@@ -112,6 +112,15 @@ LogicalResult SelectBlocksOp::inferReturnTypes(MLIRContext *context, std::option
   return success();
 }
 
+LogicalResult BlocksFromMaskOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location,
+                                                 Adaptor adaptor, SmallVectorImpl<Type> &results) {
+  Inference<BlocksFromMaskOp> infer{location};
+  if (failed(infer.requireRows(adaptor.getMask())))
+    return failure();
+  results.push_back(RankedTensorType::get(getTensor(adaptor.getMask()).getShape(), IntegerType::get(context, 32)));
+  return success();
+}
+
 LogicalResult GatherOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
                                          SmallVectorImpl<Type> &results) {
   Inference<GatherOp> infer{location};

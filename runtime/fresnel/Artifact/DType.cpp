@@ -16,12 +16,14 @@ const char *nameOf(DType type) {
     return "f16";
   case DType::I32:
     return "i32";
+  case DType::I8:
+    return "i8";
   }
   return "?";
 }
 
 std::optional<DType> parseDType(std::string_view name) {
-  for (DType type : {DType::F32, DType::BF16, DType::F16, DType::I32})
+  for (DType type : {DType::F32, DType::BF16, DType::F16, DType::I32, DType::I8})
     if (name == nameOf(type))
       return type;
   return std::nullopt;

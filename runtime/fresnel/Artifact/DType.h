@@ -11,10 +11,14 @@
 
 namespace fresnel::rt {
 
-enum class DType { F32, BF16, F16, I32 };
+enum class DType { F32, BF16, F16, I32, I8 };
 
-constexpr int64_t sizeOf(DType type) { return type == DType::F32 || type == DType::I32 ? 4 : 2; }
-/// "f32", "bf16", "f16", "i32".
+constexpr int64_t sizeOf(DType type) {
+  return type == DType::F32 || type == DType::I32 ? 4 : type == DType::I8 ? 1 : 2;
+}
+/// Indices and masks rather than numbers: they have no order of heads and rows to swap, and no gradient.
+constexpr bool isInteger(DType type) { return type == DType::I32 || type == DType::I8; }
+/// "f32", "bf16", "f16", "i32", "i8".
 const char *nameOf(DType type);
 std::optional<DType> parseDType(std::string_view name);
 

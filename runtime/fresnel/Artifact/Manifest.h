@@ -17,7 +17,7 @@ namespace fresnel::rt {
 
 /// Readers accept any minor version of their own major version.
 constexpr int kFormatMajor = 1;
-constexpr int kFormatMinor = 3;
+constexpr int kFormatMinor = 4;
 
 /// Temporary: in the workspace. Zeroed: the same, and zero when a launch of the plan begins.
 enum class BufferKind { Input, Output, Temporary, Zeroed };

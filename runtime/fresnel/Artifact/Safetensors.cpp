@@ -13,7 +13,8 @@ namespace fresnel::rt {
 
 static constexpr uint64_t kMaxHeader = 100u << 20;
 static constexpr std::pair<const char *, DType> kTypes[] = {
-    {"F32", DType::F32}, {"BF16", DType::BF16}, {"F16", DType::F16}, {"I32", DType::I32}};
+    {"F32", DType::F32}, {"BF16", DType::BF16}, {"F16", DType::F16}, {"I32", DType::I32},
+    {"I8", DType::I8},   {"U8", DType::I8},     {"BOOL", DType::I8}};
 
 int64_t NamedTensor::elements() const {
   int64_t count = 1;
@@ -46,7 +47,8 @@ static Status parseEntry(const std::string &name, const json &entry, std::string
   std::string dtype = entry["dtype"].get<std::string>();
   auto known = std::find_if(std::begin(kTypes), std::end(kTypes), [&](auto &type) { return dtype == type.first; });
   if (known == std::end(kTypes))
-    return Status(Code::Unsupported, "tensor '" + name + "' has dtype " + dtype + "; F32, BF16, F16 and I32 are read");
+    return Status(Code::Unsupported,
+                  "tensor '" + name + "' has dtype " + dtype + "; F32, BF16, F16, I32, I8, U8 and BOOL are read");
   tensor.dtype = known->second;
   uint64_t bytes = uint64_t(sizeOf(tensor.dtype));
   for (const json &size : entry["shape"]) {

@@ -119,6 +119,18 @@ IndexTensor ref::transposeBlocks(const IndexTensor &lists, int64_t blocks) {
   IndexTensor bits({lists.dim(0), lists.dim(1), blocks, words});
   for (int64_t at = 0; at < planes * rows * count; ++at) {
     int64_t block = lists.data[size_t(at)], m = at / count % rows, plane = at / count / rows;
+IndexTensor ref::blocksFromMask(const IndexTensor &mask) {
+  IndexTensor lists(mask.shape, -1);
+  int64_t blocks = mask.dim(3);
+  parallelFor(mask.elements() / blocks, [&](int64_t row) {
+    int64_t entry = row * blocks;
+    for (int64_t block = 0; block < blocks; ++block)
+      if (mask.data[size_t(row * blocks + block)] != 0)
+        lists.data[size_t(entry++)] = int32_t(block);
+  });
+  return lists;
+}
+
     if (block >= 0 && block < blocks)
       bits.data[size_t((plane * blocks + block) * words + m / 32)] |= int32_t(1u << (m % 32));
   }

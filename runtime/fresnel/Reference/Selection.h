@@ -48,6 +48,9 @@ struct SelectBlocksOptions {
 IndexTensor selectBlocks(const Tensor &scores, const SelectBlocksOptions &options);
 
 /// Lists [B, H, M, K] over `blocks` blocks -> [B, H, blocks, ceil(M / 32)]: bit m mod 32
+/// A mask [B, H, M, Nb] -> lists of that shape: ascending, the blocks whose element is not 0, -1 at the end.
+IndexTensor blocksFromMask(const IndexTensor &mask);
+
 /// of word m div 32 of a block's row is set if row m lists the block.
 IndexTensor transposeBlocks(const IndexTensor &lists, int64_t blocks);
 

@@ -28,10 +28,13 @@ static Status readDtype(dlpack::DataType dtype, frn_dtype &result) {
     result = FRN_F16;
   else if (dtype.code == dlpack::kInt && dtype.bits == 32 && dtype.lanes == 1)
     result = FRN_I32;
+  else if (dtype.bits == 8 && dtype.lanes == 1 &&
+           (dtype.code == dlpack::kBool || dtype.code == dlpack::kUint || dtype.code == dlpack::kInt))
+    result = FRN_I8;
   else
     return refuse("has type code " + std::to_string(dtype.code) + " with " + std::to_string(dtype.bits) + " bits and " +
-                  std::to_string(dtype.lanes) + " lanes, but f32 (2, 32, 1), bf16 (4, 16, 1), f16 (2, 16, 1) or i32 " +
-                  "(0, 32, 1) is needed");
+                  std::to_string(dtype.lanes) + " lanes, but f32 (2, 32, 1), bf16 (4, 16, 1), f16 (2, 16, 1), i32 " +
+                  "(0, 32, 1) or a mask of bytes (6, 8, 1) is needed");
   return Status();
 }
 

@@ -18,7 +18,7 @@ namespace fresnel::rt::dlpack {
 /// Versions of one major number share the layout.
 constexpr uint32_t kMajor = 1;
 constexpr int32_t kCpu = 1, kCuda = 2, kCudaHost = 3, kRocm = 10, kCudaManaged = 13;
-constexpr uint8_t kInt = 0, kFloat = 2, kBfloat = 4;
+constexpr uint8_t kInt = 0, kUint = 1, kFloat = 2, kBfloat = 4, kBool = 6;
 constexpr uint64_t kReadOnly = 1, kIsCopied = 2;
 
 struct Device {

@@ -127,7 +127,7 @@ static Status withTensors(const frn_tensor *tensors, size_t count, Launch launch
   TensorArg args[kMaxTensors];
   for (size_t i = 0; i < count; ++i) {
     // A C caller can put any number there.
-    if (int dtype = int(tensors[i].dtype); dtype < FRN_F32 || dtype > FRN_I32)
+    if (int dtype = int(tensors[i].dtype); dtype < FRN_F32 || dtype > FRN_I8)
       return Status(Code::InvalidArgument,
                     "tensor " + std::to_string(i) + " has dtype " + std::to_string(dtype) + ", which is no frn_dtype");
     args[i] = {tensors[i].data, static_cast<DType>(tensors[i].dtype), tensors[i].shape, tensors[i].strides,

@@ -59,7 +59,7 @@ extern "C" {
 /* Grows when the interface breaks; frn_abi_version() returns the library's. */
 #define FRN_ABI_VERSION 1
 /* Grows with each addition; frn_abi_minor() returns the library's. */
-#define FRN_ABI_MINOR 3
+#define FRN_ABI_MINOR 4
 
 typedef enum frn_status FRN_ENUM_BASE {
   FRN_OK = 0,
@@ -76,7 +76,14 @@ typedef enum frn_status FRN_ENUM_BASE {
   FRN_INTERNAL = 99
 } frn_status;
 
-typedef enum frn_dtype FRN_ENUM_BASE { FRN_F32 = 0, FRN_BF16 = 1, FRN_F16 = 2, FRN_I32 = 3 } frn_dtype;
+typedef enum frn_dtype FRN_ENUM_BASE {
+  FRN_F32 = 0,
+  FRN_BF16 = 1,
+  FRN_F16 = 2,
+  FRN_I32 = 3,
+  /* Since 1.4: masks, where every byte that is not 0 means true. */
+  FRN_I8 = 4
+} frn_dtype;
 
 /* The driver's stream: the same type as CUstream and cudaStream_t. */
 typedef struct CUstream_st *frn_stream;

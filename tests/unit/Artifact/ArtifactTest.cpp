@@ -306,6 +306,18 @@ TEST(Safetensors, RoundTrip) {
   EXPECT_EQ(read->tensors["b"].shape, (std::vector<int64_t>{1}));
 }
 
+TEST(Safetensors, BytesAreMasks) {
+  for (const char *type : {"I8", "U8", "BOOL"}) {
+    std::string header = std::string(R"({"mask":{"dtype":")") + type + R"(","shape":[3],"data_offsets":[0,3]}})";
+    std::string length(8, '\0');
+    length[0] = char(header.size());
+    Expected<Safetensors> read = parseSafetensors("mask", length + header + std::string("\1\0\1", 3));
+    ASSERT_TRUE(bool(read)) << read.status().message();
+    EXPECT_EQ(read->tensors["mask"].dtype, DType::I8);
+    EXPECT_EQ(read->tensors["mask"].data, std::string("\1\0\1", 3));
+  }
+}
+
 TEST(Safetensors, WritesNamesThatAreNotUtf8) {
   Safetensors file;
   file.tensors["\xff"] = {DType::F32, {1}, "1234"};

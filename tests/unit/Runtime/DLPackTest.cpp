@@ -70,10 +70,10 @@ TEST_F(DLPackTest, ContiguousTensorsMayHaveNoStrides) {
 }
 
 TEST_F(DLPackTest, TypesOfTheKernelsAreTaken) {
-  const std::pair<dlpack::DataType, frn_dtype> taken[] = {{{dlpack::kFloat, 32, 1}, FRN_F32},
-                                                          {{dlpack::kBfloat, 16, 1}, FRN_BF16},
-                                                          {{dlpack::kFloat, 16, 1}, FRN_F16},
-                                                          {{dlpack::kInt, 32, 1}, FRN_I32}};
+  const std::pair<dlpack::DataType, frn_dtype> taken[] = {
+      {{dlpack::kFloat, 32, 1}, FRN_F32}, {{dlpack::kBfloat, 16, 1}, FRN_BF16}, {{dlpack::kFloat, 16, 1}, FRN_F16},
+      {{dlpack::kInt, 32, 1}, FRN_I32},   {{dlpack::kBool, 8, 1}, FRN_I8},      {{dlpack::kUint, 8, 1}, FRN_I8},
+      {{dlpack::kInt, 8, 1}, FRN_I8}};
   dlpack::Tensor tensor = makeTensor();
   for (auto [dtype, expected] : taken) {
     tensor.dtype = dtype;
@@ -81,7 +81,7 @@ TEST_F(DLPackTest, TypesOfTheKernelsAreTaken) {
     EXPECT_EQ(view.dtype, expected);
   }
   for (dlpack::DataType dtype :
-       {dlpack::DataType{dlpack::kFloat, 64, 1}, {dlpack::kInt, 64, 1}, {1, 32, 1}, {6, 8, 1}}) {
+       {dlpack::DataType{dlpack::kFloat, 64, 1}, {dlpack::kInt, 64, 1}, {1, 32, 1}, {6, 16, 1}}) {
     tensor.dtype = dtype;
     expectRefused(read(tensor), "has type code " + std::to_string(dtype.code) + " with " + std::to_string(dtype.bits) +
                                     " bits and 1 lanes, but f32 (2, 32, 1), bf16");
