@@ -1,6 +1,6 @@
 """Times the kernels of block selection and its gradients on the GPU beside a device copy of the same run.
 
-Programs of the operations that `moba`, `nsa` and `vsa` use beside attention. Each launch starts with L2 flushed;
+Programs of the operations that `moba`, `nsa` and `vsa` use beside attention, and `nsa` as a whole. Each launch starts with L2 flushed;
 per-kernel times are the GPU's own, medians over the launches. A kernel's bytes are its tensors, each once; TFLOP/s count
 2 B H M Nb D per scores of M rows and Nb keys, half of it under a causal mask. Usage: block_selection.py --fresnel PATH
 --runtime libfresnel_rt.so [--only NAME ...] [--json FILE].
@@ -17,7 +17,34 @@ import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from fresnel_plan import Plan, load_library  # noqa: E402
-from lighthouse import profile, time_events  # noqa: E402
+
+
+def profile(torch, work, flush, launches):
+    """Kernel name -> times in ms, in launch order, of `launches` runs."""
+    activities = [torch.profiler.ProfilerActivity.CUDA]
+    with torch.profiler.profile(activities=activities) as trace:
+        for _ in range(launches):
+            flush()
+            work()
+        torch.cuda.synchronize()
+    times = {}
+    for event in trace.events():
+        times.setdefault(event.name, []).append(event.device_time / 1e3)
+    return times
+
+
+def time_events(torch, work, flush, launches):
+    """Medians of whole launches in ms."""
+    samples = []
+    for _ in range(launches):
+        flush()
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        work()
+        end.record()
+        torch.cuda.synchronize()
+        samples.append(start.elapsed_time(end))
+    return statistics.median(samples)
 
 
 def rows(heads, length, depth=128, element="bf16"):
@@ -86,15 +113,23 @@ PROGRAMS = {
     "moba 512, N 131072 H8, scores stored": lambda: moba(131072, 8, 512, 3, True),
     "nsa, N 8192 H64/4": lambda: nsa(8192, 64, 4),
     "nsa, N 32768 H64/4": lambda: nsa(32768, 64, 4),
+    "nsa as a whole, N 8192 H64/4": lambda: {"seq_len": 8192, "heads": 64, "kv_heads": 4},
+    "nsa as a whole, N 32768 H64/4": lambda: {"seq_len": 32768, "heads": 64, "kv_heads": 4},
+    "nsa as a whole, N 65536 H64/4": lambda: {"seq_len": 65536, "heads": 64, "kv_heads": 4},
     "combine, N 65536 H16, blocks of 64": lambda: combine(65536, 16, 64),
 }
 
 
-def measure(torch, runtime, arguments, name, text, flush, copy):
+def measure(torch, runtime, arguments, name, made, flush, copy):
+    """`made` is a program's text, or the parameters of `nsa`."""
     with tempfile.TemporaryDirectory() as folder:
         program, bundle = pathlib.Path(folder) / "program.mlir", pathlib.Path(folder) / "plan.fkb"
-        program.write_text(text)
-        subprocess.run([arguments.fresnel, "compile", str(program), "-o", str(bundle), "--target", arguments.target], check=True,
+        method = [str(program)]
+        if isinstance(made, str):
+            program.write_text(made)
+        else:
+            method = ["nsa", *(f"--set={key}={value}" for key, value in made.items())]
+        subprocess.run([arguments.fresnel, "compile", *method, "-o", str(bundle), "--target", arguments.target], check=True,
                        capture_output=True)
         inspected = subprocess.run([arguments.fresnel, "inspect", str(bundle), "--json"], check=True, capture_output=True, text=True)
         manifest = json.loads(inspected.stdout)["manifest"]
@@ -119,7 +154,7 @@ def measure(torch, runtime, arguments, name, text, flush, copy):
         moved = sum(math.prod(t["shape"]) * (2 if t["dtype"] in ("bf16", "f16") else 4) for t in tensors)
         ms = statistics.median(times[kernel["name"]])
         flops = 0
-        if kernel["op"] in ("fresnel.block_score", "fresnel.select_scored"):
+        if kernel["op"] in ("fresnel.block_score", "fresnel.select_scored", "fresnel.regroup_scored"):
             flops = math.prod(tensors[0]["shape"]) * tensors[1]["shape"][2]  # causal: half of 2
         result.append({"kernel": kernel["name"], "ms": ms, "bytes": moved, "tb_s": moved / ms / 1e9, "tflop_s": flops / ms / 1e9})
         print(f"  {kernel['name']:18} {ms:8.4f} ms {moved / 1e6:9.1f} MB {moved / ms / 1e9:6.2f} TB/s {100 * moved / ms / 1e9 / copy:4.0f} % of copy"
