@@ -118,3 +118,18 @@ fresnel.program @mask(%mask: tensor<1x2x100x300xi8>) {
   %list = fresnel.blocks_from_mask %mask : tensor<1x2x100x300xi8>
   fresnel.return %list {names = ["list"]} : tensor<1x2x100x300xi32>
 }
+
+// -----
+
+// A given LSE saves a walk over the keys.
+// CHECK-LABEL: tile.kernel @block_score_0(
+// CHECK: tile.load_rows
+// CHECK: tile.mma
+// CHECK-NOT: tile.mma
+!q = tensor<1x2x1000x64xbf16>
+!k = tensor<1x2x61x64xbf16>
+!l = tensor<1x2x1000xf32>
+fresnel.program @known(%q: !q, %k: !k, %l: !l) {
+  %s = fresnel.block_score %q, %k lse(%l : !l) {normalize = #fresnel<normalize softmax>} : !q, !k
+  fresnel.return %s {names = ["s"]} : tensor<1x2x1000x61xf32>
+}

@@ -262,3 +262,43 @@ fresnel.program @round_tiles_c3(%t: tensor<1x2x2x4096xf32>, %s: tensor<1x2x2x64x
   %d = fresnel.round_tiles %t stats(%s : tensor<1x2x2x64xf32>) {seq_len = 100, head_dim = 64, scale = 1.0, element = bf16} : tensor<1x2x2x4096xf32>
   fresnel.return {names = []}
 }
+
+// -----
+
+fresnel.program @regroup_scored_c1(%q: tensor<1x4x64x32xbf16>, %k: tensor<1x2x15x16xbf16>, %l: tensor<1x4x64xf32>) {
+  // expected-error @+1 {{q and k must agree in batch, head dim and element type}}
+  %y = fresnel.regroup_scored %q, %k lse %l {window = 8, stride = 4, block = 16, seq_len = 64} : tensor<1x4x64x32xbf16>, tensor<1x2x15x16xbf16>, tensor<1x4x64xf32>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @regroup_scored_c2(%q: tensor<1x4x64x32xbf16>, %k: tensor<1x3x15x32xbf16>, %l: tensor<1x4x64xf32>) {
+  // expected-error @+1 {{the 4 query heads must be a multiple of the 3 key heads}}
+  %y = fresnel.regroup_scored %q, %k lse %l {window = 8, stride = 4, block = 16, seq_len = 64} : tensor<1x4x64x32xbf16>, tensor<1x3x15x32xbf16>, tensor<1x4x64xf32>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @regroup_scored_c3(%q: tensor<1x4x64x32xbf16>, %k: tensor<1x2x15x32xbf16>, %l: tensor<1x2x64xf32>) {
+  // expected-error @+1 {{`lse` must hold one f32 for each row of 'tensor<1x4x64x32xbf16>', but got 'tensor<1x2x64xf32>'}}
+  %y = fresnel.regroup_scored %q, %k lse %l {window = 8, stride = 4, block = 16, seq_len = 64} : tensor<1x4x64x32xbf16>, tensor<1x2x15x32xbf16>, tensor<1x2x64xf32>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @regroup_scored_c4(%q: tensor<1x4x64x32xbf16>, %k: tensor<1x2x15x32xbf16>, %l: tensor<1x4x64xf32>) {
+  // expected-error @+1 {{`block` must be positive, but got 0}}
+  %y = fresnel.regroup_scored %q, %k lse %l {window = 8, stride = 4, block = 0, seq_len = 64} : tensor<1x4x64x32xbf16>, tensor<1x2x15x32xbf16>, tensor<1x4x64xf32>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @regroup_scored_c4_stride(%q: tensor<1x4x64x32xbf16>, %k: tensor<1x2x15x32xbf16>, %l: tensor<1x4x64xf32>) {
+  // expected-error @+1 {{`stride` 4 must divide `window` 10 and `block` 16}}
+  %y = fresnel.regroup_scored %q, %k lse %l {window = 10, stride = 4, block = 16, seq_len = 64} : tensor<1x4x64x32xbf16>, tensor<1x2x15x32xbf16>, tensor<1x4x64xf32>
+  fresnel.return {names = []}
+}

@@ -150,6 +150,22 @@ fresnel.program @block_score_c3(%q: tensor<1x4x64x32xbf16>, %k: tensor<1x2x8x32x
 
 // -----
 
+fresnel.program @block_score_c5(%q: tensor<1x4x64x32xbf16>, %k: tensor<1x2x8x32xbf16>, %l: tensor<1x4x64xf32>) {
+  // expected-error @+1 {{`lse` needs `normalize = softmax`}}
+  %y = fresnel.block_score %q, %k lse(%l : tensor<1x4x64xf32>) : tensor<1x4x64x32xbf16>, tensor<1x2x8x32xbf16>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @block_score_c5_shape(%q: tensor<1x4x64x32xbf16>, %k: tensor<1x2x8x32xbf16>, %l: tensor<1x2x64xf32>) {
+  // expected-error @+1 {{`lse` must hold one f32 for each row of 'tensor<1x4x64x32xbf16>', but got 'tensor<1x2x64xf32>'}}
+  %y = fresnel.block_score %q, %k lse(%l : tensor<1x2x64xf32>) {normalize = #fresnel<normalize softmax>} : tensor<1x4x64x32xbf16>, tensor<1x2x8x32xbf16>
+  fresnel.return {names = []}
+}
+
+// -----
+
 fresnel.program @block_score_c4(%q: tensor<1x4x64x32xbf16>, %k: tensor<1x2x8x32xbf16>) {
   // expected-error @+1 {{`group_sum` needs `normalize = softmax`}}
   %y = fresnel.block_score %q, %k {group_sum = true} : tensor<1x4x64x32xbf16>, tensor<1x2x8x32xbf16>

@@ -69,13 +69,16 @@ fresnel.program @dilation(%x: tensor<1x2x1001x32xbf16>, %i: tensor<1x1x9xi32>) {
 }
 
 // CHECK-LABEL: fresnel.program @blocks
-fresnel.program @blocks(%q: tensor<1x4x1000x32xbf16>, %k: tensor<1x2x1000x32xbf16>, %g: tensor<1x4x1000x2xbf16>) {
+fresnel.program @blocks(%q: tensor<1x4x1000x32xbf16>, %k: tensor<1x2x1000x32xbf16>, %g: tensor<1x4x1000x2xbf16>, %lse: tensor<1x4x1000xf32>) {
   %kb = fresnel.pool mean %k {window = 64} : tensor<1x2x1000x32xbf16>
   // CHECK: fresnel.block_score
   %s = fresnel.block_score %q, %kb {causal = true, key_window = 64, key_stride = 64}
       : tensor<1x4x1000x32xbf16>, tensor<1x2x16x32xbf16>
   // CHECK: fresnel.block_score {{.*}}group_sum = true{{.*}}normalize = #fresnel<normalize softmax>
   %t = fresnel.block_score %q, %kb {normalize = #fresnel<normalize softmax>, group_sum = true}
+      : tensor<1x4x1000x32xbf16>, tensor<1x2x16x32xbf16>
+  // CHECK: fresnel.block_score {{.*}} lse(%lse : tensor<1x4x1000xf32>) {normalize = #fresnel<normalize softmax>}
+  %u = fresnel.block_score %q, %kb lse(%lse : tensor<1x4x1000xf32>) {normalize = #fresnel<normalize softmax>}
       : tensor<1x4x1000x32xbf16>, tensor<1x2x16x32xbf16>
   // CHECK: fresnel.regroup
   %r = fresnel.regroup %t {window = 64, stride = 64, block = 128, seq_len = 1000} : tensor<1x2x1000x16xf32>

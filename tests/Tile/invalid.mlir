@@ -431,3 +431,11 @@ func.func @wgmma_c4(%l: tensor<64x64xbf16, #tile.lhs>) {
   %s = tile.wgmma %l, %tile rows(%c0) : tensor<64x64xbf16, #tile.lhs>, !tile.shared<64x64xbf16, swizzled> -> tensor<64x64xf32, #tile.acc>
   return
 }
+
+// -----
+
+func.func @columns_c1(%s: tensor<64x64xf32, #tile.acc>) {
+  // expected-error @+1 {{cannot take 'tensor<64x32xf32, #tile.acc>' from column 36 of 'tensor<64x64xf32, #tile.acc>' (multiples of 8, inside)}}
+  %c = tile.columns %s from 36 : tensor<64x64xf32, #tile.acc> -> tensor<64x32xf32, #tile.acc>
+  return
+}

@@ -1,4 +1,5 @@
 // RUN: fresnel-opt %s --split-input-file --fresnel-fuse-selections | FileCheck %s
+// RUN: fresnel-opt %s --split-input-file --fresnel-fuse-selections=target=sm_80 | FileCheck %s --check-prefix=SM80
 
 !q = tensor<1x4x16384x64xbf16>
 !k = tensor<1x2x32x64xbf16>
@@ -70,4 +71,42 @@ fresnel.program @f32(%q: tensor<1x4x16384x64xf32>, %k: tensor<1x2x32x64xf32>) {
   %s = fresnel.block_score %q, %k : tensor<1x4x16384x64xf32>, tensor<1x2x32x64xf32>
   %i = fresnel.select_blocks %s {topk = 3, key_block = 512} : tensor<1x4x16384x32xf32>
   fresnel.return %i {names = ["i"]} : tensor<1x4x16384x3xi32>
+}
+
+// -----
+
+!q = tensor<1x4x1000x64xbf16>
+!k = tensor<1x2x61x64xbf16>
+!l = tensor<1x4x1000xf32>
+!s = tensor<1x2x1000x61xf32>
+!y = tensor<1x2x1000x16xf32>
+
+// Scores of windows that only those of blocks read, where the target has a kernel for it.
+// CHECK-LABEL: fresnel.program @windows
+// CHECK-NEXT: fresnel.regroup_scored %q, %k lse %l {block = 64 : i64, causal = true, seq_len = 1000 : i64, stride = 16 : i64, window = 32 : i64}
+// SM80-LABEL: fresnel.program @windows
+// SM80: fresnel.block_score
+// SM80: fresnel.regroup
+fresnel.program @windows(%q: !q, %k: !k, %l: !l) {
+  %s = fresnel.block_score %q, %k lse(%l : !l) {causal = true, key_window = 32, key_stride = 16, normalize = #fresnel<normalize softmax>, group_sum = true} : !q, !k
+  %y = fresnel.regroup %s {window = 32, stride = 16, block = 64, seq_len = 1000} : !s
+  fresnel.return %y {names = ["y"]} : !y
+}
+
+// -----
+
+!q = tensor<1x4x1000x64xbf16>
+!k = tensor<1x2x61x64xbf16>
+!l = tensor<1x4x1000xf32>
+!s = tensor<1x2x1000x61xf32>
+
+// Sums that are not known, and windows that are not those of the scores.
+// CHECK-LABEL: fresnel.program @no_windows
+// CHECK-NOT: fresnel.regroup_scored
+fresnel.program @no_windows(%q: !q, %k: !k, %l: !l) {
+  %s = fresnel.block_score %q, %k {key_window = 32, key_stride = 16, normalize = #fresnel<normalize softmax>, group_sum = true} : !q, !k
+  %y = fresnel.regroup %s {window = 32, stride = 16, block = 64, seq_len = 1000} : !s
+  %t = fresnel.block_score %q, %k lse(%l : !l) {key_window = 32, key_stride = 16, normalize = #fresnel<normalize softmax>, group_sum = true} : !q, !k
+  %z = fresnel.regroup %t {window = 16, stride = 16, block = 64, seq_len = 1000} : !s
+  fresnel.return %y, %z {names = ["y", "z"]} : tensor<1x2x1000x16xf32>, tensor<1x2x1000x16xf32>
 }

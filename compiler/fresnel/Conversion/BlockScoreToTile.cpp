@@ -32,7 +32,7 @@ public:
       : request(request), b(b), shape(op), tiles(b, shape, kTileM, kTileN),
         result(cast<RankedTensorType>(op.getResult().getType())), softmax(op.getNormalize() == Normalize::Softmax),
         members(op.getGroupSum() ? shape.getGroup() : 1), keyTiles(llvm::divideCeil(shape.getKeys(), kTileN)),
-        factor(softmax ? shape.scale * M_LOG2E : shape.scale) {}
+        factor(softmax ? shape.scale * M_LOG2E : shape.scale), hasLse(op.getLse() != nullptr) {}
 
   void write() {
     int64_t rowTiles = llvm::divideCeil(shape.getRows(), kTileM);
@@ -41,8 +41,8 @@ public:
     int64_t splits = softmax ? 1 : std::min(keyTiles, int64_t(llvm::divideCeil(kFewBlocks, blocks)));
     int64_t perSplit = llvm::divideCeil(keyTiles, splits);
     splits = llvm::divideCeil(keyTiles, perSplit);
-    auto kernel = b.beginKernel(request.getName(), request.getArgumentTypes(), kThreads,
-                                {rowTiles * splits, result.getDimSize(1), result.getDimSize(0)});
+    kernel = b.beginKernel(request.getName(), request.getArgumentTypes(), kThreads,
+                           {rowTiles * splits, result.getDimSize(1), result.getDimSize(0)});
     batch = b.id(tile::Id::BlockZ);
     head = b.id(tile::Id::BlockY);
     Val x = b.id(tile::Id::BlockX);
@@ -51,7 +51,8 @@ public:
     firstRow = rowTile * double(kTileM);
     firstTile = x % double(splits) * double(perSplit);
     endTile = b.min(firstTile + double(perSplit), b.i32(keyTiles));
-    output.emplace(ScoreOutput{b, shape, kTileM, kTileN, kThreads, b.argument(kernel, 2), batch, head, firstRow});
+    output.emplace(
+        ScoreOutput{b, shape, kTileM, kTileN, kThreads, b.argument(kernel, hasLse ? 3 : 2), batch, head, firstRow});
     tiles.allocate(b.argument(kernel, 0), b.argument(kernel, 1));
     buffer = b.alloc({kTileM, kTileN}, b.getF32Type(), tile::Layout::Padded);
     if (members == 1)
@@ -66,7 +67,7 @@ private:
     Val queryHead = head * double(members) + member, keyHead = queryHead / double(shape.getGroup());
     tiles.loadQueries(batch, queryHead, firstRow);
     Val visited = b.min(tiles.countTiles(firstRow), endTile);
-    Val lse = softmax ? sumRows(keyHead, visited) : Val();
+    Val lse = softmax ? getLse(queryHead, keyHead, visited) : Val();
     tiles.walk(batch, keyHead, firstTile, visited, factor, {}, [&](Val scores, Val firstKey, ArrayRef<Val>) {
       if (softmax)
         scores = b.exp2(scores - b.wrap(tile::BroadcastOp::create(b, scores.getType(), Value(lse))));
@@ -93,8 +94,10 @@ private:
     lses = b.alloc({members, kTileM}, b.getF32Type());
     Val visited = tiles.countTiles(firstRow), thread = b.id(tile::Id::Thread);
     b.forRange(b.i32(0), b.i32(members), b.i32(1), [&](Val member) {
-      tiles.loadQueries(batch, head * double(members) + member, firstRow);
-      Val lse = sumRows(head, visited);
+      Val queryHead = head * double(members) + member;
+      if (!hasLse)
+        tiles.loadQueries(batch, queryHead, firstRow);
+      Val lse = getLse(queryHead, head, visited);
       // Through shared memory, where a row of it takes the first column.
       Type column = tile::getAccType(kTileM, 8, b.getF32Type());
       tile::StoreSharedOp::create(b, Value(b.wrap(tile::BroadcastOp::create(b, column, Value(lse)))), Value(buffer),
@@ -163,7 +166,17 @@ private:
     return b.ifElse(needed, hide, [&] { return SmallVector<Val>{scores}; })[0];
   }
 
-  /// The base-2 LSE of the rows, +inf where a row sees nothing.
+  /// The base-2 LSE of the rows, +inf where a row sees nothing; the operand, where there is one.
+  Val getLse(Val queryHead, Val keyHead, Val visited) {
+    if (!hasLse)
+      return sumRows(keyHead, visited);
+    Type rows = tile::getRowsType(kTileM, b.getF32Type());
+    Val lse = b.wrap(tile::LoadRowsOp::create(b, rows, Value(b.argument(kernel, 2)), Value(batch), Value(queryHead),
+                                              Value(firstRow), APFloat(-INFINITY)));
+    return b.select(lse == -INFINITY, b.constant(rows, INFINITY), lse * M_LOG2E);
+  }
+
+  /// The same, in a walk over the keys.
   Val sumRows(Val keyHead, Val visited) {
     Type rows = tile::getRowsType(kTileM, b.getF32Type());
     SmallVector<Val> init{b.constant(rows, -INFINITY), b.constant(rows, 0.0)};
@@ -189,6 +202,9 @@ private:
   bool softmax;
   int64_t members, keyTiles;
   double factor;
+  /// Whether the LSE is an operand.
+  bool hasLse;
+  tile::KernelOp kernel;
   std::optional<ScoreOutput> output;
   Val batch, head, firstRow, firstTile, endTile, buffer, lses;
 };
@@ -198,7 +214,8 @@ class PlainScores {
 public:
   PlainScores(BlockScoreOp op, const KernelRequest &request, KernelBuilder &b)
       : request(request), b(b), shape(op), result(cast<RankedTensorType>(op.getResult().getType())),
-        softmax(op.getNormalize() == Normalize::Softmax), members(op.getGroupSum() ? shape.getGroup() : 1) {}
+        softmax(op.getNormalize() == Normalize::Softmax), members(op.getGroupSum() ? shape.getGroup() : 1),
+        hasLse(op.getLse() != nullptr) {}
 
   void write() {
     int64_t rowsPerBlock = kRowThreads / 32;
@@ -239,6 +256,13 @@ private:
     return shape.causal ? b.select(shape.isVisible(row, key), score, b.f32(-INFINITY)) : score;
   }
 
+  /// A reference and the sum of the row's exponentials over it: of the LSE, where it is given.
+  std::pair<Val, Val> getSum(Val queryHead) {
+    if (!hasLse)
+      return sumRow(queryHead);
+    return {b.load(b.argument(kernel, 2), {batch, queryHead, row}) * M_LOG2E, b.f32(1)};
+  }
+
   /// Largest and sum over the row's keys, in all lanes; sum 0 where it sees none.
   std::pair<Val, Val> sumRow(Val queryHead) {
     Values state = b.forRange(lane, shape.countVisible(b, row), b.i32(32), {b.f32(-INFINITY), b.f32(0)},
@@ -258,13 +282,14 @@ private:
 
   void writeMember(Val member, bool first) {
     Val queryHead = head * double(members) + member;
-    auto [top, sum] = softmax ? sumRow(queryHead) : std::pair<Val, Val>();
+    auto [top, sum] = softmax ? getSum(queryHead) : std::pair<Val, Val>();
+    Val target = b.argument(kernel, hasLse ? 3 : 2);
     b.forRange(lane, b.i32(shape.getKeys()), b.i32(32), [&, top = top, sum = sum](Val key) {
       SmallVector<Val> place{batch, head, row, key};
       Val value = getScore(queryHead, key);
       if (softmax)
         value = b.select(value == -INFINITY, b.f32(0), b.exp2(value - top) / sum);
-      b.store(first ? value : value + b.load(b.argument(kernel, 2), place), b.argument(kernel, 2), place);
+      b.store(first ? value : value + b.load(target, place), target, place);
     });
   }
 
@@ -275,6 +300,7 @@ private:
   RankedTensorType result;
   bool softmax;
   int64_t members;
+  bool hasLse;
   tile::KernelOp kernel;
   Val batch, head, lane, row;
 };

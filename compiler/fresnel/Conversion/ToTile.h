@@ -67,6 +67,7 @@ mlir::LogicalResult lowerMergeGrad(MergeGradOp op, const KernelRequest &request,
 mlir::LogicalResult lowerBlockScore(BlockScoreOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerBlocksFromMask(BlocksFromMaskOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerRegroup(RegroupOp op, const KernelRequest &request, KernelBuilder &builder);
+mlir::LogicalResult lowerRegroupScored(RegroupScoredOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerSelectBlocks(SelectBlocksOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerSelectScored(SelectScoredOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerPoolLevels(PoolLevelsOp op, const KernelRequest &request, KernelBuilder &builder);

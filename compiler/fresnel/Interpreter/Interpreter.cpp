@@ -168,7 +168,7 @@ private:
     score.keyWindow = op.getKeyWindow();
     score.keyStride = op.getKeyStride();
     score.queryStride = op.getQueryStride();
-    return ref::blockScore(get(op.getQ()), get(op.getK()), score);
+    return ref::blockScore(get(op.getQ()), get(op.getK()), score, op.getLse() ? &get(op.getLse()) : nullptr);
   }
 
   /// Options of attention or of one of its gradients, which share the attributes.
@@ -299,6 +299,14 @@ private:
         })
         .Case([&](ScatterGradBySlotsOp op) {
           return set(0, ref::scatterGrad(get(op.getDy()), getIndices(op.getIndices()), op.getLevels(), op.getFactor())),
+                 true;
+        })
+        .Case([&](RegroupScoredOp op) {
+          int64_t window = op.getWindow(), stride = op.getStride();
+          ref::BlockScoreOptions score{op.getScaleOrDefault(),  op.getCausal(),   window, stride, 1,
+                                       ref::Normalize::Softmax, /*groupSum=*/true};
+          return set(0, ref::regroup(ref::blockScore(get(op.getQ()), get(op.getK()), score, &get(op.getLse())),
+                                     {window, stride, int64_t(op.getBlock()), int64_t(op.getSeqLen())})),
                  true;
         })
         .Case([&](SelectScoredOp op) {

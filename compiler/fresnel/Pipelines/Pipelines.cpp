@@ -21,7 +21,10 @@ void populatePlanPipeline(OpPassManager &pm, const TargetPipelineOptions &option
   pm.addPass(createFusePyramidsPass());
   pm.addPass(createMergeGathersPass());
   pm.addPass(createInvertSelectionsPass());
-  pm.addPass(createFuseSelectionsPass());
+  pm.addPass(createReuseLsePass());
+  FuseSelectionsPassOptions selections;
+  selections.target = options.target;
+  pm.addPass(createFuseSelectionsPass(selections));
   FuseAttendGradPassOptions gradients;
   gradients.target = options.target;
   gradients.schedule = options.gradientSchedule;

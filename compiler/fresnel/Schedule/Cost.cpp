@@ -101,7 +101,7 @@ static int64_t countFlops(Operation *op) {
       .Case([&](AttendGradKvOp) { return countAttention(op, 2, 2); })
       .Case([&](AttendGradOp) { return countAttention(op, 3, 2); })
       // Each query row and each pooled key of its head.
-      .Case<BlockScoreOp, SelectScoredOp>(
+      .Case<BlockScoreOp, SelectScoredOp, RegroupScoredOp>(
           [&](auto score) { return 2 * getElements(score.getQ()) * getTensor(score.getK()).getDimSize(2); })
       .Case<AttendDeltaOp, AttendStatsOp, NormOp>([&](auto) { return 2 * first(); })
       // Level by level from the tokens, as the definition has it.

@@ -7,6 +7,7 @@
 #include "fresnel/Schedule/Hopper.h"
 #include "fresnel/Schedule/HopperGrad.h"
 #include "fresnel/Schedule/HopperLists.h"
+#include "fresnel/Schedule/HopperScores.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/FormatVariadic.h"
 
@@ -100,6 +101,15 @@ static std::string explainSelectBlocks(SelectBlocksOp op) {
   return op.getCausal() ? explainTokens("rows", double(scores.getDimSize(2)) * double(op.getQueryBlock())) : "";
 }
 
+/// The same where keys are windows of tokens and queries are tokens.
+static std::string explainRegroupScored(RegroupScoredOp op) {
+  auto q = cast<RankedTensorType>(op.getQ().getType()), k = cast<RankedTensorType>(op.getK().getType());
+  std::string reason = explainTokens("queries", double(q.getDimSize(2)) + 64);
+  if (reason.empty())
+    reason = explainTokens("keys", (double(k.getDimSize(2)) + 64) * double(op.getStride()) + double(op.getWindow()));
+  return reason;
+}
+
 std::string fresnel::explainUnsupported(Operation *op) {
   std::string reason =
       TypeSwitch<Operation *, std::string>(op)
@@ -114,6 +124,7 @@ std::string fresnel::explainUnsupported(Operation *op) {
           .Case([](PoolGradOp op) { return explainPoolGrad(op); })
           .Case<BlockScoreOp, SelectScoredOp>([](auto op) { return explainScores(op); })
           .Case([](SelectBlocksOp op) { return explainSelectBlocks(op); })
+          .Case([](RegroupScoredOp op) { return explainRegroupScored(op); })
           .Case<SelectCascadeOp, RegroupOp, TransposeBlocksOp, CountRowsOp, DocumentBoundsOp, BlocksFromMaskOp>(
               [](auto) { return std::string(); })
           .Default([](Operation *) { return std::string("has no GPU schedule yet"); });
@@ -165,6 +176,8 @@ static ScheduleAttr makeSchedule(MLIRContext *context, Family family, int64_t ti
 
 ScheduleAttr fresnel::getDefaultSchedule(Operation *op, const TargetInfo &target) {
   MLIRContext *context = op->getContext();
+  if (auto scores = dyn_cast<RegroupScoredOp>(op))
+    return getHopperScoresDefault(scores);
   if (!isAttention(op))
     return makeSchedule(context, Family::Simt, 64, 1);
   if (auto attend = dyn_cast<AttendOp>(op); attend && explainHopper(attend, target).empty())
@@ -209,6 +222,8 @@ std::string fresnel::verifySchedule(ScheduleAttr schedule, Operation *op, const 
     return "ordered = false is for gradients of the hopper family; everything else has one order";
   if (isa<AttendGradOp>(op) && schedule.getFamily() != Family::Hopper)
     return "only family hopper has all gradients of attention in one pass";
+  if (isa<RegroupScoredOp>(op) && schedule.getFamily() != Family::Hopper)
+    return "only family hopper has scores of blocks without those of windows; use block_score and regroup";
   switch (schedule.getFamily()) {
   case Family::Simt:
     return isAttention(op) ? "family simt does not serve attention; use portable" : "";
@@ -219,8 +234,10 @@ std::string fresnel::verifySchedule(ScheduleAttr schedule, Operation *op, const 
       return verifyHopper(schedule, attend, target);
     if (auto gradient = dyn_cast<AttendGradOp>(op))
       return verifyHopperGrad(schedule, gradient, target);
+    if (auto scores = dyn_cast<RegroupScoredOp>(op))
+      return verifyHopperScores(schedule, scores, target);
     if (!isAttention(op))
-      return "family hopper serves attention only; use simt";
+      return "family hopper serves attention and scores of blocks only; use simt";
     if (getBlockList(op))
       return verifyHopperLists(schedule, op, target);
     if (std::string reason = explainHopperGrad(op, target); !reason.empty())

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 
+#include "fresnel/Schedule/HopperScores.h"
 #include "fresnel/Transforms/Passes.h"
 
 using namespace mlir;
@@ -32,6 +33,18 @@ BlockScoreOp findScores(SelectBlocksOp select) {
   return scores;
 }
 
+/// The scores that `regroup` alone reads, if one kernel can compute the blocks' scores from the start.
+BlockScoreOp findWindows(RegroupOp regroup, const TargetInfo &target) {
+  auto scores = regroup.getScores().getDefiningOp<BlockScoreOp>();
+  if (!scores || !scores->hasOneUse() || !scores.getLse() || !scores.getGroupSum() || scores.getQueryStride() != 1 ||
+      scores.getKeyWindow() != regroup.getWindow() || scores.getKeyStride() != regroup.getStride())
+    return {};
+  auto q = cast<RankedTensorType>(scores.getQ().getType()), k = cast<RankedTensorType>(scores.getK().getType());
+  return explainHopperScores(q, k, regroup.getWindow(), regroup.getStride(), regroup.getBlock(), target).empty()
+             ? scores
+             : BlockScoreOp();
+}
+
 struct FuseSelectionsPass final : impl::FuseSelectionsPassBase<FuseSelectionsPass> {
   using Base::Base;
 
@@ -39,9 +52,28 @@ struct FuseSelectionsPass final : impl::FuseSelectionsPassBase<FuseSelectionsPas
     ProgramOp main = requireMainProgram(getOperation());
     if (!main)
       return signalPassFailure();
+    llvm::Expected<TargetInfo> info = findTarget(target);
+    if (!info) {
+      getOperation().emitError() << llvm::toString(info.takeError());
+      return signalPassFailure();
+    }
+    for (auto regroup : llvm::make_early_inc_range(main.getBody().getOps<RegroupOp>()))
+      if (BlockScoreOp scores = findWindows(regroup, *info))
+        fuse(regroup, scores);
     for (auto select : llvm::make_early_inc_range(main.getBody().getOps<SelectBlocksOp>()))
       if (BlockScoreOp scores = findScores(select))
         fuse(select, scores);
+  }
+
+  void fuse(RegroupOp regroup, BlockScoreOp scores) {
+    ++numRegrouped;
+    OpBuilder builder(regroup);
+    auto fused = RegroupScoredOp::create(builder, regroup.getLoc(), scores.getQ(), scores.getK(), scores.getLse(),
+                                         scores.getScaleAttr(), scores.getCausalAttr(), regroup.getWindowAttr(),
+                                         regroup.getStrideAttr(), regroup.getBlockAttr(), regroup.getSeqLenAttr());
+    regroup.getResult().replaceAllUsesWith(fused.getResult());
+    regroup.erase();
+    scores.erase();
   }
 
   void fuse(SelectBlocksOp select, BlockScoreOp scores) {

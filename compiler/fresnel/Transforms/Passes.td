@@ -68,8 +68,25 @@ def FuseSelectionsPass : Pass<"fresnel-fuse-selections", "::mlir::ModuleOp"> {
     `causal` equal, 16-bit queries whose head dim is a multiple of 16 up to 256, at most
     16 blocks a row, and at least 65536 rows over all heads and batches. With fewer rows
     two kernels, which share a row among more threads, are faster.
+
+    A `fresnel.regroup` that alone reads a `fresnel.block_score` with `group_sum` and a
+    known LSE becomes `fresnel.regroup_scored` with it, where the target has a kernel for
+    it (`hopper`, see `explainHopperScores`).
   }];
-  let statistics = [Statistic<"numSelections", "num-selections", "selections fused with their scores">];
+  let options = [Option<"target", "target", "std::string", "\"sm_90a\"", "GPU to compile for">];
+  let statistics = [
+    Statistic<"numSelections", "num-selections", "selections fused with their scores">,
+    Statistic<"numRegrouped", "num-regrouped", "scores of blocks computed without those of windows">];
+}
+
+def ReuseLsePass : Pass<"fresnel-reuse-lse", "::mlir::ModuleOp"> {
+  let summary = "takes the LSE of scores from the attention that computes it anyway";
+  let description = [{
+    A `fresnel.block_score` with a softmax takes the LSE of a `fresnel.attend` of the same
+    queries, keys, scale and mask that stands before it, and then walks the keys once.
+    The attention must have no soft cap, no window, and neither lists nor documents.
+  }];
+  let statistics = [Statistic<"numReused", "num-reused", "scores that take the LSE of attention">];
 }
 
 def TransposeBlocksPass : Pass<"fresnel-transpose-blocks", "::mlir::ModuleOp"> {

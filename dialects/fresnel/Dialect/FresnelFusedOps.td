@@ -165,6 +165,35 @@ def Fresnel_SelectScoredOp : Fresnel_ComputeOp<"select_scored"> {
   }];
 }
 
+def Fresnel_RegroupScoredOp : Fresnel_ComputeOp<"regroup_scored"> {
+  let summary = "scores of blocks from those of overlapping windows, which are never stored";
+  let description = [{
+    `fresnel.regroup` of `fresnel.block_score` of q and k with `normalize = softmax`,
+    `group_sum` and the given `lse`: keys are windows of `window` tokens every `stride`,
+    queries are tokens.
+
+    Constraints:
+    - C1: q and k agree in batch, head dim and element type.
+    - C2: the query heads are a multiple of the key heads.
+    - C3: `lse` is [B, Hq, M].
+    - C4: `window`, `stride`, `block` and `seq_len` are positive; `stride` divides `window` and `block`.
+
+    Example:
+    ```mlir
+    %y = fresnel.regroup_scored %q, %k lse %l {causal = true, window = 32, stride = 16, block = 64, seq_len = 1000}
+        : tensor<1x4x1000x64xbf16>, tensor<1x2x61x64xbf16>, tensor<1x4x1000xf32>
+    ```
+  }];
+  let arguments = (ins Fresnel_Rows:$q, Fresnel_Rows:$k, Fresnel_Scores3:$lse, OptionalAttr<F64Attr>:$scale,
+                       DefaultValuedOptionalAttr<BoolAttr, "false">:$causal, I64Attr:$window, I64Attr:$stride,
+                       I64Attr:$block, I64Attr:$seq_len);
+  let results = (outs Fresnel_Scores4:$result);
+  let assemblyFormat = "$q `,` $k `lse` $lse attr-dict `:` type($q) `,` type($k) `,` type($lse)";
+  let extraClassDeclaration = [{
+    double getScaleOrDefault();
+  }];
+}
+
 def Fresnel_TransposeBlocksOp : Fresnel_ComputeOp<"transpose_blocks"> {
   let summary = "which rows list a block";
   let description = [{

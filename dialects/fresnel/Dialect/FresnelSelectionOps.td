@@ -16,14 +16,17 @@ def Fresnel_BlockScoreOp : Fresnel_ComputeOp<"block_score"> {
     `[m * query_stride, (m+1) * query_stride)`. With `causal` a key is masked
     unless its last token is at or before the query's last token; a masked score
     is -inf. `normalize = softmax` turns each row into probabilities over the keys
-    that are not masked (all 0 where every key is). With `group_sum` the scores
-    of the query heads that share a key head are summed, and the result has Hk heads.
+    that are not masked (all 0 where every key is); `lse`, where it is given, holds the
+    logarithms of their sums, as `fresnel.attend` with the same queries, keys and mask
+    returns them. With `group_sum` the scores of the query heads that share a key head
+    are summed, and the result has Hk heads.
 
     Constraints:
     - C1: q and k agree in batch, head dim and element type.
     - C2: the query heads are a multiple of the key heads.
     - C3: `key_window`, `key_stride` and `query_stride` are positive.
     - C4: `group_sum` needs `normalize = softmax` (sums of -inf carry no ranking).
+    - C5: `lse` is [B, Hq, M] and needs `normalize = softmax`.
 
     Example:
     ```mlir
@@ -31,13 +34,13 @@ def Fresnel_BlockScoreOp : Fresnel_ComputeOp<"block_score"> {
         : tensor<1x4x1000x32xbf16>, tensor<1x2x16x32xbf16>
     ```
   }];
-  let arguments = (ins Fresnel_Rows:$q, Fresnel_Rows:$k, OptionalAttr<F64Attr>:$scale,
+  let arguments = (ins Fresnel_Rows:$q, Fresnel_Rows:$k, Optional<Fresnel_Scores3>:$lse, OptionalAttr<F64Attr>:$scale,
                        DefaultValuedOptionalAttr<BoolAttr, "false">:$causal, DefaultValuedOptionalAttr<I64Attr, "1">:$key_window,
                        DefaultValuedOptionalAttr<I64Attr, "1">:$key_stride, DefaultValuedOptionalAttr<I64Attr, "1">:$query_stride,
                        DefaultValuedOptionalAttr<Fresnel_NormalizeAttr, "::fresnel::Normalize::None">:$normalize,
                        DefaultValuedOptionalAttr<BoolAttr, "false">:$group_sum);
   let results = (outs Fresnel_Scores4:$result);
-  let assemblyFormat = "$q `,` $k attr-dict `:` type($q) `,` type($k)";
+  let assemblyFormat = "$q `,` $k (`lse` `(` $lse^ `:` type($lse) `)`)? attr-dict `:` type($q) `,` type($k)";
   let extraClassDeclaration = [{
     double getScaleOrDefault();
   }];
@@ -137,7 +140,6 @@ def Fresnel_SelectBlocksOp : Fresnel_ComputeOp<"select_blocks"> {
   let assemblyFormat = "$scores attr-dict `:` type($scores)";
 }
 
-def Fresnel_GatherOp : Fresnel_ComputeOp<"gather", [Fresnel_Differentiable]> {
 def Fresnel_BlocksFromMaskOp : Fresnel_ComputeOp<"blocks_from_mask"> {
   let summary = "block lists from a mask of blocks";
   let description = [{
@@ -153,6 +155,7 @@ def Fresnel_BlocksFromMaskOp : Fresnel_ComputeOp<"blocks_from_mask"> {
   let assemblyFormat = "$mask attr-dict `:` type($mask)";
 }
 
+def Fresnel_GatherOp : Fresnel_ComputeOp<"gather", [Fresnel_Differentiable]> {
   let summary = "rows at given indices";
   let description = [{
     `y[b, h, s] = x[b, h / (H / Hx), indices[b, h / (H / Hi), s]]` for the H heads of y,

@@ -165,6 +165,38 @@ LogicalResult SelectScoredOp::inferReturnTypes(MLIRContext *context, std::option
 
 double SelectScoredOp::getScaleOrDefault() { return resolveScale(getScale(), getQ()); }
 
+LogicalResult RegroupScoredOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location, Adaptor adaptor,
+                                                SmallVectorImpl<Type> &results) {
+  Inference<RegroupScoredOp> infer{location};
+  if (failed(infer.requireRows({adaptor.getQ(), adaptor.getK()})) ||
+      failed(infer.require(adaptor.getAttributes(), {"window", "stride", "block", "seq_len"})))
+    return failure();
+  RankedTensorType q = getTensor(adaptor.getQ()), k = getTensor(adaptor.getK());
+  if (q.getDimSize(0) != k.getDimSize(0) || q.getDimSize(3) != k.getDimSize(3) ||
+      q.getElementType() != k.getElementType()) // regroup_scored_c1
+    return infer.fail("q and k must agree in batch, head dim and element type, but got ", q, " and ", k);
+  if (q.getDimSize(1) % k.getDimSize(1)) // regroup_scored_c2
+    return infer.fail("the ", q.getDimSize(1), " query heads must be a multiple of the ", k.getDimSize(1),
+                      " key heads");
+  Type f32 = Float32Type::get(context);
+  if (adaptor.getLse().getType() != RankedTensorType::get(q.getShape().drop_back(), f32)) // regroup_scored_c3
+    return infer.fail("`lse` must hold one f32 for each row of ", q, ", but got ", adaptor.getLse().getType());
+  int64_t window = adaptor.getWindow(), stride = adaptor.getStride(), block = adaptor.getBlock();
+  for (auto [name, value] : {std::pair("window", window),
+                             {"stride", stride},
+                             {"block", block},
+                             {"seq_len", int64_t(adaptor.getSeqLen())}}) // regroup_scored_c4
+    if (value <= 0)
+      return infer.fail("`", name, "` must be positive, but got ", value);
+  if (window % stride || block % stride) // regroup_scored_c4
+    return infer.fail("`stride` ", stride, " must divide `window` ", window, " and `block` ", block);
+  int64_t blocks = llvm::divideCeil(int64_t(adaptor.getSeqLen()), block);
+  results.push_back(RankedTensorType::get({q.getDimSize(0), k.getDimSize(1), q.getDimSize(2), blocks}, f32));
+  return success();
+}
+
+double RegroupScoredOp::getScaleOrDefault() { return resolveScale(getScale(), getQ()); }
+
 LogicalResult TransposeBlocksOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
                                                   SmallVectorImpl<Type> &results) {
   Inference<TransposeBlocksOp> infer{location};

@@ -27,6 +27,12 @@ LogicalResult BlockScoreOp::inferReturnTypes(MLIRContext *context, std::optional
       return infer.fail("`", name, "` must be positive, but got ", value);
   if (adaptor.getGroupSum() && adaptor.getNormalize() != Normalize::Softmax) // block_score_c4
     return infer.fail("`group_sum` needs `normalize = softmax`");
+  if (Value lse = adaptor.getLse()) { // block_score_c5
+    if (adaptor.getNormalize() != Normalize::Softmax)
+      return infer.fail("`lse` needs `normalize = softmax`");
+    if (lse.getType() != RankedTensorType::get(q.getShape().drop_back(), Float32Type::get(context)))
+      return infer.fail("`lse` must hold one f32 for each row of ", q, ", but got ", lse.getType());
+  }
   int64_t heads = adaptor.getGroupSum() ? k.getDimSize(1) : q.getDimSize(1);
   results.push_back(
       RankedTensorType::get({q.getDimSize(0), heads, q.getDimSize(2), k.getDimSize(2)}, Float32Type::get(context)));

@@ -80,6 +80,23 @@ def Tile_BroadcastOp : Tile_Op<"broadcast", [Pure]> {
   let assemblyFormat = "$value attr-dict `:` type($value) `->` type($result)";
 }
 
+def Tile_ColumnsOp : Tile_Op<"columns", [Pure]> {
+  let summary = "some neighbouring columns of an accumulator";
+  let description = [{
+    Column c of the result is column `first` + c of the value; no element moves to
+    another thread.
+
+    Constraints:
+    - C1: rows and element type agree; `first` and the columns are multiples of 8 and inside the value.
+
+    Example: `%h = tile.columns %s from 32 : tensor<64x64xf32, #tile.acc> -> tensor<64x32xf32, #tile.acc>`
+  }];
+  let arguments = (ins Tile_Acc:$value, I32Attr:$first);
+  let results = (outs Tile_Acc:$result);
+  let assemblyFormat = "$value `from` $first attr-dict `:` type($value) `->` type($result)";
+  let hasVerifier = 1;
+}
+
 def Tile_LoadRowsOp : Tile_Op<"load_rows", [MemoryEffects<[MemRead]>]> {
   let summary = "loads one f32 per row from a [batch, head, sequence] tensor";
   let description = [{

@@ -181,6 +181,16 @@ LogicalResult StoreRowsOp::verify() {
   return success();
 }
 
+LogicalResult ColumnsOp::verify() {
+  auto from = getValue().getType(), to = getResult().getType();
+  int64_t first = int32_t(getFirst()), columns = to.getShape()[1];
+  if (from.getShape()[0] != to.getShape()[0] || from.getElementType() != to.getElementType() || first < 0 ||
+      first % 8 || columns % 8 || first + columns > from.getShape()[1]) // columns_c1
+    return emitOpError() << "cannot take " << to << " from column " << first << " of " << from
+                         << " (multiples of 8, inside)";
+  return success();
+}
+
 LogicalResult LoadRowsOp::verify() {
   auto source = cast<GlobalType>(getSource().getType());
   if (source.getRank() != 3 || source.getElementType() != getResult().getType().getElementType() ||

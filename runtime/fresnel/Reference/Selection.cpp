@@ -28,7 +28,12 @@ static double dot(const float *a, const float *b, int64_t n) {
 }
 
 /// Probabilities of the scores that are not masked; all 0 where every score is.
-static void softmax(std::vector<double> &s) {
+static void softmax(std::vector<double> &s, const float *lse) {
+  if (lse) {
+    for (double &x : s)
+      x = x == kMasked ? 0.0 : std::exp(x - double(*lse));
+    return;
+  }
   double top = *std::max_element(s.begin(), s.end()), sum = 0;
   for (double &x : s)
     sum += x = top == kMasked ? 0.0 : std::exp(x - top);
@@ -36,7 +41,7 @@ static void softmax(std::vector<double> &s) {
     x = sum > 0 ? x / sum : 0.0;
 }
 
-Tensor ref::blockScore(const Tensor &q, const Tensor &k, const BlockScoreOptions &options) {
+Tensor ref::blockScore(const Tensor &q, const Tensor &k, const BlockScoreOptions &options, const Tensor *lse) {
   int64_t batch = q.dim(0), heads = q.dim(1), rows = q.dim(2), depth = q.dim(3), keys = k.dim(2);
   int64_t group = heads / k.dim(1), summed = options.groupSum ? group : 1;
   double scale = options.scale.value_or(1.0 / std::sqrt(static_cast<double>(depth)));
@@ -52,7 +57,7 @@ Tensor ref::blockScore(const Tensor &q, const Tensor &k, const BlockScoreOptions
         s[j] = visible ? scale * dot(query, key + j * depth, depth) : kMasked;
       }
       if (options.normalize == Normalize::Softmax)
-        softmax(s);
+        softmax(s, lse ? lse->plane(b, head) + m : nullptr);
       for (int64_t j = 0; j < keys; ++j)
         total[j] += s[j];
     }
@@ -114,11 +119,6 @@ IndexTensor ref::selectBlocks(const Tensor &scores, const SelectBlocksOptions &o
   return out;
 }
 
-IndexTensor ref::transposeBlocks(const IndexTensor &lists, int64_t blocks) {
-  int64_t planes = lists.dim(0) * lists.dim(1), rows = lists.dim(2), count = lists.dim(3), words = (rows + 31) / 32;
-  IndexTensor bits({lists.dim(0), lists.dim(1), blocks, words});
-  for (int64_t at = 0; at < planes * rows * count; ++at) {
-    int64_t block = lists.data[size_t(at)], m = at / count % rows, plane = at / count / rows;
 IndexTensor ref::blocksFromMask(const IndexTensor &mask) {
   IndexTensor lists(mask.shape, -1);
   int64_t blocks = mask.dim(3);
@@ -131,6 +131,11 @@ IndexTensor ref::blocksFromMask(const IndexTensor &mask) {
   return lists;
 }
 
+IndexTensor ref::transposeBlocks(const IndexTensor &lists, int64_t blocks) {
+  int64_t planes = lists.dim(0) * lists.dim(1), rows = lists.dim(2), count = lists.dim(3), words = (rows + 31) / 32;
+  IndexTensor bits({lists.dim(0), lists.dim(1), blocks, words});
+  for (int64_t at = 0; at < planes * rows * count; ++at) {
+    int64_t block = lists.data[size_t(at)], m = at / count % rows, plane = at / count / rows;
     if (block >= 0 && block < blocks)
       bits.data[size_t((plane * blocks + block) * words + m / 32)] |= int32_t(1u << (m % 32));
   }

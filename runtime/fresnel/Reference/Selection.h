@@ -25,8 +25,9 @@ struct BlockScoreOptions {
 };
 
 /// q [B, Hq, M, D], k [B, Hk, Nb, D] -> [B, Hq or Hk, M, Nb]. Masked scores are
-/// -inf, or 0 after the softmax.
-Tensor blockScore(const Tensor &q, const Tensor &k, const BlockScoreOptions &options);
+/// -inf, or 0 after the softmax, which takes the logarithms of its sums from `lse`
+/// [B, Hq, M] where it is given.
+Tensor blockScore(const Tensor &q, const Tensor &k, const BlockScoreOptions &options, const Tensor *lse = nullptr);
 
 struct RegroupOptions {
   /// `stride` divides `window` and `block`.
@@ -47,10 +48,10 @@ struct SelectBlocksOptions {
 /// scores [B, H, M, Nb] -> [B, H, M, min(topk, Nb)]: ascending block indices, -1 at the end.
 IndexTensor selectBlocks(const Tensor &scores, const SelectBlocksOptions &options);
 
-/// Lists [B, H, M, K] over `blocks` blocks -> [B, H, blocks, ceil(M / 32)]: bit m mod 32
 /// A mask [B, H, M, Nb] -> lists of that shape: ascending, the blocks whose element is not 0, -1 at the end.
 IndexTensor blocksFromMask(const IndexTensor &mask);
 
+/// Lists [B, H, M, K] over `blocks` blocks -> [B, H, blocks, ceil(M / 32)]: bit m mod 32
 /// of word m div 32 of a block's row is set if row m lists the block.
 IndexTensor transposeBlocks(const IndexTensor &lists, int64_t blocks);
 

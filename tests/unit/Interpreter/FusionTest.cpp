@@ -216,3 +216,23 @@ fresnel.program @p(%x: tensor<1x1x2x8xbf16>) {
                                             {{"x", x}});
   EXPECT_EQ(tensor(results, "y").data[0], 1.0f) << "ties to even";
 }
+
+// NSA's scores: the LSE is that of the compressed attention, and scores of windows are not stored.
+TEST(Fusion, ScoresOfBlocksFromWindows) {
+  for (const char *causal : {"true", "false"}) {
+    std::vector<NamedValue> inputs = {{"q", randomTensor({1, 4, 100, 64}, 1)}, {"k", randomTensor({1, 2, 24, 64}, 2)}};
+    std::string masks = std::string("causal = ") + causal + ", key_window = 8, key_stride = 4";
+    compare(R"(
+!q = tensor<1x4x100x64xbf16>
+!k = tensor<1x2x24x64xbf16>
+fresnel.program @p(%q: !q, %k: !k) {
+  %o, %l = fresnel.attend %q, %k, %k {)" +
+                masks + R"(} : !q, !k, !k
+  %p = fresnel.block_score %q, %k {)" +
+                masks + R"(, normalize = #fresnel<normalize softmax>, group_sum = true} : !q, !k
+  %y = fresnel.regroup %p {window = 8, stride = 4, block = 16, seq_len = 100} : tensor<1x2x100x24xf32>
+  fresnel.return %o, %y {names = ["o", "y"]} : !q, tensor<1x2x100x7xf32>
+})",
+            inputs, /*grad=*/false);
+  }
+}

@@ -40,6 +40,7 @@ inline std::vector<NamedValue> runText(const std::string &text, llvm::ArrayRef<N
     passes.addPass(createFusePyramidsPass());
     passes.addPass(createMergeGathersPass());
     passes.addPass(createInvertSelectionsPass());
+    passes.addPass(createReuseLsePass());
     passes.addPass(createFuseSelectionsPass());
     passes.addPass(createFuseAttendGradPass());
     passes.addPass(createTransposeBlocksPass());

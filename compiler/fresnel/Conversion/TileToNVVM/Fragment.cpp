@@ -160,6 +160,20 @@ struct BroadcastLowering final : TilePattern<BroadcastOp> {
   }
 };
 
+struct ColumnsLowering final : TilePattern<ColumnsOp> {
+  using TilePattern::TilePattern;
+  LogicalResult matchAndRewrite(ColumnsOp op, OpAdaptor adaptor, ConversionPatternRewriter &rewriter) const override {
+    Emitter emitter(op.getLoc(), rewriter);
+    auto fragment = op.getResult().getType();
+    SmallVector<Value> values = emitter.unpack(adaptor.getValue());
+    // The values of eight columns are neighbours; one thread's are as many as it has of the whole, per column.
+    int64_t perEight = int64_t(values.size()) / (op.getValue().getType().getShape()[1] / 8);
+    ArrayRef<Value> part = ArrayRef(values).slice(op.getFirst() / 8 * perEight, getElementsPerThread(fragment));
+    rewriter.replaceOp(op, emitter.pack(getTypeConverter()->convertType(fragment), part));
+    return success();
+  }
+};
+
 /// The element at `outer` and `row`, or `outside` where `row` lies beyond the view's innermost dimension.
 static Value loadInside(Emitter &emitter, GlobalType view, Value descriptor, ArrayRef<Value> outer, Value row,
                         Value outside) {
@@ -428,6 +442,7 @@ struct StoreRowsLowering final : TilePattern<StoreRowsOp> {
 void fresnel::tile::populateFragmentPatterns(const TileTypeConverter &converter, RewritePatternSet &patterns) {
   patterns.add<SplatLowering, RowIndexLowering, ColIndexLowering, ReduceLowering, QuadReduceLowering, AnyLowering,
                BroadcastLowering, LoadRowsLowering, LoadColsLowering, LookupLowering, ToLhsLowering, StoreTileLowering,
-               StoreSharedLowering, StoreFragmentLowering, LoadFragmentLowering, StoreRowsLowering, TriangleLowering>(
+               StoreSharedLowering, StoreFragmentLowering, LoadFragmentLowering, StoreRowsLowering, TriangleLowering,
+               ColumnsLowering>(
       converter);
 }
