@@ -17,11 +17,15 @@
 // CHECK: tile.mma %{{.*}} transposed
 // CHECK: tile.store_shared
 // CHECK: tile.load %{{.*}} !tile.shared<64x64xf32, padded> -> vector<4xf32>
-// A warp per row keeps a list of one entry per lane.
+// A warp per row: the lanes' largest scores are sorted, what the 16th of them lets through is ranked. Should that be more than
+// lanes, the row goes past a list of one entry per lane.
 // CHECK-LABEL: tile.kernel @select_blocks_2
 // CHECK-SAME: grid = array<i32: 512, 2, 1>
-// CHECK: scf.while
+// CHECK-COUNT-4: tile.load
+// CHECK-COUNT-15: tile.shuffle xor
 // CHECK: tile.ballot
+// CHECK: scf.while
+// CHECK: tile.shuffle up
 // CHECK-NOT: tile.barrier
 // CHECK: tile.return
 // Rows without 16-byte chunks keep the caller's strides, too.

@@ -2,8 +2,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// Up to 32 blocks: a warp per row streams the scores past a sorted list, one
-// entry per lane. More: a thread block per row marks them by radix selection and
+// Up to 32 blocks: a warp per row. The best score of each lane bounds the worst that is
+// taken from below, so that a second walk finds few candidates, mostly no more than lanes,
+// which are ranked. Where there are more, as among equal scores, a walk past a sorted
+// list, one entry per lane, follows. More blocks: a thread block per row marks them by radix selection and
 // compacts the marks, as the cascade does.
 //
 //===----------------------------------------------------------------------===//
@@ -50,24 +52,45 @@ private:
 
   void writeByWarps() {
     begin(kRowThreads / 32);
-    Val row = b.id(tile::Id::BlockX) * double(kRowThreads / 32) + b.id(tile::Id::Warp), lane = b.id(tile::Id::Lane);
-    // The condition is uniform in a warp, so that its lanes shuffle together.
+    Val row = b.id(tile::Id::BlockX) * double(kRowThreads / 32) + b.id(tile::Id::Warp);
+    // All conditions are uniform in a warp, so that its lanes shuffle together.
     b.ifThen(row < b.i32(x.getDimSize(2)), [&] {
       BlockRules rules(b, op, row, blocks);
       WarpSelect select(b, take);
       WarpSelect::List none = select.begin();
-      SmallVector<Val> taken = b.forRange(b.i32(0), rules.end, b.i32(32 * kChunks), {none.keys, none.indices},
-                                          [&](Val first, ArrayRef<Val> state) {
-                                            SmallVector<Val> keys;
-                                            for (int64_t i = 0; i < kChunks; ++i)
-                                              keys.push_back(readKey(rules, row, first + lane + double(32 * i)));
-                                            WarpSelect::List list{state[0], state[1]};
-                                            for (int64_t i = 0; i < kChunks; ++i)
-                                              list = select.add(list, keys[i], first + double(32 * i));
-                                            return SmallVector<Val>{list.keys, list.indices};
-                                          });
-      select.finish({taken[0], taken[1]},
-                    [&](Val place, Val index) { b.store(index, target, {batch, head, row, place}); });
+      auto store = [&](Val place, Val index) { b.store(index, target, {batch, head, row, place}); };
+      Val largest = walk(rules, row, {b.i32(INT32_MIN)},
+                         [&](Val key, Val, ArrayRef<Val> state) { return SmallVector<Val>{b.max(state[0], key)}; })[0];
+      Val bound = select.getBound(largest);
+      SmallVector<Val> found =
+          walk(rules, row, {none.keys, none.indices, b.i32(0)}, [&](Val key, Val first, ArrayRef<Val> state) {
+            auto [list, count] = select.collect({state[0], state[1]}, state[2], key, first, bound);
+            return SmallVector<Val>{list.keys, list.indices, count};
+          });
+      Val fits = found[2] <= 32.0;
+      b.ifThen(fits, [&] { select.finishCollected({found[0], found[1]}, found[2], store); });
+      b.ifThen(fits ^ b.constant(b.getI1Type(), 1), [&] {
+        SmallVector<Val> taken =
+            walk(rules, row, {none.keys, none.indices}, [&](Val key, Val first, ArrayRef<Val> state) {
+              WarpSelect::List list = select.add({state[0], state[1]}, key, first);
+              return SmallVector<Val>{list.keys, list.indices};
+            });
+        select.finish({taken[0], taken[1]}, store);
+      });
+    });
+  }
+
+  /// Calls `use(key, first index, state)` for 32 keys of a row after the other, each lane's its own.
+  SmallVector<Val> walk(BlockRules &rules, Val row, ArrayRef<Val> init,
+                        function_ref<SmallVector<Val>(Val, Val, ArrayRef<Val>)> use) {
+    Val lane = b.id(tile::Id::Lane);
+    return b.forRange(b.i32(0), rules.end, b.i32(32 * kChunks), init, [&](Val first, ArrayRef<Val> carried) {
+      SmallVector<Val> keys, state(carried);
+      for (int64_t i = 0; i < kChunks; ++i)
+        keys.push_back(readKey(rules, row, first + lane + double(32 * i)));
+      for (int64_t i = 0; i < kChunks; ++i)
+        state = use(keys[i], first + double(32 * i), state);
+      return state;
     });
   }
 

@@ -37,6 +37,44 @@ WarpSelect::List WarpSelect::add(List list, Val key, Val first) {
   return {result[1], result[2]};
 }
 
+Val WarpSelect::getBound(Val largest) {
+  // A bitonic sort, the largest first.
+  Val lane = b.id(tile::Id::Lane), values = largest;
+  for (int64_t run = 2; run <= 32; run *= 2)
+    for (int64_t step = run / 2; step > 0; step /= 2) {
+      Val other = b.shuffleXor(values, step);
+      // Of a pair the lower lane keeps the larger value, in every other run the smaller one.
+      Val lower = (lane & double(step)) == 0.0, forward = (lane & double(run)) == 0.0;
+      values = b.select(lower == forward, b.max(values, other), b.min(values, other));
+    }
+  return shuffle(values, b.i32(take - 1));
+}
+
+std::pair<WarpSelect::List, Val> WarpSelect::collect(List list, Val count, Val key, Val first, Val bound) {
+  Val lane = b.id(tile::Id::Lane), found = b.ballot((key >= bound) & (key != double(INT32_MIN)));
+  SmallVector<Val> result = b.whileLoop(
+      {found, list.keys, list.indices, count}, [&](ArrayRef<Val> state) { return state[0] != 0.0; },
+      [&](ArrayRef<Val> state) {
+        Val low = state[0] & (b.i32(0) - state[0]), source = b.popcount(low - 1.0), here = lane == state[3];
+        return SmallVector<Val>{state[0] ^ low, b.select(here, shuffle(key, source), state[1]),
+                                b.select(here, first + source, state[2]), state[3] + 1.0};
+      });
+  return {{result[1], result[2]}, result[3]};
+}
+
+void WarpSelect::finishCollected(List list, Val count, function_ref<void(Val, Val)> store) {
+  Val lane = b.id(tile::Id::Lane), zero = b.i32(0);
+  // How many are better: equal ones with a lower index are.
+  Val rank = b.forRange(zero, count, b.i32(1), {zero}, [&](Val i, ArrayRef<Val> state) {
+    Val other = shuffle(list.keys, i), better = (other > list.keys) | ((other == list.keys) & (i < lane));
+    return SmallVector<Val>{state[0] + b.cast(better, b.getI32Type())};
+  })[0];
+  Val kept = (lane < count) & (rank < double(take)), votes = b.ballot(kept);
+  Val before = b.popcount(votes & ((b.i32(1) << lane) - 1.0));
+  b.ifThen(kept, [&] { store(before, list.indices); });
+  b.ifThen((lane >= b.popcount(votes)) & (lane < double(take)), [&] { store(lane, b.i32(-1)); });
+}
+
 void WarpSelect::finish(List list, function_ref<void(Val, Val)> store) {
   Val lane = b.id(tile::Id::Lane), before = b.i32(0);
   for (int64_t i = 0; i < take; ++i) {

@@ -26,6 +26,14 @@ public:
 
   /// The list of nothing.
   List begin();
+  /// The `take`-th largest of the lanes' values, in every lane: a row whose lanes have seen these as their largest
+  /// has at least `take` keys that are no smaller.
+  Val getBound(Val largest);
+  /// Takes up, behind those of `list`, what is at least `bound` of 32 keys with ascending indices, in no order of the
+  /// keys. Counts on where the list is full.
+  std::pair<List, Val> collect(List list, Val count, Val key, Val first, Val bound);
+  /// Calls `store` as `finish` does with the best of the `count` collected ones, at most 32.
+  void finishCollected(List list, Val count, llvm::function_ref<void(Val, Val)> store);
   /// Takes up the key of each lane, whose index is `first` + lane; a key of
   /// INT32_MIN stands for none.
   List add(List list, Val key, Val first);
