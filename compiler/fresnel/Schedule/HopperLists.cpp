@@ -83,9 +83,9 @@ ListCuts fresnel::getListCuts(Operation *op, bool counted) {
     cuts.pieces = walksPerBlock * (entries / pieceRows);
     cuts.walks = walksPerBlock * (entries / (2 * pieceRows));
   }
-  // Each walk hands on sums from range to range.
+  // Each walk hands on sums from range to range, also one of a thread block whose keys end before.
   if (cuts.ranges > 1)
-    cuts.walks = walksPerBlock * keyBlocks;
+    cuts.walks = llvm::alignTo(walksPerBlock * keyBlocks, 128 / getWalkKeys(op));
   return cuts;
 }
 
