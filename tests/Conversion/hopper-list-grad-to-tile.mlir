@@ -66,19 +66,18 @@ fresnel.program @main(%q: !q, %k: !k, %l: !l, %g: !q, %b: !b) {
 
 // -----
 
-// Blocks that so many rows list that their walks may be cut: further blocks of threads, the counts of rows that say who
-// takes which piece, and sums that the pieces hand on in turns. The other walks are cut in two: 64 MiB of queries and
-// gradients of the output at a time.
+// A block that so many rows list that its walk may be cut: further blocks of threads, the counts of rows that say who
+// takes which piece, and sums that the pieces hand on in turns.
 // CHECK-LABEL: tile.kernel @count_rows_3(
 // CHECK: math.ctpop
 // CHECK-COUNT-5: tile.shuffle xor
 // CHECK-LABEL: tile.kernel @attend_grad_kv_4(
 // CHECK-SAME: %[[COUNTS:[^:]*]]: !tile.global<1x2x4xi32>
-// CHECK-SAME: %[[SUMS:[^:]*]]: !tile.global<8x1x2x8192xf32>, %[[TURNS:[^:]*]]: !tile.global<8x1xi32>
-// CHECK-SAME: fresnel.counters = 8 : i64
-// CHECK-SAME: fresnel.scratch = 131072 : i64
-// 8 further ones, of two walks, for each head beside its 2 in each of 2 ranges.
-// CHECK-SAME: grid = array<i32: 24, 1, 1>
+// CHECK-SAME: %[[SUMS:[^:]*]]: !tile.global<16x1x2x8192xf32>, %[[TURNS:[^:]*]]: !tile.global<16x1xi32>
+// CHECK-SAME: fresnel.counters = 16 : i64
+// CHECK-SAME: fresnel.scratch = 262144 : i64
+// 8 further ones, of two walks, for each head beside its 2.
+// CHECK-SAME: grid = array<i32: 20, 1, 1>
 // CHECK: tile.load %[[COUNTS]]
 // CHECK-COUNT-10: tile.shuffle up
 // CHECK: consumer(2)

@@ -36,8 +36,8 @@ fresnel.program @syntax(%x: !x, %k: !k, %s: !s, %t: !t, %l: tensor<1x4x100xf32>)
   // CHECK: fresnel.count_rows %{{.*}} : tensor<1x4x13x4xi32>
   %count = fresnel.count_rows %f : tensor<1x4x13x4xi32>
   // CHECK: fresnel.regroup_scored %x, %k lse %l {block = 4 : i64, causal = true, seq_len = 101 : i64, stride = 1 : i64, window = 2 : i64} : tensor<1x4x100x32xbf16>, tensor<1x2x100x32xbf16>, tensor<1x4x100xf32>
-  %j = fresnel.regroup_scored %x, %k lse %l {causal = true, window = 2, stride = 1, block = 4, seq_len = 101} : !x, !k, tensor<1x4x100xf32>
-  fresnel.return %y, %d, %j {names = ["y", "d", "j"]} : !x, !k, tensor<1x2x100x26xf32>
+  %summed = fresnel.regroup_scored %x, %k lse %l {causal = true, window = 2, stride = 1, block = 4, seq_len = 101} : !x, !k, tensor<1x4x100xf32>
+  fresnel.return %y, %d, %summed {names = ["y", "d", "j"]} : !x, !k, tensor<1x2x100x26xf32>
 }
 
 !g = tensor<1x4x100x96xbf16>

@@ -87,8 +87,7 @@ def make_program(rng, tiles_only):
 
 
 def make_cut_program(rng):
-    """A program whose gradient of keys and values cuts walks: more than 2048 steps of 64 rows list a block, or queries are so
-    many that walks go through them range by range."""
+    """A program whose gradient of keys and values may cut walks: more than 2048 steps of 64 rows list a block."""
     group, kv_heads, dim = rng.choice((16, 32, 64)), rng.choice((1, 2)), rng.choice((64, 96, 128))
     dtype, query_block, key_block = rng.choice(("bf16", "f16")), rng.choice((1, 1, 16, 64)), rng.choice((64, 128, 192))
     blocks, causal = rng.choice((2, 3, 5)), False

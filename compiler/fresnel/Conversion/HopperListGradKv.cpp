@@ -34,7 +34,7 @@ constexpr int64_t kOwnBarrier = 1;
 /// The producer walks lists, for which 24 would not do: 168 * 3 = 40 + 2 * 232.
 constexpr int64_t kProducerRegisters = 40, kConsumerRegisters = 232;
 
-/// The kernel's arguments. Counts of rows are there if walks may be long, sums and turns if walks may be cut.
+/// The kernel's arguments. Counts of rows, sums and turns are there if walks may be cut.
 enum Argument : unsigned { kQ, kK, kV, kLse, kDelta, kDout, kBits, kCounts, kDk, kDv, kSums, kTurns };
 
 class HopperListGradKv : HopperRings {
@@ -42,9 +42,10 @@ public:
   HopperListGradKv(AttendGradKvOp op, const KernelRequest &request, KernelBuilder &builder)
       : HopperRings(builder), request(request), shape(op), steps(getListSteps(op)),
         stages(request.schedule.getStages()), walks(kKeyRows / getWalkKeys(op)),
-        words(cast<RankedTensorType>(op.getBlocks().getType()).getDimSize(3)), counted(bool(op.getCounts())),
-        pieces(builder, shape, getListCuts(op, counted), kKeyRows / walks, walks, getSection(), words, kThreads),
+        pieces(builder, shape, op.getCounts() ? getListCuts(op) : ListCuts(), kKeyRows / walks, walks, getSection(),
+               kThreads),
         lists(shape.listHeads / shape.kvHeads), readers(shape.heads / shape.listHeads),
+        words(cast<RankedTensorType>(op.getBlocks().getType()).getDimSize(3)),
         math(builder, shape, Owner::Keys, kGroupRows, kRows) {}
 
   void write() {
@@ -61,13 +62,14 @@ public:
   }
 
 private:
-  /// Lists of tokens may all have the first block: those of all heads start first.
+  /// One head after the other by default: its queries, which walks of many blocks read, come through L2.
   int64_t getSection() const {
-    int64_t heads = shape.kvHeads * shape.batches, wanted = request.schedule.getSection();
-    return std::min(wanted > 0 ? wanted : steps.rows > 1 ? heads : 1, heads);
+    return std::clamp<int64_t>(request.schedule.getSection(), 1, shape.kvHeads * shape.batches);
   }
 
-  Val argument(Argument which) { return b.argument(kernel, which > kCounts && !counted ? which - 1 : unsigned(which)); }
+  Val argument(Argument which) {
+    return b.argument(kernel, which > kCounts && !pieces.hasCuts() ? which - 1 : unsigned(which));
+  }
 
   /// dK and dV of each consumer of a walk that is cut, and whose turn it is to add to them.
   tile::GlobalType getSumsType() {
@@ -128,7 +130,7 @@ private:
   }
 
   void locate() {
-    Val head = pieces.locate(counted ? argument(kCounts) : Val(), thread);
+    Val head = pieces.locate(pieces.hasCuts() ? argument(kCounts) : Val(), thread);
     batch = head / double(shape.kvHeads);
     kvHead = head % double(shape.kvHeads);
   }
@@ -143,12 +145,8 @@ private:
   /// A word of the rows that list a block, 0 behind the last one and where another piece has it.
   Val loadWord(const ListWalkPiece &piece, Val keyBlock, Val list, Val word) {
     Val mine = (word < double(words)) & (keyBlock < double(shape.getKeyBlocks()));
-    if (piece.endGroup) {
-      Val group = double(pieces.countGroups() - 1) - divideBy(word, kLanes);
-      mine = mine & (group >= piece.firstGroup) & (group < piece.endGroup);
-    }
-    if (piece.stride)
-      mine = mine & ((list * double(getSpans()) + divideBy(word, getSpan())) % piece.stride == piece.offset);
+    if (piece.pieces)
+      mine = mine & ((list * double(getSpans()) + divideBy(word, getSpan())) % piece.pieces == piece.piece);
     return b.ifElse(
         mine,
         [&] {
@@ -307,9 +305,8 @@ private:
       b.forRange(zero, b.i32(lists), b.i32(1), {zero}, [&](Val list, ArrayRef<Val> outer) {
         // The last rows first: under a causal mask blocks that start together then read the
         // same queries at about the same time, through L2.
-        int64_t groups = pieces.countGroups();
-        Val first = own.firstGroup ? own.firstGroup : zero, end = own.endGroup ? own.endGroup : b.i32(groups);
-        return b.forRange(first, end, b.i32(1), {outer[0]}, [&](Val group, ArrayRef<Val> carried) {
+        int64_t groups = llvm::divideCeil(words, kLanes);
+        return b.forRange(zero, b.i32(groups), b.i32(1), {outer[0]}, [&](Val group, ArrayRef<Val> carried) {
           Val base = (double(groups - 1) - group) * double(kLanes);
           return SmallVector<Val>{produceWords(list, base, carried[0])};
         });
@@ -443,13 +440,9 @@ private:
   int64_t stages;
   /// Walks of a thread block: one of both consumers, or one for each.
   int64_t walks;
-  /// Words of the bits of a list.
-  int64_t words;
-  /// Whether there are counts of the rows of blocks.
-  bool counted;
   HopperListWalks pieces;
-  /// Lists of a key head, and query heads that read one.
-  int64_t lists, readers;
+  /// Lists of a key head, query heads that read one, and words of its bits.
+  int64_t lists, readers, words;
   AttendGradMath math;
   tile::KernelOp kernel;
   Val thread, batch, kvHead;

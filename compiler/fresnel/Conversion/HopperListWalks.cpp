@@ -12,14 +12,13 @@ using namespace mlir;
 using namespace fresnel;
 
 /// Fields of a walk in shared memory.
-enum Field : int64_t { kTile, kPiece, kPieces, kSums, kFirstGroup, kEndGroup, kOffset, kStride, kFields };
+static constexpr int64_t kTile = 0, kPiece = 1, kPieces = 2, kSums = 3, kFields = 4;
 
 HopperListWalks::HopperListWalks(KernelBuilder &builder, const AttendShape &shape, const ListCuts &cuts, int64_t keys,
-                                 int64_t walks, int64_t section, int64_t words, int64_t threads)
+                                 int64_t walks, int64_t section, int64_t threads)
     : b(builder), shape(shape), cuts(cuts), walks(walks), section(section), threads(threads),
-      heads(shape.kvHeads * shape.batches), groups(llvm::divideCeil(words, 32)),
-      groupsPerRange(llvm::divideCeil(groups, cuts.ranges)), ranges(llvm::divideCeil(groups, groupsPerRange)),
-      tiles(llvm::divideCeil(shape.keys, keys * walks)), walksPerBlock(shape.keyBlock / keys) {}
+      heads(shape.kvHeads * shape.batches), tiles(llvm::divideCeil(shape.keys, keys * walks)),
+      walksPerBlock(shape.keyBlock / keys) {}
 
 void HopperListWalks::allocate() {
   if (!hasCuts())
@@ -30,35 +29,17 @@ void HopperListWalks::allocate() {
 }
 
 Val HopperListWalks::locate(Val counts, Val thread) {
-  Val index = b.id(tile::Id::BlockX), zero = b.i32(0), one = b.i32(1);
+  Val index = b.id(tile::Id::BlockX);
   if (!hasCuts()) {
     HeadTile place = walkSections(index, heads, section, tiles);
     tile = place.tile;
     return head = place.head;
   }
   isFurther = index < double(countFurther());
-  Val number = b.max(index - double(countFurther()), zero);
-  // Ranges are those of one head after the other.
-  HeadTile place = walkSections(number, heads, ranges > 1 ? 1 : section, ranges * tiles);
-  range = b.select(isFurther, zero, divideBy(place.tile, tiles));
+  HeadTile place = walkSections(b.max(index - double(countFurther()), b.i32(0)), heads, section, tiles);
   head = b.select(isFurther, moduloBy(index, heads), place.head);
-  tile = b.select(isFurther, divideBy(index, heads), moduloBy(place.tile, tiles));
-  b.ifThen(thread < double(walks), [&] {
-    Val walk = tile * double(walks) + thread;
-    // Its range; or nobody's: a piece behind the last one, which takes no words.
-    setField(thread, kTile, b.select(isFurther, zero, walk));
-    setField(thread, kPiece, b.select(isFurther, one, range));
-    setField(thread, kPieces, b.select(isFurther, one, b.i32(ranges)));
-    setField(thread, kSums, b.select(isFurther, zero, walk));
-    setField(thread, kFirstGroup, range * double(groupsPerRange));
-    setField(thread, kEndGroup,
-             b.select(isFurther, zero, b.min((range + 1.0) * double(groupsPerRange), b.i32(groups))));
-    setField(thread, kOffset, zero);
-    setField(thread, kStride, one);
-  });
-  b.barrier();
-  if (cuts.rows > 0)
-    findPieces(counts);
+  tile = b.select(isFurther, divideBy(index, heads), place.tile);
+  findPieces(counts, thread);
   return head;
 }
 
@@ -78,11 +59,19 @@ std::pair<Val, Val> HopperListWalks::scanBlock(Val value, Val sums) {
 }
 
 /// Every thread looks at blocks of keys and tells the walks that are pieces of theirs.
-void HopperListWalks::findPieces(Val counts) {
+void HopperListWalks::findPieces(Val counts, Val thread) {
   Val zero = b.i32(0), one = b.i32(1), batch = head / double(shape.kvHeads), kvHead = head % double(shape.kvHeads);
   int64_t lists = shape.listHeads / shape.kvHeads, blocks = shape.getKeyBlocks();
+  b.ifThen(thread < double(walks), [&] {
+    // Whole, or nobody's: a piece behind the last one takes no words.
+    b.store(b.select(isFurther, zero, tile * double(walks) + thread), fields, {thread, b.i32(kTile)});
+    b.store(b.select(isFurther, one, zero), fields, {thread, b.i32(kPiece)});
+    b.store(one, fields, {thread, b.i32(kPieces)});
+    b.store(zero, fields, {thread, b.i32(kSums)});
+  });
+  b.barrier();
   b.forRange(zero, b.i32(blocks), b.i32(threads), {zero, zero}, [&](Val first, ArrayRef<Val> sums) {
-    Val block = first + b.id(tile::Id::Thread);
+    Val block = first + thread;
     Val count = b.ifElse(
         block < double(blocks),
         [&] {
@@ -111,37 +100,18 @@ void HopperListWalks::claim(Val block, Val further, Val piecesBefore, Val walksB
     Val within = b.select(isFurther, piece, whole);
     Val size = b.select(isFurther, further * double(walksPerBlock), b.i32(walksPerBlock));
     b.ifThen((within >= 0.0) & (within < size), [&] {
-      Val inBlock = b.select(isFurther, piece / further, whole), ownTile = block * double(walksPerBlock) + inBlock;
-      // Only in the last range there is a piece of it.
-      Val none = (isFurther ^ 1.0) & (range < double(ranges - 1)), pieces = further + 1.0;
-      setField(at, kTile, ownTile);
-      setField(at, kPiece, b.select(none, pieces, b.select(isFurther, piece % further, further)));
-      setField(at, kPieces, pieces);
-      setField(at, kSums, ranges > 1 ? ownTile : walksBefore * double(walksPerBlock) + inBlock);
-      setField(at, kFirstGroup, b.i32(0));
-      setField(at, kEndGroup, b.select(none, b.i32(0), b.i32(groups)));
-      setField(at, kOffset, b.select(isFurther, piece % further, further));
-      setField(at, kStride, pieces);
+      Val inBlock = b.select(isFurther, piece / further, whole);
+      b.store(block * double(walksPerBlock) + inBlock, fields, {at, b.i32(kTile)});
+      b.store(b.select(isFurther, piece % further, further), fields, {at, b.i32(kPiece)});
+      b.store(further + 1.0, fields, {at, b.i32(kPieces)});
+      b.store(walksBefore * double(walksPerBlock) + inBlock, fields, {at, b.i32(kSums)});
     });
   }
 }
 
 ListWalkPiece HopperListWalks::getPiece(Val walk) {
-  ListWalkPiece piece;
-  if (!hasCuts()) {
-    piece.tile = walks == 1 ? tile : tile * double(walks) + walk;
-    return piece;
-  }
+  if (!hasCuts())
+    return {walks == 1 ? tile : tile * double(walks) + walk, Val(), Val(), Val()};
   auto field = [&](int64_t which) { return b.load(fields, {walk, b.i32(which)}); };
-  piece.tile = field(kTile);
-  piece.piece = field(kPiece);
-  piece.pieces = field(kPieces);
-  piece.sums = head * double(cuts.walks) + field(kSums);
-  piece.firstGroup = field(kFirstGroup);
-  piece.endGroup = field(kEndGroup);
-  if (cuts.rows > 0) {
-    piece.offset = field(kOffset);
-    piece.stride = field(kStride);
-  }
-  return piece;
+  return {field(kTile), field(kPiece), field(kPieces), head * double(cuts.walks) + field(kSums)};
 }

@@ -2,13 +2,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// Each walk of a thread block belongs to a tile of keys of the consumers that take it. It may
-// be cut into pieces (ListCuts), each of which adds its sums to those of the piece before, in
-// their order. Piece p of all walks of a head takes the p-th range of rows, from the last rows
-// on; thread blocks are numbered head by head, and range by range. But the walk over the rows
-// of a block that very many list is cut by itself: piece p of n takes every n-th group of
-// words of the block's row. The last piece is walked where the last range of the walk would
-// be, the others by further thread blocks, which have the lowest numbers and start first.
+// Each walk of a thread block belongs to a tile of keys of the consumers that take it.
+// Where lists may be uneven (ListCuts), the walk over the rows of a block that many rows
+// list is cut: piece p of n takes every n-th group of words of the block's row, from the p-th
+// on. The last piece is walked where the whole walk would be, the others by further thread
+// blocks, which have lower numbers and start before. In the order of the pieces the
+// consumers add their sums to those of the pieces before.
 //
 //===----------------------------------------------------------------------===//
 #ifndef FRESNEL_CONVERSION_HOPPERLISTWALKS_H
@@ -19,25 +18,21 @@
 
 namespace fresnel {
 
-/// One walk: its tile of keys, the piece and how many there are, and where in the scratch array the sums of its
-/// pieces lie, if there is more than one.
+/// One walk: its tile of keys, the piece and how many there are, and where in the scratch array
+/// the sums of its pieces lie, if there is more than one.
 struct ListWalkPiece {
   Val tile, piece, pieces, sums;
-  /// The groups of 32 words that it takes, counted from the last one; of their spans those
-  /// that are `offset` modulo `stride`. Null for all.
-  Val firstGroup, endGroup, offset, stride;
 };
 
 class HopperListWalks {
 public:
   /// `walks` of a thread block of `threads`, each of `keys` keys; a section of heads as in
-  /// `walkSections`; `words` of a row of the transposed lists.
+  /// `walkSections`.
   HopperListWalks(KernelBuilder &builder, const AttendShape &shape, const ListCuts &cuts, int64_t keys, int64_t walks,
-                  int64_t section, int64_t words, int64_t threads);
+                  int64_t section, int64_t threads);
 
-  bool hasCuts() const { return !cuts.areNone(); }
-  int64_t countThreadBlocks() const { return countFurther() + ranges * tiles * heads; }
-  int64_t countGroups() const { return groups; }
+  bool hasCuts() const { return cuts.rows > 0; }
+  int64_t countThreadBlocks() const { return countFurther() + tiles * heads; }
   /// Places of sums, over all heads.
   int64_t countSums() const { return cuts.walks * heads; }
 
@@ -49,8 +44,7 @@ public:
 
 private:
   int64_t countFurther() const { return llvm::divideCeil(cuts.pieces, walks) * heads; }
-  void findPieces(Val counts);
-  void setField(Val walk, int64_t which, Val value) { b.store(value, fields, {walk, b.i32(which)}); }
+  void findPieces(Val counts, Val thread);
   void claim(Val block, Val further, Val piecesBefore, Val walksBefore);
   std::pair<Val, Val> scanBlock(Val value, Val sums);
 
@@ -58,13 +52,11 @@ private:
   const AttendShape &shape;
   ListCuts cuts;
   int64_t walks, section, threads, heads;
-  /// Groups of 32 words, those of a range, and ranges.
-  int64_t groups, groupsPerRange, ranges;
   /// Thread blocks of a head without cuts, and walks of a block of keys.
   int64_t tiles, walksPerBlock;
   /// Fields of the walks, and sums of warps.
   Val fields, pieceSums, walkSums;
-  Val head, tile, range, isFurther;
+  Val head, tile, isFurther;
 };
 
 } // namespace fresnel

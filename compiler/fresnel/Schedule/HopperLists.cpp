@@ -19,9 +19,6 @@ static constexpr int64_t kKeys = 64;
 /// Steps of a piece of a walk: one takes about a microsecond, and the whole kernel some milliseconds
 /// where there are blocks that are listed this often.
 static constexpr int64_t kPieceSteps = 1024;
-/// What a range of rows shall take of L2, and steps that a walk shall have in a range: the sums, which leave
-/// the registers at its end, are as large as the queries of two steps.
-static constexpr int64_t kRangeBytes = 64 << 20, kRangeSteps = 32;
 /// Heads of a step: a step of fewer than 4 tokens would be a box of many small pieces.
 static constexpr int64_t kMaxGroup = 16;
 
@@ -54,38 +51,23 @@ ListSteps fresnel::getListSteps(Operation *op) {
 
 int64_t fresnel::getWalkKeys(Operation *op) { return getInteger(op, "key_block") % 128 ? 64 : 128; }
 
-/// Only steps of few tokens, of which a block is listed by a few here and there, read more than L2 gives.
-static int64_t countRanges(Operation *op, const ListSteps &steps, int64_t averageSteps) {
-  RankedTensorType q = getTensor(op->getOperand(0)), k = getTensor(op->getOperand(1));
-  if (steps.rows == 1)
-    return 1;
-  int64_t group = q.getDimSize(1) / k.getDimSize(1);
-  int64_t bytes = 2 * 2 * q.getDimSize(2) * group * q.getDimSize(3);
-  return std::clamp<int64_t>(averageSteps / kRangeSteps, 1, llvm::divideCeil(bytes, kRangeBytes));
-}
-
-ListCuts fresnel::getListCuts(Operation *op, bool counted) {
+ListCuts fresnel::getListCuts(Operation *op) {
   RankedTensorType q = getTensor(op->getOperand(0)), k = getTensor(op->getOperand(1));
   RankedTensorType blocks = getTensor(getBlockList(op));
   ListSteps steps = getListSteps(op);
   int64_t lists = blocks.getDimSize(1) / k.getDimSize(1), readers = q.getDimSize(1) / blocks.getDimSize(1);
   int64_t rows = lists * int64_t(llvm::divideCeil(q.getDimSize(2), getInteger(op, "query_block")));
-  int64_t keyBlock = getInteger(op, "key_block"), keyBlocks = llvm::divideCeil(k.getDimSize(2), keyBlock);
-  int64_t repeats = readers / steps.group * steps.parts, walksPerBlock = keyBlock / getWalkKeys(op);
-  auto listed = op->getAttrOfType<IntegerAttr>("listed");
-  int64_t entries = rows * std::min(listed ? listed.getInt() : keyBlocks, keyBlocks);
+  int64_t repeats = readers / steps.group * steps.parts;
   ListCuts cuts;
-  cuts.ranges = countRanges(op, steps, entries * repeats / steps.rows / keyBlocks);
   // Whole words of rows are dealt out.
-  int64_t pieceRows = std::max<int64_t>(kPieceSteps * steps.rows / repeats, 64);
-  if (counted && rows >= 2 * pieceRows) {
-    cuts.rows = pieceRows;
-    cuts.pieces = walksPerBlock * (entries / pieceRows);
-    cuts.walks = walksPerBlock * (entries / (2 * pieceRows));
-  }
-  // Each walk hands on sums from range to range, also one of a thread block whose keys end before.
-  if (cuts.ranges > 1)
-    cuts.walks = llvm::alignTo(walksPerBlock * keyBlocks, 128 / getWalkKeys(op));
+  cuts.rows = std::max<int64_t>(kPieceSteps * steps.rows / repeats, 64);
+  if (rows < 2 * cuts.rows)
+    return ListCuts();
+  auto listed = op->getAttrOfType<IntegerAttr>("listed");
+  int64_t entries = rows * std::min(listed ? listed.getInt() : blocks.getDimSize(2), blocks.getDimSize(2));
+  int64_t walks = getInteger(op, "key_block") / getWalkKeys(op);
+  cuts.pieces = walks * (entries / cuts.rows);
+  cuts.walks = walks * (entries / (2 * cuts.rows));
   return cuts;
 }
 
@@ -98,7 +80,7 @@ static int64_t getSharedBytes(ScheduleAttr schedule, Operation *op) {
     // Where a block is no multiple of the tile each consumer walks one of its own. Tiles, the
     // LSE and delta of each row, the step's token; barriers; the counts of steps, and which piece a walk is.
     int64_t slots = stages * schedule.getTileM() / getWalkKeys(op);
-    return owned + slots * ListSteps::kRows * (2 * row + 8) + 32 * slots + 384;
+    return owned + slots * ListSteps::kRows * (2 * row + 8) + 32 * slots + 256;
   }
   BlockTiles tiles = getHopperTiles(schedule, cast<AttendGradQOp>(op));
   return owned + stages * schedule.getTileN() * 2 * row + 32 * stages + 64 + tiles.set.getBytes();

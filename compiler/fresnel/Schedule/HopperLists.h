@@ -27,21 +27,19 @@ struct ListSteps {
 /// For the gradient of keys and values; the rows are 0 where the blocks of queries do not fit steps.
 ListSteps getListSteps(mlir::Operation *op);
 
-/// How walks over the rows that list a block are cut into pieces, whose sums are added in their order.
+/// How walks over the rows that list a block are cut into pieces where a block, a sink say, may be
+/// listed by many more rows than others.
 struct ListCuts {
-  /// Ranges of rows that all walks take one after the other, each range while its queries are in
-  /// L2: the blocks of a head read the same queries, at times of their own if nothing holds them together.
-  int64_t ranges = 1;
-  /// Rows of a piece of a walk that is much longer than others, because very many rows list its
-  /// block, a sink say: it is cut by itself, from two pieces on. 0 where no walk can be so long.
+  /// Rows of a piece; a walk of less than two pieces stays whole, and 0 says that all are so short.
   int64_t rows = 0;
-  /// For a key head at most: pieces of long walks beyond the first ones, and walks that have sums to hand on.
+  /// For a key head at most: pieces beyond the first ones of walks, and walks that are cut.
   int64_t pieces = 0, walks = 0;
 
-  bool areNone() const { return ranges == 1 && rows == 0; }
+  /// The pieces of a walk of `count` rows.
+  int64_t countPieces(int64_t count) const { return count < 2 * rows ? 1 : count / rows; }
 };
-/// For the gradient of keys and values over transposed lists; `counted`: whether it knows how many rows list a block.
-ListCuts getListCuts(mlir::Operation *op, bool counted = true);
+/// For the gradient of keys and values over transposed lists.
+ListCuts getListCuts(mlir::Operation *op);
 /// Keys of a walk: 64 for each consumer, which walk alone or together.
 int64_t getWalkKeys(mlir::Operation *op);
 
