@@ -43,6 +43,15 @@ class ReferenceTest(unittest.TestCase):
         for name in ("attention", "compile", "load", "Plan", "TensorRef", "UnsupportedError", "selection_digest"):
             self.assertIn(f"## `fresnel.{name}`", page)
 
+    def test_every_environment_variable_has_a_line(self):
+        page, names = (ROOT / "docs/environment.md").read_text(), set()
+        for folder in ("runtime", "compiler", "tools", "python"):
+            for path in (ROOT / folder).rglob("*"):
+                if path.suffix in (".cpp", ".h", ".py"):
+                    names |= set(re.findall(r'(?:getenv\(|value\(|environ\.get\(|environ\[)"([A-Z_]+)"', path.read_text()))
+        self.assertLess({"FRESNEL_DB", "FRESNEL_JIT", "FRESNEL_BIN", "XDG_CACHE_HOME"}, names)
+        self.assertEqual([name for name in sorted(names) if f"`{name}`" not in page], [])
+
     def test_messages_that_the_troubleshooting_page_quotes_exist(self):
         sources = " ".join(path.read_text() for folder in ("runtime", "compiler", "tools", "python")
                            for path in sorted((ROOT / folder).rglob("*")) if path.suffix in (".cpp", ".h", ".py"))
