@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import tempfile
 import unittest
 
 import fresnel
@@ -15,6 +16,8 @@ except ModuleNotFoundError:
     torch = None
 
 SHAPE = (1, 300, 4, 64)
+# One for all tests: what a process has compiled it does not compile again.
+_folder = tempfile.TemporaryDirectory()
 
 
 def load_library(name):
@@ -39,6 +42,8 @@ class LibraryTest(CacheTest):
         super().setUp()
         if not torch.cuda.is_available():
             self.skipTest("no CUDA device was found")
+        self.set_environment(FRESNEL_CACHE_DIR=os.path.join(_folder.name, "cache"))
+        torch.cuda.set_device(0)  # JAX leaves the last of several GPUs current.
         rng = torch.Generator("cuda").manual_seed(1)
         self.inputs = [torch.randn(SHAPE, generator=rng, device="cuda", dtype=torch.float16) for _ in range(3)]
         self.expected, self.lse = fresnel.attention(*self.inputs, return_lse=True)
@@ -46,8 +51,8 @@ class LibraryTest(CacheTest):
     def plan(self):
         """The bundle that the attention of the inputs runs, and the workspace that it needs."""
         batch, length, heads, dim = SHAPE
-        path = fresnel.compile("dense", grad=False, target=_attention._target(self.inputs[0].device), batch=batch, seq_len=length,
-                               heads=heads, kv_heads=heads, head_dim=dim, dtype="f16")
+        path = fresnel.compile("dense", grad=False, target=_attention._target(self.inputs[0].device), batch=batch,
+                               seq_len=length, heads=heads, kv_heads=heads, head_dim=dim, dtype="f16")
         plan = fresnel.load(path)
         return plan, plan.workspace_bytes()
 

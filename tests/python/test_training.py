@@ -1,0 +1,111 @@
+"""`examples/train_transformer.py` without a GPU: its language, what it says of its runs, its picture."""
+
+import importlib.util
+import math
+import pathlib
+import types
+import unittest
+import xml.etree.ElementTree as xml
+
+try:
+    import torch
+except ModuleNotFoundError:
+    torch = None
+
+SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "examples" / "train_transformer.py"
+
+
+def seed_of(two_stage, dense, steps=100):
+    def run(loss, stages):
+        points = [[step, step / 10, 5 - step / steps] for step in range(10, steps + 1, 10)]
+        return {"stages": stages, "points": points, "held_out_loss": loss}
+    return {"seed": 0, "dense": run(dense, [{"method": "dense", "steps": steps}]),
+            "two_stage": run(two_stage, [{"method": "lighthouse", "steps": 60}, {"method": "dense", "steps": steps - 60}])}
+
+
+@unittest.skipIf(torch is None, "PyTorch is not installed")
+class TrainingTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        spec = importlib.util.spec_from_file_location("train_transformer", SCRIPT)
+        cls.script = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(cls.script)
+
+    def test_documents_differ_and_their_language_does_not(self):
+        first, again, other = (self.script.make_documents(3, 2000, seed) for seed in (1, 1, 2))
+        self.assertEqual(first.shape, (3, 2001))
+        self.assertTrue(torch.equal(first, again))
+        self.assertFalse(torch.equal(first, other))
+
+        def followers(text):
+            pairs = {(int(a), int(b)) for row in text for a, b in zip(row[:-1], row[1:])}
+            return {pair for pair in pairs if max(pair) < self.script.WORDS}
+        seen = {}
+        for a, b in followers(first) & followers(other):
+            seen.setdefault(a, set()).add(b)
+        self.assertGreater(len(seen), 100)
+        # Chance makes a few pairs of facts that both have.
+        self.assertGreater(sum(len(words) <= self.script.SUCCESSORS for words in seen.values()), 0.9 * len(seen))
+
+    def test_a_name_is_followed_by_one_word_in_a_document(self):
+        text, words = self.script.make_documents(4, 4000, 3), self.script.WORDS
+        for row in text.tolist():
+            facts = {}
+            for name, fact in zip(row[:-1], row[1:]):
+                if name >= words:
+                    facts.setdefault(name, set()).add(fact)
+            self.assertLessEqual(len(facts), self.script.OWN_NAMES)
+            self.assertTrue(all(len(found) == 1 for found in facts.values()))
+            self.assertTrue(all(fact < words for found in facts.values() for fact in found))
+
+    def test_entropy_is_what_a_perfect_model_loses(self):
+        text, words = self.script.make_documents(4, 50000, 4), self.script.WORDS
+        rate, loss, count = self.script.NAME_RATE, 0.0, 0
+        for row in text.tolist():
+            for before, word in zip(row[:-1], row[1:]):
+                if before < words:
+                    loss -= math.log(rate / self.script.OWN_NAMES if word >= words else (1 - rate) / self.script.SUCCESSORS)
+                count += 1
+        self.assertLess(abs(loss / count - self.script.entropy()), 0.02)
+
+    def test_verdicts(self):
+        cases = {"below": (0.9, 0.91, 0.9), "above": (1.1, 1.11, 1.1), "within noise": (0.9, 1.1, 1.02)}
+        for verdict, losses in cases.items():
+            found = self.script.compare([seed_of(loss, 1.0) for loss in losses])
+            self.assertEqual(found["verdict"], verdict)
+        self.assertIn("unknown noise", self.script.compare([seed_of(1.0, 1.0)])["verdict"])
+        found = self.script.compare([seed_of(loss, 1.0) for loss in (1.0, 1.1, 1.2)])
+        self.assertAlmostEqual(found["difference"], 0.1)
+        self.assertAlmostEqual(found["standard_error"], 0.1 / math.sqrt(3))
+
+    def test_picture(self):
+        picture = xml.fromstring(self.script.draw([seed_of(2.0, 2.1), seed_of(2.0, 2.1)], "Some GPU, N = 10"))
+        name = "{http://www.w3.org/2000/svg}"
+        self.assertEqual(len(list(picture.iter(name + "polyline"))), 4)
+        self.assertEqual(len(list(picture.iter(name + "circle"))), 2)  # Where the second stage begins.
+
+    def test_model_learns(self):
+        """A few steps on the CPU, with PyTorch's attention in place of the kernels'."""
+        script = self.script
+        attention, script.fresnel = script.fresnel, types.SimpleNamespace(attention=lambda q, k, v, method: (
+            torch.nn.functional.scaled_dot_product_attention(*(x.transpose(1, 2) for x in (q, k, v)), is_causal=True)
+            .transpose(1, 2)))
+        try:
+            torch.manual_seed(0)
+            model = script.Transformer(layers=1, width=script.HEAD_DIM)
+            optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+            document, losses = script.make_documents(1, 128, 5)[0], []
+            for _ in range(8):
+                loss = model(document, {"method": "dense"})
+                loss.backward()
+                optimizer.step()
+                optimizer.zero_grad()
+                losses.append(loss.item())
+        finally:
+            script.fresnel = attention
+        self.assertLess(abs(losses[0] - math.log(script.WORDS + script.NAMES)), 1)
+        self.assertLess(losses[-1], losses[0] - 0.5)
+
+
+if __name__ == "__main__":
+    unittest.main()
