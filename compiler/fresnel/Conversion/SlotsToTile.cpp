@@ -19,6 +19,9 @@ using namespace fresnel;
 
 namespace {
 
+/// Slots that a thread holds at once.
+constexpr int64_t kMaxSlots = 32;
+
 /// Rows of a unit: the first that every window holds in whole or is made of.
 int64_t chooseUnit(const PyramidShape &shape) {
   for (int64_t unit : {4, 5, 3, 7, 2})
@@ -44,15 +47,10 @@ public:
 
   void write() {
     locate();
-    if (group == 1)
-      return store(sum(head));
-    store(b.forRange(b.i32(0), b.i32(group), b.i32(1), Values(unit * one.width, b.f32(0)),
-                     [&](Val member, ArrayRef<Val> state) {
-                       Values next = sum(head * double(group) + member);
-                       for (auto [value, old] : llvm::zip(next, state))
-                         value = old + value;
-                       return next;
-                     }));
+    int64_t entries = 0;
+    for (int64_t level = 0; level < getLevels(); ++level)
+      entries += getEntries(level);
+    store(group * entries <= kMaxSlots ? sumMembers() : sumMembersInTurn());
   }
 
 private:
@@ -144,11 +142,14 @@ private:
     return share;
   }
 
-  /// The slots of a level's entries.
-  Values findSlots(Val from, int64_t level) {
-    Values found;
-    for (int64_t i = 0; i < getEntries(level); ++i)
-      found.push_back(findSlot(from, level, i));
+  using Slots = SmallVector<Values>;
+
+  /// The slots of a unit in the map of query head `from`, level by level.
+  Slots findSlots(Val from) {
+    Slots found(getLevels());
+    for (int64_t level = getLevels() - 1; level >= 0; --level)
+      for (int64_t i = 0; i < getEntries(level); ++i)
+        found[level].push_back(findSlot(from, level, i));
     return found;
   }
 
@@ -160,10 +161,8 @@ private:
   }
 
   /// The unit's sums over the levels for query head `from`, row by row.
-  Values sum(Val from) {
-    SmallVector<Values> found(getLevels()), loaded(getLevels());
-    for (int64_t level = getLevels() - 1; level >= 0; --level)
-      found[level] = findSlots(from, level);
+  Values sum(Val from, ArrayRef<Values> found) {
+    SmallVector<Values> loaded(getLevels());
     for (int64_t level = getLevels() - 1; level >= 0; --level)
       for (Val slot : found[level])
         loaded[level].push_back(loadRow(from, slot));
@@ -171,6 +170,35 @@ private:
     for (int64_t i = 0; i < getEntries(getLevels() - 1); ++i)
       addLevels(getLevels() - 1, i, Values(one.width, b.f32(0)), loaded, sums);
     return sums;
+  }
+
+  Val getMember(int64_t member) { return group == 1 ? head : head * double(group) + double(member); }
+
+  /// The sums over all query heads, whose slots are read together.
+  Values sumMembers() {
+    SmallVector<Slots> found;
+    for (int64_t member = 0; member < group; ++member)
+      found.push_back(findSlots(getMember(member)));
+    Values sums = sum(getMember(0), found[0]);
+    for (int64_t member = 1; member < group; ++member)
+      addTo(sums, sum(getMember(member), found[member]));
+    return sums;
+  }
+
+  /// The same for many query heads.
+  Values sumMembersInTurn() {
+    return b.forRange(b.i32(0), b.i32(group), b.i32(1), Values(unit * one.width, b.f32(0)),
+                      [&](Val member, ArrayRef<Val> state) {
+                        Val from = head * double(group) + member;
+                        Values sums(state);
+                        addTo(sums, sum(from, findSlots(from)));
+                        return sums;
+                      });
+  }
+
+  void addTo(Values &sums, ArrayRef<Val> more) {
+    for (auto [total, value] : llvm::zip(sums, more))
+      total = total + value;
   }
 
   /// Appends the sums of the rows below entry `i` of a level, `above` those of the levels above it.
