@@ -4,7 +4,7 @@
 //
 // A team of lanes, a power of two that has a lane for each 16 bytes of a row, sums in
 // f32: each lane its chunks, then a butterfly. A thread takes several rows, whose loads
-// are in flight together.
+// are in flight together with what else is read of them.
 //
 //===----------------------------------------------------------------------===//
 
@@ -33,35 +33,59 @@ public:
     return {int64_t(llvm::divideCeil(length, rowsPerBlock())), rows.getDimSize(1), rows.getDimSize(0)};
   }
 
-  /// Calls `write(batch, head, row, product)` in one thread for each row, up to `length`;
-  /// rows beyond the tensors' are like their last.
-  void forEachRow(Val out, Val dout, int64_t length, function_ref<void(Val, Val, Val, Val)> write) {
+  /// A row, up to a length which may be beyond the tensors': `near` is the last one then, which stands for it.
+  struct Row {
+    Val batch, head, row, near;
+  };
+  using Values = SmallVector<Val>;
+
+  /// Calls `read` for each row and when the products are there `write`, with the row's product and what `read`
+  /// gave, in one thread or in several alike.
+  void forEachRow(Val out, Val dout, int64_t length, function_ref<Values(Row)> read,
+                  function_ref<void(Row, Val, Values)> write) {
     Val batch = b.id(tile::Id::BlockZ), head = b.id(tile::Id::BlockY), thread = b.id(tile::Id::Thread);
     Val member = thread & double(team - 1);
     Val first = b.id(tile::Id::BlockX) * double(rowsPerBlock()) + (thread >> double(llvm::Log2_64(team)));
-    SmallVector<Val> places, sums(kRows, b.f32(0));
+    auto getRow = [&](Val i) -> Row {
+      Val row = first + i * double(kRowThreads / team);
+      return {batch, head, row, b.min(row, b.i32(rows.getDimSize(2) - 1))};
+    };
+    // A lane writes one row of the team's, or every `team`-th. Those left over write as the last one does:
+    // behind a condition the reads would wait for the products.
+    int64_t writers = std::min(team, kRows);
+    SmallVector<Row> places, own;
+    SmallVector<Values> others;
+    for (int64_t i = 0; i < kRows; i += writers) {
+      own.push_back(getRow(b.min(member, b.i32(writers - 1)) + double(i)));
+      others.push_back(read(own.back()));
+    }
+    Values sums(kRows, b.f32(0));
     for (int64_t i = 0; i < kRows; ++i)
-      places.push_back(first + double(i * (kRowThreads / team)));
+      places.push_back(getRow(b.i32(i)));
     for (int64_t chunk = 0; chunk < chunks; chunk += team)
-      add(out, dout, batch, head, places, member + double(chunk), sums);
-    for (auto [place, sum] : llvm::zip(places, sums)) {
-      for (int64_t mask = team / 2; mask > 0; mask /= 2)
+      add(out, dout, places, member + double(chunk), sums);
+    for (int64_t mask = team / 2; mask > 0; mask /= 2)
+      for (Val &sum : sums)
         sum = sum + b.shuffleXor(sum, mask);
-      b.ifThen((member == 0.0) & (place < double(length)), [&] { write(batch, head, place, sum); });
+    for (size_t i = 0; i < own.size(); ++i) {
+      Val product = sums[(i + 1) * writers - 1];
+      for (int64_t lane = writers - 2; lane >= 0; --lane)
+        product = b.select(member == double(lane), sums[i * writers + lane], product);
+      auto writeRow = [&] { write(own[i], product, others[i]); };
+      length % rowsPerBlock() ? b.ifThen(own[i].row < double(length), writeRow) : writeRow();
     }
   }
 
 private:
   /// Adds one chunk of each row.
-  void add(Val out, Val dout, Val batch, Val head, ArrayRef<Val> places, Val chunk, MutableArrayRef<Val> sums) {
+  void add(Val out, Val dout, ArrayRef<Row> places, Val chunk, MutableArrayRef<Val> sums) {
     // A lane without a chunk reads the last one and drops it.
     bool whole = chunks % team == 0;
     Val column = (whole ? chunk : b.min(chunk, b.i32(chunks - 1))) * double(width);
     SmallVector<std::pair<Val, Val>> loaded;
-    for (Val place : places) {
-      Val row = b.min(place, b.i32(rows.getDimSize(2) - 1));
-      loaded.push_back(
-          {b.load(out, {batch, head, row, column}, width), b.load(dout, {batch, head, row, column}, width)});
+    for (const Row &place : places) {
+      SmallVector<Val> at{place.batch, place.head, place.near, column};
+      loaded.push_back({b.load(out, at, width), b.load(dout, at, width)});
     }
     for (auto [sum, pair] : llvm::zip(sums, loaded)) {
       Val partial = sum;
@@ -84,10 +108,13 @@ LogicalResult fresnel::lowerAttendDelta(AttendDeltaOp op, const KernelRequest &r
   RowProducts products(rows, b);
   auto kernel = b.beginKernel(request.getName(), request.getArgumentTypes(), kRowThreads, products.grid(length));
   Val target = b.argument(kernel, op.getDlse() ? 3 : 2);
-  products.forEachRow(b.argument(kernel, 0), b.argument(kernel, 1), length, [&](Val batch, Val head, Val row, Val sum) {
-    Val delta = op.getDlse() ? sum - b.load(b.argument(kernel, 2), {batch, head, row}) : sum;
-    b.store(delta, target, {batch, head, row});
-  });
+  using Row = RowProducts::Row;
+  products.forEachRow(
+      b.argument(kernel, 0), b.argument(kernel, 1), length,
+      [&](Row at) -> SmallVector<Val> {
+        return {op.getDlse() ? b.load(b.argument(kernel, 2), {at.batch, at.head, at.near}) : b.f32(0)};
+      },
+      [&](Row at, Val sum, ArrayRef<Val> dlse) { b.store(sum - dlse[0], target, {at.batch, at.head, at.row}); });
   return success();
 }
 
@@ -97,14 +124,19 @@ LogicalResult fresnel::lowerAttendStats(AttendStatsOp op, const KernelRequest &r
   RowProducts products(rows, b);
   auto kernel = b.beginKernel(request.getName(), request.getArgumentTypes(), kRowThreads, products.grid(padded));
   Val lses = b.argument(kernel, 2), target = b.argument(kernel, op.getDlse() ? 4 : 3);
-  products.forEachRow(b.argument(kernel, 0), b.argument(kernel, 1), padded, [&](Val batch, Val head, Val row, Val sum) {
-    Val inside = row < double(length), near = b.min(row, b.i32(length - 1));
-    Val lse = b.load(lses, {batch, head, near});
-    Val delta = op.getDlse() ? sum - b.load(b.argument(kernel, 3), {batch, head, near}) : sum;
-    // A weight of a row without keys is exp2(-inf).
-    Val open = inside & (lse > -INFINITY);
-    b.store(b.select(open, lse * M_LOG2E, b.f32(INFINITY)), target, {batch, head, b.i32(0), row});
-    b.store(b.select(inside, delta, b.f32(0)), target, {batch, head, b.i32(1), row});
-  });
+  using Row = RowProducts::Row;
+  products.forEachRow(
+      b.argument(kernel, 0), b.argument(kernel, 1), padded,
+      [&](Row at) -> SmallVector<Val> {
+        SmallVector<Val> indices{at.batch, at.head, at.near};
+        return {b.load(lses, indices), op.getDlse() ? b.load(b.argument(kernel, 3), indices) : b.f32(0)};
+      },
+      [&](Row at, Val sum, ArrayRef<Val> scores) {
+        Val inside = at.row < double(length), lse = scores[0];
+        // A weight of a row without keys is exp2(-inf).
+        Val open = inside & (lse > -INFINITY);
+        b.store(b.select(open, lse * M_LOG2E, b.f32(INFINITY)), target, {at.batch, at.head, b.i32(0), at.row});
+        b.store(b.select(inside, sum - scores[1], b.f32(0)), target, {at.batch, at.head, b.i32(1), at.row});
+      });
   return success();
 }
