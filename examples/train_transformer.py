@@ -1,14 +1,16 @@
-"""Trains a small byte-level transformer with Lighthouse attention, drops it, and goes on with dense attention.
+"""Trains a small transformer with Lighthouse attention, drops it, and goes on with dense attention.
 
 The recipe of the Lighthouse paper (arXiv 2605.06554): most steps with attention over a selected sub-sequence, the last ones
-dense, with the same weights, optimiser state and data. Beside it the same model trains densely from scratch. The text is
-made up: a language whose words follow each other by a fixed grammar, with names that each document has for itself. Needs a
-GPU and PyTorch, and `fresnel` for Python (docs/training.md). Writes training.json and training.svg to --out.
+dense, with the same weights, optimiser state and data. Beside it the same model trains densely from scratch, for every seed.
+The text is made up (make_documents); what a perfect model would lose on it is known. Needs a GPU and PyTorch, and `fresnel`
+for Python (docs/training.md); seeds are spread over the GPUs there are. Writes training.json and training.svg to --out.
 """
 
 import argparse
 import json
+import math
 import pathlib
+import statistics
 import sys
 import time
 
@@ -18,51 +20,72 @@ import torch.nn.functional as F
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "python"))  # A checkout needs no installation.
 import fresnel  # noqa: E402 - after the path is set
 
-WORDS, SUCCESSORS, NAMES, LETTERS = 512, 4, 16, 5
+WORDS, SUCCESSORS = 768, 4  # Of the grammar.
+NAMES, OWN_NAMES, NAME_RATE = 256, 32, 1 / 16  # Of the language, of a document, and the chance that a name comes next.
 HEAD_DIM = 128
+LOG_EVERY = 10  # Steps.
 
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Language
+# ----------------------------------------------------------------------------------------------------------------------
 
 def make_documents(count, length, seed):
-    """[count, length + 1] bytes. Each word has SUCCESSORS likely ones to follow; every fourth word is one of the
-    document's own NAMES. Words have LETTERS letters and a space."""
-    rng = torch.Generator().manual_seed(1)  # The language is one for all seeds.
-    lexicon = torch.randint(97, 123, (WORDS, LETTERS), generator=rng)
+    """[count, length + 1] words, int16. After each word of the grammar comes one of its SUCCESSORS, or by NAME_RATE one of the
+    document's OWN_NAMES. Within a document the same word follows a name wherever it stands: it is to be read up, however far
+    back the name was last. Words are below WORDS, names above."""
+    rng = torch.Generator().manual_seed(1)  # The grammar is one for all seeds.
     grammar = torch.randint(0, WORDS, (WORDS, SUCCESSORS), generator=rng)
     rng.manual_seed(seed)
-    words = length // (LETTERS + 1) + 2
-    names = torch.randint(97, 123, (count, NAMES, LETTERS), generator=rng)
-    text = torch.full((count, words, LETTERS + 1), 32)
-    word = torch.randint(0, WORDS, (count,), generator=rng)
-    choices = torch.randint(0, SUCCESSORS, (words, count), generator=rng)
-    which = torch.randint(0, NAMES, (words, count), generator=rng)
-    for at in range(words):
-        if at % 4 == 3:
-            text[:, at, :LETTERS] = names[torch.arange(count), which[at]]
-        else:
-            word = grammar[word, choices[at]]
-            text[:, at, :LETTERS] = lexicon[word]
-    return text.flatten(1)[:, :length + 1].to(torch.uint8)
+    names = WORDS + torch.rand((count, NAMES), generator=rng).argsort(1)[:, :OWN_NAMES]
+    facts = torch.randint(0, WORDS, (count, OWN_NAMES), generator=rng)
+    choices = torch.randint(0, SUCCESSORS, (length + 1, count), generator=rng)
+    which = torch.randint(0, OWN_NAMES, (length + 1, count), generator=rng)
+    is_name = torch.rand((length + 1, count), generator=rng) < NAME_RATE
+    text = torch.empty((length + 1, count), dtype=torch.int16)
+    rows, word = torch.arange(count), torch.randint(0, WORDS, (count,), generator=rng)
+    named = torch.zeros(count, dtype=torch.bool)
+    for at in range(length + 1):
+        follower = torch.where(named, facts[rows, which[at - 1]], grammar[word, choices[at]])
+        named = is_name[at] & ~named
+        text[at] = torch.where(named, names[rows, which[at]], follower)
+        word = torch.where(named, word, follower)
+    return text.T.contiguous()
 
+
+def entropy():
+    """Nats per word that no model can save, but for each document's names and facts, which are new to it once."""
+    name = -NAME_RATE * math.log(NAME_RATE / OWN_NAMES)
+    word = -(1 - NAME_RATE) * math.log((1 - NAME_RATE) / SUCCESSORS)
+    return (name + word) / (1 + NAME_RATE)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Model
+# ----------------------------------------------------------------------------------------------------------------------
 
 def rotate(x, angles):
-    """Rotary position embedding of [B, N, H, D]."""
-    left, right = x.float().chunk(2, dim=3)
+    """Rotary position embedding of the first half of each head of [B, N, H, D]; the other half knows no distance."""
+    left, right, rest = x.float().split((HEAD_DIM // 4, HEAD_DIM // 4, HEAD_DIM // 2), dim=3)
     sin, cos = angles.sin(), angles.cos()
-    return torch.cat((left * cos - right * sin, left * sin + right * cos), dim=3).to(x.dtype)
+    return torch.cat((left * cos - right * sin, left * sin + right * cos, rest), dim=3).to(x.dtype)
 
 
 class Block(torch.nn.Module):
     def __init__(self, width):
         super().__init__()
-        self.qkv = torch.nn.Linear(width, 3 * width, bias=False)
+        self.shift = torch.nn.Parameter(torch.ones(width))
+        self.q, self.k, self.v = (torch.nn.Linear(width, width, bias=False) for _ in range(3))
         self.out = torch.nn.Linear(width, width, bias=False)
         self.gate = torch.nn.Linear(width, 2 * 3 * width, bias=False)
         self.down = torch.nn.Linear(3 * width, width, bias=False)
         self.norms = torch.nn.ModuleList(torch.nn.RMSNorm(width) for _ in range(2))
 
     def forward(self, x, angles, attention):
-        q, k, v = self.qkv(self.norms[0](x)).unflatten(2, (-1, HEAD_DIM)).chunk(3, dim=2)
-        heads = fresnel.attention(rotate(q, angles), rotate(k, angles), v, **attention)  # v is a view: no copy is made.
+        y = self.norms[0](x)
+        before = F.pad(y, (0, 0, 1, 0))[:, :-1]  # Keys begin as those of the word before: what followed a word is then found.
+        q, k, v = (x.unflatten(2, (-1, HEAD_DIM)) for x in (self.q(y), self.k(torch.lerp(y, before, self.shift)), self.v(y)))
+        heads = fresnel.attention(rotate(q, angles), rotate(k, angles), v, **attention)
         x = x + self.out(heads.flatten(2))
         up, gate = self.gate(self.norms[1](x)).chunk(2, dim=2)
         return x + self.down(F.silu(gate) * up)
@@ -71,19 +94,22 @@ class Block(torch.nn.Module):
 class Transformer(torch.nn.Module):
     def __init__(self, layers, width):
         super().__init__()
-        self.embedding = torch.nn.Embedding(256, width)
+        self.embedding = torch.nn.Embedding(WORDS + NAMES, width)
         self.blocks = torch.nn.ModuleList(Block(width) for _ in range(layers))
         self.norm = torch.nn.RMSNorm(width)
-        self.head = torch.nn.Linear(width, 256, bias=False)
-        for parameter in self.parameters():
-            if parameter.dim() == 2:
-                torch.nn.init.normal_(parameter, std=0.02)
+        self.head = torch.nn.Linear(width, WORDS + NAMES, bias=False)
+        torch.nn.init.normal_(self.head.weight, std=0.02)
+        for block in self.blocks:
+            for layer in (block.q, block.v, block.out, block.gate, block.down):
+                torch.nn.init.normal_(layer.weight, std=layer.in_features ** -0.5)
+            with torch.no_grad():  # Mimetic initialisation, arXiv 2305.09828: what is alike attends to each other.
+                block.k.weight.copy_(block.q.weight)
 
     def forward(self, document, attention):
-        """Mean loss per byte, in nats."""
+        """Mean loss per word, in nats."""
         tokens = document[None].long()
         position = torch.arange(tokens.shape[1] - 1, device=tokens.device)[:, None, None]
-        frequencies = 10000.0 ** (-torch.arange(0, 1, 2 / HEAD_DIM, device=tokens.device))
+        frequencies = 10000.0 ** (-torch.arange(0, 1, 4 / HEAD_DIM, device=tokens.device))
         x = self.embedding(tokens[:, :-1])
         for block in self.blocks:
             x = block(x, position * frequencies, attention)
@@ -95,26 +121,32 @@ def loss_of(model, document, attention):
         return model(document, attention)
 
 
+# ----------------------------------------------------------------------------------------------------------------------
+# Training
+# ----------------------------------------------------------------------------------------------------------------------
+
 def evaluate(model, documents):
     """Loss on held-out documents, always with dense attention."""
     with torch.no_grad():
         return sum(loss_of(model, document, {"method": "dense"}).item() for document in documents) / len(documents)
 
 
-def train(options, stages, documents, held_out):
-    """Trains through `stages`, [(attention, steps)]. Gives losses per step, seconds at each, and the held-out loss."""
-    torch.manual_seed(options.seed)
+def train(options, seed, stages, documents, held_out):
+    """Trains through `stages`, [(attention, steps)]. Gives [step, seconds, loss since the last] and the held-out loss."""
+    torch.manual_seed(seed)
     model = Transformer(options.layers, options.width).cuda()
+    if options.compile:
+        for block in model.blocks:  # One graph serves all of them.
+            block.compile(dynamic=False)
     optimizer = torch.optim.AdamW(model.parameters(), lr=options.lr, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
-    warmup = options.steps // 10
+    warmup = max(options.steps // 20, 1)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(
-        (step + 1) / warmup, 0.1 + 0.9 * (options.steps - step) / (options.steps - warmup)))
-    losses, seconds, step = [], [], 0
+        (step + 1) / warmup, 0.05 + 0.95 * (options.steps - step) / (options.steps - warmup)))
     for attention, steps in stages:  # What is compiled and loaded on first use is no time of training.
         loss_of(model, documents[0], attention).backward()
         optimizer.zero_grad()
     torch.cuda.synchronize()
-    begin = time.perf_counter()
+    points, step, losses, begin = [], 0, [], time.perf_counter()
     for attention, steps in stages:
         for _ in range(steps):
             loss = loss_of(model, documents[step], attention)
@@ -123,42 +155,101 @@ def train(options, stages, documents, held_out):
             optimizer.step()
             schedule.step()
             optimizer.zero_grad()
-            losses.append(loss.item())  # Waits for the GPU.
-            seconds.append(time.perf_counter() - begin)
+            losses.append(loss.detach())
             step += 1
-            if step % 20 == 0 or step == options.steps:
-                print(f"{attention['method']:10} step {step:4}  loss {losses[-1]:.4f}  {seconds[-1]:6.1f} s", flush=True)
-    return {"stages": [{**attention, "steps": steps} for attention, steps in stages], "losses": losses,
-            "seconds": seconds, "held_out_loss": evaluate(model, held_out)}
+            if step % LOG_EVERY == 0:
+                mean = torch.stack(losses).mean().item()  # Waits for the GPU.
+                points.append([step, round(time.perf_counter() - begin, 3), round(mean, 5)])
+                losses.clear()
+                if step % (10 * LOG_EVERY) == 0:
+                    print(f"seed {seed}: {attention['method']:10} step {step:5}  loss {mean:.4f}  {points[-1][1]:6.1f} s",
+                          flush=True)
+    return {"stages": [{**attention, "steps": steps} for attention, steps in stages], "points": points,
+            "held_out_loss": evaluate(model, held_out)}
+
+
+def train_both(options, seed):
+    """The two-stage run and the dense one: the same initial weights, data and schedule."""
+    documents = make_documents(options.steps, options.length, 1000 + seed).cuda()
+    held_out = make_documents(8, options.length, 2).cuda()
+    dense, lighthouse = {"method": "dense"}, {"method": "lighthouse", "topk": options.topk}
+    first = options.lighthouse_steps
+    stages = {"two_stage": [(lighthouse, first), (dense, options.steps - first)], "dense": [(dense, options.steps)]}
+    return {"seed": seed, **{name: train(options, seed, run, documents, held_out) for name, run in stages.items()}}
+
+
+def claim_device(devices):
+    torch.cuda.set_device(devices.get())
+
+
+def train_seeds(options):
+    """train_both for every seed, one at a time on each GPU."""
+    work = [(options, seed) for seed in range(options.first_seed, options.first_seed + options.seeds)]
+    gpus = min(torch.cuda.device_count(), options.seeds)
+    if gpus == 1:
+        return [train_both(*item) for item in work]
+    context = torch.multiprocessing.get_context("spawn")
+    devices = context.SimpleQueue()
+    for device in range(gpus):
+        devices.put(device)
+    with context.Pool(gpus, initializer=claim_device, initargs=(devices,)) as pool:
+        return pool.starmap(train_both, work, chunksize=1)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# Picture
+# Report
 # ----------------------------------------------------------------------------------------------------------------------
 
-COLOURS = {"dense": "#c0392b", "lighthouse": "#2471a3"}
+RUNS = {"two_stage": ("#2471a3", "Lighthouse, from the dot on dense"), "dense": ("#c0392b", "dense from scratch")}
 WIDTH, HEIGHT, MARGIN = 420, 280, 50
 
 
-def smooth(values, weight=0.8):
-    result, mean = [], values[0]
-    for value in values:
-        mean = weight * mean + (1 - weight) * value
-        result.append(mean)
-    return result
+def compare(seeds):
+    """The two-stage runs against the dense ones of the same seeds: mean difference and its standard error, which says whether
+    there is one. Noise is how far another seed moves a dense run, as a standard deviation: what one run could show."""
+    losses = {name: [seed[name]["held_out_loss"] for seed in seeds] for name in RUNS}
+    differences = [a - b for a, b in zip(losses["two_stage"], losses["dense"])]
+    mean = statistics.mean(differences)
+    if len(seeds) < 3:
+        return {"difference": mean, "standard_error": None, "noise": None,
+                "verdict": "of unknown noise: three seeds or more tell it"}
+    error, noise = statistics.stdev(differences) / math.sqrt(len(seeds)), statistics.stdev(losses["dense"])
+    side = "below" if mean < 0 else "above"
+    if abs(mean) <= 2 * error:
+        verdict = "within noise"
+    else:
+        verdict = f"within what another seed changes, but {side}" if abs(mean) <= 2 * noise else side
+    return {"difference": mean, "standard_error": error, "noise": noise, "verdict": verdict}
 
 
-def draw_panel(left, runs, axis, label):
+def print_report(seeds, comparison):
+    for name, (_, title) in RUNS.items():
+        runs = [seed[name] for seed in seeds]
+        losses = [run["held_out_loss"] for run in runs]
+        spread = f" (from {min(losses):.4f} to {max(losses):.4f})" if len(losses) > 1 else ""
+        print(f"{title:34} {statistics.mean(run['points'][-1][1] for run in runs):6.1f} s, held out "
+              f"{statistics.mean(losses):.4f} nats per word{spread}")
+    difference, error, noise, verdict = comparison.values()
+    numbers = "" if error is None else f" +- {error:.4f} (standard error), another seed moves a dense run by {noise:.4f}"
+    print(f"two-stage minus dense: {difference:+.4f}{numbers}: {verdict}; no model can end below {entropy():.4f}")
+
+
+def mean_curve(runs, axis):
+    """Points (x, loss), means over the seeds. `axis` is 0 for steps, 1 for seconds."""
+    return [(statistics.mean(p[axis] for p in points), statistics.mean(p[2] for p in points))
+            for points in zip(*(run["points"] for run in runs))]
+
+
+def draw_panel(left, seeds, axis, label):
     """One plot of loss over steps or seconds, as SVG elements."""
-    curves = {name: (run["seconds"] if axis == "seconds" else range(1, len(run["losses"]) + 1), smooth(run["losses"]))
-              for name, run in runs.items()}
-    right = max(x[-1] for x, _ in curves.values())
-    low = min(min(y) for _, y in curves.values())
-    high = max(max(y) for _, y in curves.values())
+    curves = {name: mean_curve([seed[name] for seed in seeds], axis) for name in RUNS}
+    right = max(curve[-1][0] for curve in curves.values())
+    losses = [y for curve in curves.values() for _, y in curve[len(curve) // 20:]]  # The first ones would flatten the rest.
+    low, high = min(*losses, 0.98 * entropy()), max(losses)
 
     def place(x, y):
         return (left + MARGIN + x / right * (WIDTH - MARGIN - 20),
-                20 + (high - y) / (high - low) * (HEIGHT - MARGIN - 20))
+                20 + (high - min(y, high)) / (high - low) * (HEIGHT - MARGIN - 20))
 
     parts = []
     for tick in range(5):
@@ -167,26 +258,28 @@ def draw_panel(left, runs, axis, label):
         parts.append(f'<text x="{px:.0f}" y="{bottom + 16:.0f}" text-anchor="middle">{x:.0f}</text>')
         parts.append(f'<text x="{start - 6:.0f}" y="{py + 4:.0f}" text-anchor="end">{y:.2f}</text>')
         parts.append(f'<path d="M{start:.0f} {py:.1f}H{place(right, y)[0]:.0f}" stroke="#ddd"/>')
+    start, floor = place(0, entropy())
+    parts.append(f'<path d="M{start:.0f} {floor:.1f}H{place(right, low)[0]:.0f}" stroke="#555" stroke-dasharray="4 3"/>')
     parts.append(f'<text x="{left + WIDTH / 2 + 15:.0f}" y="{HEIGHT - 12}" text-anchor="middle">{label}</text>')
-    for name, (x, y) in curves.items():
-        points = " ".join("{:.1f},{:.1f}".format(*place(*point)) for point in zip(x, y))
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{COLOURS[name]}" stroke-width="1.5"/>')
-        first = runs[name]["stages"][0]["steps"]
-        if first < len(y):
-            cx, cy = place(x[first - 1], y[first - 1])
-            parts.append(f'<circle cx="{cx:.1f}" cy="{cy:.1f}" r="4" fill="{COLOURS[name]}"/>')
+    for name, curve in curves.items():
+        colour = RUNS[name][0]
+        points = " ".join("{:.1f},{:.1f}".format(*place(*point)) for point in curve)
+        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
+        stages = seeds[0][name]["stages"]
+        if len(stages) > 1:
+            cx, cy = place(*curve[stages[0]["steps"] // LOG_EVERY - 1])
+            parts.append(f'<circle cx="{cx:.1f}" cy="{cy:.1f}" r="4" fill="{colour}"/>')
     return parts
 
 
-def draw(runs, title):
+def draw(seeds, title):
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{2 * WIDTH}" height="{HEIGHT + 24}" font-family="sans-serif" '
              f'font-size="11"><rect width="100%" height="100%" fill="white"/>']
-    parts += draw_panel(0, runs, "steps", "step") + draw_panel(WIDTH, runs, "seconds", "seconds of training")
-    names = {"dense": "dense from scratch", "lighthouse": "Lighthouse, from the dot on dense"}
-    for index, name in enumerate(runs):
-        x = MARGIN + 200 * index
-        parts.append(f'<text x="{x}" y="{HEIGHT + 10}" fill="{COLOURS[name]}">{names[name]}</text>')
-    parts.append(f'<text x="{2 * WIDTH - 20}" y="{HEIGHT + 10}" text-anchor="end">loss per byte (nats), {title}</text></svg>')
+    parts += draw_panel(0, seeds, 0, "step") + draw_panel(WIDTH, seeds, 1, "seconds of training")
+    for index, (colour, name) in enumerate(RUNS.values()):
+        parts.append(f'<text x="{MARGIN + 200 * index}" y="{HEIGHT + 10}" fill="{colour}">{name}</text>')
+    parts.append(f'<text x="{2 * WIDTH - 20}" y="{HEIGHT + 10}" text-anchor="end">loss per word (nats); dashes: the entropy; '
+                 f'{title}</text></svg>')
     return "\n".join(parts) + "\n"
 
 
@@ -195,22 +288,26 @@ def draw(runs, title):
 def parse_options():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("."))
-    parser.add_argument("--length", type=int, default=32768, help="bytes of a document; one document a step")
-    parser.add_argument("--steps", type=int, default=320)
+    parser.add_argument("--length", type=int, default=32768, help="words of a document; one document a step")
+    parser.add_argument("--steps", type=int, default=2400)
     parser.add_argument("--lighthouse-steps", type=int, help="steps of stage 1 (default: 10 of 16, as in the paper)")
-    parser.add_argument("--topk", type=int, default=1024)
+    parser.add_argument("--topk", type=int, default=2048)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--width", type=int, default=512)
     parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=1, help="runs with other weights and documents")
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True, help="torch.compile the blocks")
     options = parser.parse_args()
     if options.width % HEAD_DIM:
         parser.error(f"--width is {options.width}, but a multiple of {HEAD_DIM} is needed")
-    if options.steps < 10:
-        parser.error(f"--steps is {options.steps}, but at least 10 are needed")
+    if options.steps < 10 * LOG_EVERY:
+        parser.error(f"--steps is {options.steps}, but at least {10 * LOG_EVERY} are needed")
+    if options.seeds < 1:
+        parser.error(f"--seeds is {options.seeds}, but at least 1 is needed")
     options.lighthouse_steps = options.lighthouse_steps or options.steps * 10 // 16
-    if not 0 < options.lighthouse_steps < options.steps:
-        parser.error(f"--lighthouse-steps is {options.lighthouse_steps}, but must lie between 0 and {options.steps}")
+    if not LOG_EVERY <= options.lighthouse_steps < options.steps:
+        parser.error(f"--lighthouse-steps is {options.lighthouse_steps}, but must lie between {LOG_EVERY} and {options.steps}")
     return options
 
 
@@ -219,23 +316,15 @@ def main():
     if not torch.cuda.is_available():
         sys.exit("train_transformer.py: no CUDA device was found; the kernels need a GPU")
     begin = time.perf_counter()
-    documents = make_documents(options.steps, options.length, options.seed + 2).cuda()
-    held_out = make_documents(4, options.length, options.seed + 1000).cuda()
-    dense, lighthouse = {"method": "dense"}, {"method": "lighthouse", "topk": options.topk}
-    first = options.lighthouse_steps
-    runs = {"lighthouse": train(options, [(lighthouse, first), (dense, options.steps - first)], documents, held_out),
-            "dense": train(options, [(dense, options.steps)], documents, held_out)}
-    device = torch.cuda.get_device_name()
+    seeds = train_seeds(options)
+    device, comparison = torch.cuda.get_device_name(), compare(seeds)
     settings = {name: value for name, value in vars(options).items() if name != "out"}
-    report = {"device": device, "torch": torch.__version__, "settings": settings, "runs": runs,
-              "wall_seconds": time.perf_counter() - begin}
+    report = {"device": device, "torch": torch.__version__, "settings": settings, "entropy": entropy(),
+              "comparison": comparison, "seeds": seeds, "wall_seconds": time.perf_counter() - begin}
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "training.json").write_text(json.dumps(report, indent=1))
-    (options.out / "training.svg").write_text(draw(runs, f"{device}, N = {options.length}"))
-    for name, run in runs.items():
-        stage = run["stages"][0]["steps"]
-        print(f"{name:10} {run['seconds'][-1]:6.1f} s ({run['seconds'][stage - 1]:.1f} s in the first stage), last 20 steps "
-              f"{sum(run['losses'][-20:]) / 20:.4f}, held out {run['held_out_loss']:.4f} nats per byte")
+    (options.out / "training.json").write_text(json.dumps(report) + "\n")
+    (options.out / "training.svg").write_text(draw(seeds, f"{device}, N = {options.length}"))
+    print_report(seeds, comparison)
 
 
 if __name__ == "__main__":
