@@ -205,8 +205,8 @@ WIDTH, HEIGHT, MARGIN = 420, 280, 50
 
 
 def compare(seeds):
-    """The two-stage runs against the dense ones of the same seeds: mean difference and its standard error, which says whether
-    there is one. Noise is how far another seed moves a dense run, as a standard deviation: what one run could show."""
+    """The two-stage runs against the dense ones of the same seeds: mean difference and its standard error, which decides.
+    Beside it how far another seed moves a dense run, as a standard deviation."""
     losses = {name: [seed[name]["held_out_loss"] for seed in seeds] for name in RUNS}
     differences = [a - b for a, b in zip(losses["two_stage"], losses["dense"])]
     mean = statistics.mean(differences)
@@ -214,11 +214,7 @@ def compare(seeds):
         return {"difference": mean, "standard_error": None, "noise": None,
                 "verdict": "of unknown noise: three seeds or more tell it"}
     error, noise = statistics.stdev(differences) / math.sqrt(len(seeds)), statistics.stdev(losses["dense"])
-    side = "below" if mean < 0 else "above"
-    if abs(mean) <= 2 * error:
-        verdict = "within noise"
-    else:
-        verdict = f"within what another seed changes, but {side}" if abs(mean) <= 2 * noise else side
+    verdict = "within noise" if abs(mean) <= 2 * error else "below" if mean < 0 else "above"
     return {"difference": mean, "standard_error": error, "noise": noise, "verdict": verdict}
 
 

@@ -142,7 +142,7 @@ TEST_F(JitTest, WrongRequestsSayWhatIsWrong) {
   request.target.gpu = rt::DeviceClass{"Old GPU", 75, 40};
   expectRefused(rt::Code::Unsupported, "Old GPU has compute capability 7.5");
   request.method = "dens";
-  expectRefused(rt::Code::InvalidArgument, "neither a preset (dense, documents, window");
+  expectRefused(rt::Code::InvalidArgument, "neither a preset (dense, block_mask, documents, window");
 }
 
 TEST_F(JitTest, TheDatabaseDecidesAndIsInTheKey) {
