@@ -1,10 +1,11 @@
 """Times Lighthouse Attention, forward and backward, beside cuDNN's dense causal attention, in one process on one GPU.
 
 Both sides get the same random bf16 tensors, [B, N, H, D], and take turns; L2 is flushed before each sample and medians are
-compared. Up to 32768 tokens k is N / 16, above that k and the levels are those of docs/performance.md. At the end: the lengths at which the two meet, on a line through the logarithms of the ratios at the
-lengths beside them. MiB are the workspace and what is saved between the passes; beside it the three pyramids of the
-authors' code, base included, which it holds at once in its forward (a part of its peak, read off its buffers, not
-measured). Prints Markdown tables. Needs PyTorch with CUDA.
+compared. Up to 32768 tokens k is N / 16, above that k and the levels are those of docs/performance.md. At the end: the
+length from which on Lighthouse is faster, on a line through the logarithms of the ratios at the lengths beside it. MiB are
+the workspace and what is saved between the passes; beside it the three pyramids of the authors' code, level 0 included,
+which it holds at once in its forward (a part of its peak, read off its buffers, not measured). Prints Markdown tables.
+Needs PyTorch with CUDA.
 Usage: lighthouse.py --fresnel PATH --runtime libfresnel_rt.so [--lengths N,N,...] [--heads H] [--kv-heads H]
 """
 
@@ -20,7 +21,7 @@ from fresnel_plan import Plan, load_library
 
 # N: kept parents a level, levels. The factor is 4, the head dim 128.
 CASES = {
-    4096: (256, 3), 8192: (512, 3), 12288: (768, 3), 16384: (1024, 3), 24576: (1536, 3), 32768: (2048, 3),
+    1024: (64, 3), 2048: (128, 3), 4096: (256, 3), 8192: (512, 3), 12288: (768, 3), 16384: (1024, 3), 24576: (1536, 3), 32768: (2048, 3),
     98304: (2048, 3), 131072: (4096, 3), 262144: (2048, 4), 524288: (4096, 4), 1048576: (4096, 4),
 }
 FACTOR, DIM = 4, 128
@@ -81,14 +82,18 @@ def time_length(torch, library, arguments, length, folder):
     return [row if has_dense else [*row, math.nan] for row in times], memory
 
 
-def find_meeting(ratios):
-    """Lengths at which dense over Lighthouse passes 1, from [(length, ratio)]."""
-    meetings = []
-    for (before, low), (after, high) in zip(ratios, ratios[1:]):
-        if low < 1 <= high:
-            share = -math.log(low) / (math.log(high) - math.log(low))
-            meetings.append(round(before * (after / before)**share))
-    return meetings
+def describe_meeting(ratios):
+    """From which length on Lighthouse is faster, from [(length, dense over Lighthouse)] in ascending order."""
+    known = [(length, ratio) for length, ratio in ratios if ratio == ratio]
+    slower = [i for i, (_, ratio) in enumerate(known) if ratio < 1]
+    if not known or not slower:
+        return f"Lighthouse is faster at every length from {known[0][0]} on" if known else "dense attention was not timed"
+    last = slower[-1]
+    if last + 1 == len(known):
+        return f"dense attention is faster at {known[last][0]} still"
+    (before, low), (after, high) = known[last:last + 2]
+    share = -math.log(low) / (math.log(high) - math.log(low))
+    return f"Lighthouse is faster from {round(before * (after / before)**share)} tokens on"
 
 
 def main():
@@ -125,11 +130,9 @@ def main():
             print(f"| {length} | {topk}, {levels} | {ours:.3f} | {dense:.3f} | {row[0]:.2f} | {ours_back:.3f} | "
                   f"{dense_back:.3f} | {row[1]:.2f} | {row[2]:.2f} | {', '.join(map(str, memory))} | "
                   f"{count_mebibytes(arguments, length, levels)} |", flush=True)
-    for name, points in ratios.items():
-        meetings = find_meeting(points)
-        print(f"\n{name}: Lighthouse is faster from " + (", ".join(map(str, meetings)) + " tokens on" if meetings else
-                                                         "no length between these on"), end="")
     print()
+    for name, points in ratios.items():
+        print(f"{name}: {describe_meeting(points)}")
 
 
 if __name__ == "__main__":
