@@ -7,16 +7,16 @@
 // CHECK-SAME: grid = array<i32: 32, 2, 1>
 // CHECK: tile.alloc : !tile.shared<8x64x128xbf16, swizzled>
 // CHECK: tile.mbarrier_init %{{.*}} arrivals(4)
-// CHECK: tile.warp_specialize producer registers(24)
+// CHECK: tile.warp_specialize producer registers(32)
 // The queries once, the keys tile by tile.
 // CHECK-COUNT-9: tile.tma_load
-// CHECK: consumer(2) registers(240)
+// CHECK: consumer(3) registers(160)
 // CHECK: tile.load_lhs
-// CHECK: tile.mbarrier_arrive
 // Two products are under way at a time.
 // CHECK: tile.wgmma %{{.*}} transposed
 // CHECK: tile.wgmma %{{.*}} transposed
 // CHECK: tile.wgmma_wait 1
+// CHECK: tile.mbarrier_arrive
 // CHECK: math.exp2
 // CHECK: tile.columns %{{.*}} from 32
 // CHECK: tile.wgmma_wait 0

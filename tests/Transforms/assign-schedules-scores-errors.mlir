@@ -102,8 +102,8 @@ fresnel.program @main(%q: tensor<1x8x1000x128xbf16>, %k: tensor<1x2x61x128xbf16>
 // -----
 
 fresnel.program @scores_stages(%in0: tensor<1x8x1000x128xbf16>, %in1: tensor<1x2x61x128xbf16>, %in2: tensor<1x8x1000xf32>) attributes {fresnel.kernel,
-    fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 32, stages = 9>} {
-  // expected-error @+1 {{stages must be in [1, 8], but is 9}}
+    fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 32, stages = 2>} {
+  // expected-error @+1 {{stages must be 3, one for each consumer, but is 2}}
   %y = fresnel.regroup_scored %in0, %in1 lse %in2 {window = 32, stride = 16, block = 64, seq_len = 1000} : tensor<1x8x1000x128xbf16>, tensor<1x2x61x128xbf16>, tensor<1x8x1000xf32>
   fresnel.return %y {names = ["y"]} : tensor<1x2x1000x16xf32>
 }
@@ -114,14 +114,14 @@ fresnel.program @main(%q: tensor<1x8x1000x128xbf16>, %k: tensor<1x2x61x128xbf16>
 
 // -----
 
-fresnel.program @scores_shared(%in0: tensor<1x32x1000x128xbf16>, %in1: tensor<1x2x61x128xbf16>, %in2: tensor<1x32x1000xf32>) attributes {fresnel.kernel,
-    fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 32, stages = 8>} {
-  // expected-error @+1 {{the tiles need 282760 bytes of shared memory, but sm_90a has 232448; lower tile_m or stages}}
-  %y = fresnel.regroup_scored %in0, %in1 lse %in2 {window = 32, stride = 16, block = 64, seq_len = 1000} : tensor<1x32x1000x128xbf16>, tensor<1x2x61x128xbf16>, tensor<1x32x1000xf32>
+fresnel.program @scores_shared(%in0: tensor<1x16x1000x128xbf16>, %in1: tensor<1x2x61x128xbf16>, %in2: tensor<1x16x1000xf32>) attributes {fresnel.kernel,
+    fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 64, stages = 3>} {
+  // expected-error @+1 {{the tiles need 235576 bytes of shared memory, but sm_90a has 232448; lower tile_m}}
+  %y = fresnel.regroup_scored %in0, %in1 lse %in2 {window = 32, stride = 16, block = 64, seq_len = 1000} : tensor<1x16x1000x128xbf16>, tensor<1x2x61x128xbf16>, tensor<1x16x1000xf32>
   fresnel.return %y {names = ["y"]} : tensor<1x2x1000x16xf32>
 }
-fresnel.program @main(%q: tensor<1x32x1000x128xbf16>, %k: tensor<1x2x61x128xbf16>, %l: tensor<1x32x1000xf32>) {
-  %y = fresnel.launch @scores_shared(%q, %k, %l) : (tensor<1x32x1000x128xbf16>, tensor<1x2x61x128xbf16>, tensor<1x32x1000xf32>) -> tensor<1x2x1000x16xf32>
+fresnel.program @main(%q: tensor<1x16x1000x128xbf16>, %k: tensor<1x2x61x128xbf16>, %l: tensor<1x16x1000xf32>) {
+  %y = fresnel.launch @scores_shared(%q, %k, %l) : (tensor<1x16x1000x128xbf16>, tensor<1x2x61x128xbf16>, tensor<1x16x1000xf32>) -> tensor<1x2x1000x16xf32>
   fresnel.return %y {names = ["y"]} : tensor<1x2x1000x16xf32>
 }
 

@@ -39,7 +39,7 @@ public:
   HopperRegroupScored(RegroupScoredOp op, const KernelRequest &request, KernelBuilder &builder)
       : HopperRings(builder), request(request), op(op), q(cast<RankedTensorType>(op.getQ().getType())),
         k(cast<RankedTensorType>(op.getK().getType())), result(cast<RankedTensorType>(op.getResult().getType())),
-        cut(op, request.schedule.getTileM()), stages(request.schedule.getStages()) {}
+        cut(op, request.schedule.getTileM()) {}
 
   void write() {
     kernel = b.beginKernel(request.getName(), getArgumentTypes(), kThreads,
@@ -70,7 +70,7 @@ private:
   void allocate() {
     Type element = q.getElementType(), f32 = b.getF32Type();
     queries = b.alloc({cut.getProducts(), cut.getColumns(), getDepth()}, element, tile::Layout::Swizzled);
-    keys = allocRing(stages, kKeys, getDepth(), element);
+    keys = allocRing(kConsumers, kKeys, getDepth(), element);
     sums = b.alloc({kConsumers, cut.tokens, kKeys}, f32, tile::Layout::Padded);
     lses = b.alloc({cut.getProducts(), cut.getColumns()}, f32);
     queriesFull = allocBarriers(1);
@@ -221,17 +221,21 @@ private:
              [&] { b.store(value, argument(kResult), {batch, kvHead, row, block}); });
   }
 
-  void consumeTile(Val index) {
-    auto [slot, parity] = slotOf(keys, index);
-    wait(keys.full, slot, parity);
+  /// The `turn`-th tile of this consumer, in the slot that is its own.
+  void consumeTile(Val turn) {
+    Val index = turn * double(kConsumers) + consumer;
+    wait(keys.full, consumer, turn & 1.0);
     Type lhs = tile::getLhsType(kKeys, getDepth(), q.getElementType());
-    Val keyRows = b.wrap(tile::LoadLhsOp::create(b, lhs, Value(b.slice(keys.tiles, slot)), 0));
-    arrive(keys.empty, slot, (thread & double(kLanes - 1)) == 0.0);
+    Val keyRows = b.wrap(tile::LoadLhsOp::create(b, lhs, Value(b.slice(keys.tiles, consumer)), 0));
     Val product = multiply(keyRows, 0), sum;
     for (int64_t i = 0; i < cut.getProducts(); ++i) {
       bool more = i + 1 < cut.getProducts();
       Val next = more ? multiply(keyRows, i + 1) : Val();
-      sum = weigh(waitFor(product, more ? 1 : 0), i, sum);
+      product = waitFor(product, more ? 1 : 0);
+      // What a product has used has been read.
+      if (i == 0)
+        arrive(keys.empty, consumer, (thread & double(kLanes - 1)) == 0.0);
+      sum = weigh(product, i, sum);
       product = next;
     }
     Val buffer = b.slice(sums, consumer);
@@ -250,22 +254,22 @@ private:
   void consume() {
     consumer = b.id(tile::Id::Warpgroup) - 1.0;
     Val visited = countTiles();
-    // Here, not before each product: the compiler moves sums behind a wait, and holds all products until then.
-    b.ifThen(visited > 0.0, [&] { wait(queriesFull, b.i32(0), b.i32(0)); });
-    b.forRange(consumer, visited, b.i32(kConsumers), [&](Val index) { consumeTile(index); });
-    // Blocks that no query of the tile sees anything of.
+    // Blocks that no query of the tile sees anything of, while the queries arrive.
     Val warp = b.id(tile::Id::Warp) - 4.0, lane = b.id(tile::Id::Lane);
     b.forRange(warp, b.i32(cut.tokens), b.i32(4 * kConsumers), [&](Val token) {
       b.forRange(visited * double(cut.getBlocks()) + lane, b.i32(getResultBlocks()), b.i32(kLanes),
                  [&](Val block) { store(token, block, b.f32(0)); });
     });
+    // Here, not before each product: the compiler moves sums behind a wait, and holds all products until then.
+    b.ifThen(visited > 0.0, [&] { wait(queriesFull, b.i32(0), b.i32(0)); });
+    Val turns = divideBy(visited + double(kConsumers - 1) - consumer, kConsumers);
+    b.forRange(b.i32(0), turns, b.i32(1), [&](Val turn) { consumeTile(turn); });
   }
 
   const KernelRequest &request;
   RegroupScoredOp op;
   RankedTensorType q, k, result;
   HopperScoreTiles cut;
-  int64_t stages;
   tile::KernelOp kernel;
   Val thread, batch, kvHead, firstRow;
   Val queries, sums, lses, queriesFull;

@@ -92,6 +92,20 @@ static int64_t countAttention(Operation *op, int64_t overKeys, int64_t overValue
 // Everything else
 //===----------------------------------------------------------------------===//
 
+/// Two per column of each query row and each pooled key of its head that it sees: key j stands for `window` tokens from
+/// j `stride` on, row m for the tokens before (m + 1) `queryStride`.
+template <typename Op>
+static int64_t countScores(Op op, int64_t window, int64_t stride, int64_t queryStride) {
+  RankedTensorType q = getTensor(op.getQ());
+  int64_t rows = q.getDimSize(2), keys = getTensor(op.getK()).getDimSize(2), pairs = rows * keys;
+  if (op.getCausal()) {
+    pairs = 0;
+    for (int64_t row = 1; row <= rows; ++row)
+      pairs += row * queryStride < window ? 0 : std::min(keys, (row * queryStride - window) / stride + 1);
+  }
+  return 2 * q.getDimSize(0) * q.getDimSize(1) * pairs * q.getDimSize(3);
+}
+
 static int64_t countFlops(Operation *op) {
   auto first = [op] { return getElements(op->getOperand(0)); };
   return llvm::TypeSwitch<Operation *, int64_t>(op)
@@ -100,9 +114,10 @@ static int64_t countFlops(Operation *op) {
       .Case([&](AttendGradQOp) { return countAttention(op, 2, 1); })
       .Case([&](AttendGradKvOp) { return countAttention(op, 2, 2); })
       .Case([&](AttendGradOp) { return countAttention(op, 3, 2); })
-      // Each query row and each pooled key of its head.
-      .Case<BlockScoreOp, SelectScoredOp, RegroupScoredOp>(
-          [&](auto score) { return 2 * getElements(score.getQ()) * getTensor(score.getK()).getDimSize(2); })
+      .Case<BlockScoreOp, SelectScoredOp>([&](auto score) {
+        return countScores(score, score.getKeyWindow(), score.getKeyStride(), score.getQueryStride());
+      })
+      .Case([&](RegroupScoredOp score) { return countScores(score, score.getWindow(), score.getStride(), 1); })
       .Case<AttendDeltaOp, AttendStatsOp, NormOp>([&](auto) { return 2 * first(); })
       // Level by level from the tokens, as the definition has it.
       .Case([&](PyramidOp pyramid) { return (int64_t(pyramid.getLevels()) - 1) * first(); })

@@ -34,29 +34,29 @@ HopperScoreTiles::HopperScoreTiles(int64_t group, int64_t tokens, int64_t window
 /// Bytes of a row of a tile: whole panels of 64 columns.
 static int64_t getRowBytes(RankedTensorType q) { return llvm::alignTo(2 * q.getDimSize(3), 128); }
 
-static int64_t getSharedBytes(RankedTensorType q, RankedTensorType k, int64_t tokens, int64_t stages) {
+static int64_t getSharedBytes(RankedTensorType q, RankedTensorType k, int64_t tokens) {
   constexpr int64_t keys = HopperScoreTiles::kKeys, consumers = HopperScoreTiles::kConsumers;
   int64_t group = q.getDimSize(1) / k.getDimSize(1);
   int64_t queries = group * tokens * (getRowBytes(q) + 4), sums = consumers * tokens * (4 * keys + 16);
-  return queries + stages * (keys * getRowBytes(q) + 16) + sums + 1024 + 8;
+  return queries + consumers * (keys * getRowBytes(q) + 16) + sums + 1024 + 8;
 }
 
-/// The most queries whose group fits beside two tiles of keys and into few products, or 0.
+/// Each consumer has a tile of keys of its own: it is free once the consumer has it in registers.
+static constexpr int64_t kStages = HopperScoreTiles::kConsumers;
+
+/// The most queries whose group fits beside the tiles of keys and into few products, or 0.
 static int64_t chooseTokens(RankedTensorType q, RankedTensorType k) {
   int64_t group = q.getDimSize(1) / k.getDimSize(1);
   for (int64_t tokens = kColumns; tokens >= kMinTokens; tokens /= 2)
     if (HopperScoreTiles(group, tokens, 1, 1).getProducts() <= kMaxProducts &&
-        getSharedBytes(q, k, tokens, 2) <= kSharedBytes)
+        getSharedBytes(q, k, tokens) <= kSharedBytes)
       return tokens;
   return 0;
 }
 
 ScheduleAttr fresnel::getHopperScoresDefault(RegroupScoredOp op) {
   auto q = cast<RankedTensorType>(op.getQ().getType()), k = cast<RankedTensorType>(op.getK().getType());
-  int64_t tokens = chooseTokens(q, k), stages = 4;
-  while (stages > 1 && getSharedBytes(q, k, tokens, stages) > kSharedBytes)
-    --stages;
-  return ScheduleAttr::get(op.getContext(), Family::Hopper, tokens, HopperScoreTiles::kKeys, stages,
+  return ScheduleAttr::get(op.getContext(), Family::Hopper, chooseTokens(q, k), HopperScoreTiles::kKeys, kStages,
                            /*persistent=*/false, /*ping_pong=*/true, /*section=*/0);
 }
 
@@ -100,10 +100,10 @@ std::string fresnel::verifyHopperScores(ScheduleAttr schedule, RegroupScoredOp o
     return llvm::formatv("tile_n must be {0}, the keys of a product, but is {1}", HopperScoreTiles::kKeys, tileN);
   if (schedule.getPersistent())
     return "scores are not persistent; set persistent = false";
-  if (stages < 1 || stages > 8)
-    return llvm::formatv("stages must be in [1, 8], but is {0}", stages);
-  if (int64_t bytes = getSharedBytes(q, k, tileM, stages); bytes > target.maxSharedBytes)
-    return llvm::formatv("the tiles need {0} bytes of shared memory, but {1} has {2}; lower tile_m or stages", bytes,
-                         target.name, target.maxSharedBytes);
+  if (stages != kStages)
+    return llvm::formatv("stages must be {0}, one for each consumer, but is {1}", kStages, stages);
+  if (int64_t bytes = getSharedBytes(q, k, tileM); bytes > target.maxSharedBytes)
+    return llvm::formatv("the tiles need {0} bytes of shared memory, but {1} has {2}; lower tile_m", bytes, target.name,
+                         target.maxSharedBytes);
   return "";
 }

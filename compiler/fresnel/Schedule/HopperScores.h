@@ -12,7 +12,7 @@ namespace fresnel {
 /// How `regroup_scored` is cut: a thread block keeps `tokens` queries of all heads of a group,
 /// `heads` of which stand side by side in a product with a tile of 64 keys.
 struct HopperScoreTiles {
-  static constexpr int64_t kKeys = 64, kConsumers = 2;
+  static constexpr int64_t kKeys = 64, kConsumers = 3;
 
   HopperScoreTiles(RegroupScoredOp op, int64_t tokens);
   HopperScoreTiles(int64_t group, int64_t tokens, int64_t windowCells, int64_t blockCells);

@@ -100,6 +100,23 @@ TEST_F(CostTest, ScoresTakeAProductPerRowAndPooledKey) {
             2 * 4 * 64 * 8 * 32);
 }
 
+TEST_F(CostTest, HiddenScoresCostNothing) {
+  std::string q = "tensor<1x4x64x32xbf16>", k = "tensor<1x2x8x32xbf16>";
+  // Row m sees (m + 1) div 8 keys.
+  EXPECT_EQ(getCost(parse("%q: " + q + ", %k: " + k,
+                          "%s = fresnel.block_score %q, %k {causal = true, key_window = 8, key_stride = 8} : " + q +
+                              ", " + k))
+                .flops,
+            2 * 4 * (8 * 28 + 8) * 32);
+  std::string c = "tensor<1x2x7x32xbf16>", l = "tensor<1x4x64xf32>";
+  EXPECT_EQ(getCost(parse("%q: " + q + ", %k: " + c + ", %l: " + l,
+                          "%s = fresnel.regroup_scored %q, %k lse %l {causal = true, window = 16, stride = 8, block = "
+                          "16, seq_len = 64} : " +
+                              q + ", " + c + ", " + l))
+                .flops,
+            2 * 4 * (8 * 21 + 7) * 32);
+}
+
 TEST_F(CostTest, GathersReadNoMoreThanTheyWrite) {
   OperationCost cost = getCost(parse("%x: tensor<1x2x1000x32xbf16>, %i: tensor<1x2x50xi32>",
                                      "%y = fresnel.gather %x, %i : tensor<1x2x1000x32xbf16>, tensor<1x2x50xi32>"));
