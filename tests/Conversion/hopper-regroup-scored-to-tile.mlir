@@ -35,7 +35,7 @@ fresnel.program @main(%q: !q, %k: !k, %l: !l) {
 
 // One head, products of its own; windows that do not overlap, so that tiles do not either.
 // CHECK-LABEL: tile.kernel @regroup_scored_0(
-// CHECK-SAME: !tile.tensor_map<64, 64, f16>, %{{.*}}: !tile.tensor_map<64, 64, f16>
+// CHECK-SAME: !tile.tensor_map<32, 64, f16>, %{{.*}}: !tile.tensor_map<64, 64, f16>
 // CHECK-NOT: tile.columns
 !q = tensor<1x2x1000x64xf16>
 !k = tensor<1x2x62x64xf16>

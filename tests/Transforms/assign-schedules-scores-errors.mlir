@@ -38,7 +38,7 @@ fresnel.program @main(%q: tensor<1x8x1000x128xbf16>, %k: tensor<1x2x61x128xbf16>
 // -----
 
 fresnel.program @scores_group(%in0: tensor<1x128x1000x128xbf16>, %in1: tensor<1x1x61x128xbf16>, %in2: tensor<1x128x1000xf32>) attributes {fresnel.kernel} {
-  // expected-error @+1 {{8 queries of each of 128 heads do not fit shared memory, or into 8 products of at most 64 queries; use block_score and regroup}}
+  // expected-error @+1 {{8 queries of each of 128 heads do not fit into 8 products of at most 64 queries; use block_score and regroup}}
   %y = fresnel.regroup_scored %in0, %in1 lse %in2 {window = 32, stride = 16, block = 64, seq_len = 1000} : tensor<1x128x1000x128xbf16>, tensor<1x1x61x128xbf16>, tensor<1x128x1000xf32>
   fresnel.return %y {names = ["y"]} : tensor<1x1x1000x16xf32>
 }
@@ -64,7 +64,7 @@ fresnel.program @main(%q: tensor<1x8x1000x128xbf16>, %k: tensor<1x2x61x128xbf16>
 
 fresnel.program @scores_tile_m(%in0: tensor<1x8x1000x128xbf16>, %in1: tensor<1x2x61x128xbf16>, %in2: tensor<1x8x1000xf32>) attributes {fresnel.kernel,
     fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 48>} {
-  // expected-error @+1 {{tile_m, the queries of a block, must be a power of two in [8, 64], but is 48}}
+  // expected-error @+1 {{tile_m, the queries of a block, must be a power of two in [8, 32], but is 48}}
   %y = fresnel.regroup_scored %in0, %in1 lse %in2 {window = 32, stride = 16, block = 64, seq_len = 1000} : tensor<1x8x1000x128xbf16>, tensor<1x2x61x128xbf16>, tensor<1x8x1000xf32>
   fresnel.return %y {names = ["y"]} : tensor<1x2x1000x16xf32>
 }
@@ -114,19 +114,6 @@ fresnel.program @main(%q: tensor<1x8x1000x128xbf16>, %k: tensor<1x2x61x128xbf16>
 
 // -----
 
-fresnel.program @scores_shared(%in0: tensor<1x16x1000x128xbf16>, %in1: tensor<1x2x61x128xbf16>, %in2: tensor<1x16x1000xf32>) attributes {fresnel.kernel,
-    fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 64, stages = 3>} {
-  // expected-error @+1 {{the tiles need 235576 bytes of shared memory, but sm_90a has 232448; lower tile_m}}
-  %y = fresnel.regroup_scored %in0, %in1 lse %in2 {window = 32, stride = 16, block = 64, seq_len = 1000} : tensor<1x16x1000x128xbf16>, tensor<1x2x61x128xbf16>, tensor<1x16x1000xf32>
-  fresnel.return %y {names = ["y"]} : tensor<1x2x1000x16xf32>
-}
-fresnel.program @main(%q: tensor<1x16x1000x128xbf16>, %k: tensor<1x2x61x128xbf16>, %l: tensor<1x16x1000xf32>) {
-  %y = fresnel.launch @scores_shared(%q, %k, %l) : (tensor<1x16x1000x128xbf16>, tensor<1x2x61x128xbf16>, tensor<1x16x1000xf32>) -> tensor<1x2x1000x16xf32>
-  fresnel.return %y {names = ["y"]} : tensor<1x2x1000x16xf32>
-}
-
-// -----
-
 fresnel.program @scores_tokens(%in0: tensor<1x8x1000x128xbf16>, %in1: tensor<1x2x61x128xbf16>, %in2: tensor<1x8x1000xf32>) attributes {fresnel.kernel} {
   // expected-error @+1 {{keys reach token 2181843363, but kernels number tokens with 31 bits; check the strides}}
   %y = fresnel.regroup_scored %in0, %in1 lse %in2 {window = 34359738, stride = 17179869, block = 17179869, seq_len = 100} : tensor<1x8x1000x128xbf16>, tensor<1x2x61x128xbf16>, tensor<1x8x1000xf32>
@@ -139,13 +126,13 @@ fresnel.program @main(%q: tensor<1x8x1000x128xbf16>, %k: tensor<1x2x61x128xbf16>
 
 // -----
 
-fresnel.program @scores_products(%in0: tensor<1x28x1000x128xbf16>, %in1: tensor<1x2x61x128xbf16>, %in2: tensor<1x28x1000xf32>) attributes {fresnel.kernel,
-    fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 64>} {
-  // expected-error @+1 {{tile_m queries of all heads must fit into 8 products of at most 64, but need 14; change tile_m}}
-  %y = fresnel.regroup_scored %in0, %in1 lse %in2 {window = 32, stride = 16, block = 64, seq_len = 1000} : tensor<1x28x1000x128xbf16>, tensor<1x2x61x128xbf16>, tensor<1x28x1000xf32>
+fresnel.program @scores_products(%in0: tensor<1x40x1000x128xbf16>, %in1: tensor<1x2x61x128xbf16>, %in2: tensor<1x40x1000xf32>) attributes {fresnel.kernel,
+    fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 32>} {
+  // expected-error @+1 {{tile_m queries of all heads must fit into 8 products of at most 64, but need 10; change tile_m}}
+  %y = fresnel.regroup_scored %in0, %in1 lse %in2 {window = 32, stride = 16, block = 64, seq_len = 1000} : tensor<1x40x1000x128xbf16>, tensor<1x2x61x128xbf16>, tensor<1x40x1000xf32>
   fresnel.return %y {names = ["y"]} : tensor<1x2x1000x16xf32>
 }
-fresnel.program @main(%q: tensor<1x28x1000x128xbf16>, %k: tensor<1x2x61x128xbf16>, %l: tensor<1x28x1000xf32>) {
-  %y = fresnel.launch @scores_products(%q, %k, %l) : (tensor<1x28x1000x128xbf16>, tensor<1x2x61x128xbf16>, tensor<1x28x1000xf32>) -> tensor<1x2x1000x16xf32>
+fresnel.program @main(%q: tensor<1x40x1000x128xbf16>, %k: tensor<1x2x61x128xbf16>, %l: tensor<1x40x1000xf32>) {
+  %y = fresnel.launch @scores_products(%q, %k, %l) : (tensor<1x40x1000x128xbf16>, tensor<1x2x61x128xbf16>, tensor<1x40x1000xf32>) -> tensor<1x2x1000x16xf32>
   fresnel.return %y {names = ["y"]} : tensor<1x2x1000x16xf32>
 }

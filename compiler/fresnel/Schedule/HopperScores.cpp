@@ -10,14 +10,12 @@
 using namespace mlir;
 using namespace fresnel;
 
-/// Shared memory of a block on every GPU of the generation.
-static constexpr int64_t kSharedBytes = 227 * 1024;
 /// Columns of a product: as many as keep the matrix unit busy and leave registers for two products.
 static constexpr int64_t kColumns = 64;
 /// Products for a tile of keys, which are written out: the addresses of more would not stay in registers.
 static constexpr int64_t kMaxProducts = 8;
-/// A tile of fewer queries would walk the keys too often.
-static constexpr int64_t kMinTokens = 8;
+/// A tile of fewer queries would walk the keys too often, the sums of more would not stay in registers.
+static constexpr int64_t kMinTokens = 8, kMaxTokens = 32;
 
 HopperScoreTiles::HopperScoreTiles(RegroupScoredOp op, int64_t tokens)
     : HopperScoreTiles(cast<RankedTensorType>(op.getQ().getType()).getDimSize(1) /
@@ -31,25 +29,15 @@ HopperScoreTiles::HopperScoreTiles(int64_t group, int64_t tokens, int64_t window
       heads = side;
 }
 
-/// Bytes of a row of a tile: whole panels of 64 columns.
-static int64_t getRowBytes(RankedTensorType q) { return llvm::alignTo(2 * q.getDimSize(3), 128); }
-
-static int64_t getSharedBytes(RankedTensorType q, RankedTensorType k, int64_t tokens) {
-  constexpr int64_t keys = HopperScoreTiles::kKeys, consumers = HopperScoreTiles::kConsumers;
-  int64_t group = q.getDimSize(1) / k.getDimSize(1);
-  int64_t queries = group * tokens * (getRowBytes(q) + 4), sums = consumers * tokens * (4 * keys + 16);
-  return queries + consumers * (keys * getRowBytes(q) + 16) + sums + 1024 + 8;
-}
-
 /// Each consumer has a tile of keys of its own: it is free once the consumer has it in registers.
 static constexpr int64_t kStages = HopperScoreTiles::kConsumers;
 
-/// The most queries whose group fits beside the tiles of keys and into few products, or 0.
+/// The most queries whose group fits into few products, or 0. Their 512 rows of 256 bytes, the tiles of keys and the
+/// sums take less than the shared memory there is.
 static int64_t chooseTokens(RankedTensorType q, RankedTensorType k) {
   int64_t group = q.getDimSize(1) / k.getDimSize(1);
-  for (int64_t tokens = kColumns; tokens >= kMinTokens; tokens /= 2)
-    if (HopperScoreTiles(group, tokens, 1, 1).getProducts() <= kMaxProducts &&
-        getSharedBytes(q, k, tokens) <= kSharedBytes)
+  for (int64_t tokens = kMaxTokens; tokens >= kMinTokens; tokens /= 2)
+    if (HopperScoreTiles(group, tokens, 1, 1).getProducts() <= kMaxProducts)
       return tokens;
   return 0;
 }
@@ -76,10 +64,9 @@ std::string fresnel::explainHopperScores(RankedTensorType q, RankedTensorType k,
                          "block_score and regroup",
                          HopperScoreTiles::kKeys, cells);
   if (chooseTokens(q, k) == 0)
-    return llvm::formatv(
-        "{0} queries of each of {1} heads do not fit shared memory, or into {2} products of at most {3} "
-        "queries; use block_score and regroup",
-        kMinTokens, q.getDimSize(1) / k.getDimSize(1), kMaxProducts, kColumns);
+    return llvm::formatv("{0} queries of each of {1} heads do not fit into {2} products of at most {3} "
+                         "queries; use block_score and regroup",
+                         kMinTokens, q.getDimSize(1) / k.getDimSize(1), kMaxProducts, kColumns);
   return "";
 }
 
@@ -89,9 +76,9 @@ std::string fresnel::verifyHopperScores(ScheduleAttr schedule, RegroupScoredOp o
       !reason.empty())
     return reason;
   int64_t tileM = schedule.getTileM(), tileN = schedule.getTileN(), stages = schedule.getStages();
-  if (!llvm::isPowerOf2_64(tileM) || tileM < kMinTokens || tileM > kColumns)
+  if (!llvm::isPowerOf2_64(tileM) || tileM < kMinTokens || tileM > kMaxTokens)
     return llvm::formatv("tile_m, the queries of a block, must be a power of two in [{0}, {1}], but is {2}", kMinTokens,
-                         kColumns, tileM);
+                         kMaxTokens, tileM);
   if (int64_t products = HopperScoreTiles(op, tileM).getProducts(); products > kMaxProducts)
     return llvm::formatv("tile_m queries of all heads must fit into {0} products of at most {1}, but need {2}; change "
                          "tile_m",
@@ -102,8 +89,5 @@ std::string fresnel::verifyHopperScores(ScheduleAttr schedule, RegroupScoredOp o
     return "scores are not persistent; set persistent = false";
   if (stages != kStages)
     return llvm::formatv("stages must be {0}, one for each consumer, but is {1}", kStages, stages);
-  if (int64_t bytes = getSharedBytes(q, k, tileM); bytes > target.maxSharedBytes)
-    return llvm::formatv("the tiles need {0} bytes of shared memory, but {1} has {2}; lower tile_m", bytes, target.name,
-                         target.maxSharedBytes);
   return "";
 }
