@@ -57,9 +57,10 @@ struct FuseSelectionsPass final : impl::FuseSelectionsPassBase<FuseSelectionsPas
       getOperation().emitError() << llvm::toString(info.takeError());
       return signalPassFailure();
     }
-    for (auto regroup : llvm::make_early_inc_range(main.getBody().getOps<RegroupOp>()))
-      if (BlockScoreOp scores = findWindows(regroup, *info))
-        fuse(regroup, scores);
+    if (regroup)
+      for (auto op : llvm::make_early_inc_range(main.getBody().getOps<RegroupOp>()))
+        if (BlockScoreOp scores = findWindows(op, *info))
+          fuse(op, scores);
     for (auto select : llvm::make_early_inc_range(main.getBody().getOps<SelectBlocksOp>()))
       if (BlockScoreOp scores = findScores(select))
         fuse(select, scores);
