@@ -82,22 +82,22 @@ ScoreGradient AttendGradMath::differentiate(Val scores, Val dweights, Val lse, V
 
 AttendGradMath::Weights AttendGradMath::weigh(Val scores, Val lse, Val visible) {
   Type type = scores.getType();
-  Weights result;
+  Val weights, slope;
   if (shape.softcap > 0) {
     // tanh(x) = 1 - 2 / (1 + e^2x), exact at both infinities.
     Val power = b.exp2(scores * (2 * M_LOG2E * shape.scale / shape.softcap));
     Val tanh = 1.0 - 2.0 / (1.0 + power);
-    result.weights = b.exp2(shape.softcap * M_LOG2E * tanh - lse);
-    result.slope = 1.0 - tanh * tanh;
+    weights = b.exp2(shape.softcap * M_LOG2E * tanh - lse);
+    slope = 1.0 - tanh * tanh;
   } else {
-    result.weights = b.exp2(b.fma(scores, b.constant(type, shape.scale * M_LOG2E), 0.0 - lse));
+    weights = b.exp2(b.fma(scores, b.constant(type, shape.scale * M_LOG2E), 0.0 - lse));
   }
   if (visible)
-    result.weights = b.select(visible, result.weights, b.constant(type, 0.0));
-  return result;
+    weights = b.select(visible, weights, b.constant(type, 0.0));
+  // At once: until the other product arrives there are no registers for both.
+  return {weights, slope ? weights * slope : weights};
 }
 
 Val AttendGradMath::differentiate(const Weights &weights, Val dweights, Val delta) {
-  Val dscores = weights.weights * (dweights - delta);
-  return weights.slope ? dscores * weights.slope : dscores;
+  return weights.sloped * (dweights - delta);
 }

@@ -60,9 +60,9 @@ public:
   ScoreGradient differentiate(Val scores, Val dweights, Val lse, Val delta, Val visible);
 
   /// The two halves of it, for kernels in which the products arrive one after the other: the
-  /// weights, with the slope of the soft cap if there is one, and the gradient of the scores.
+  /// weights, and these times the slope of the soft cap, if there is one; and the gradient of the scores.
   struct Weights {
-    Val weights, slope;
+    Val weights, sloped;
   };
   Weights weigh(Val scores, Val lse, Val visible);
   Val differentiate(const Weights &weights, Val dweights, Val delta);
