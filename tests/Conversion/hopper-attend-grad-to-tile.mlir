@@ -14,8 +14,10 @@
 // CHECK: tile.warp_specialize producer registers(24)
 // CHECK: tile.tma_load
 // CHECK: tile.bulk_load
-// The first block stores, the others add, each after the one before it.
+// The first block stores, the others add, each after the one before it, which the warp asks for before it waits for
+// the square.
 // CHECK: tile.semaphore_wait
+// CHECK: tile.barrier
 // CHECK: tile.bulk_store %
 // CHECK: tile.bulk_store add
 // CHECK: tile.tma_store_wait complete

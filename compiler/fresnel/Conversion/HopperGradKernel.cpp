@@ -235,8 +235,6 @@ void HopperGradKernel::addRound(const Step &step, Val now, size_t round, Val rea
       givers.push_back(c);
   for (int64_t c : givers) {
     meet(ready + double(c), kHandThreads);
-    if (ordered && round == 0 && c == givers.front())
-      tile::SemaphoreWaitOp::create(b, Value(argument(kTurns)), ValueRange{step.semaphore}, Value(now));
     addSquare(step, now, c, squareLists[c][round], elected);
   }
   for (auto [n, c] : llvm::enumerate(givers)) {
@@ -253,6 +251,9 @@ void HopperGradKernel::addFrom(Val first) {
   b.forRange(first, total, b.i32(kAddWarps), [&](Val i) {
     Step step = getStep(i);
     auto [now, next] = ordered ? getTurn(step) : HopperGradLists::Turn();
+    // Before the first square is there: while the warp asks whose turn it is, the consumers compute.
+    if (ordered)
+      tile::SemaphoreWaitOp::create(b, Value(argument(kTurns)), ValueRange{step.semaphore}, Value(now));
     for (size_t round = 0; round < rounds; ++round)
       addRound(step, now, round, ready, elected);
     if (!ordered)
