@@ -21,13 +21,14 @@ import tempfile
 
 from fresnel_plan import Plan, load_library
 
-# Mask, B, H, key heads, N, D. `window` is the width of a causal sliding window.
+# Mask, B, H, key heads, N, D, or D of keys and values. `window` is the width of a causal sliding window.
 CASES = [
     *(("causal", b, 16, 16, n, 128) for b, n in ((4, 4096), (2, 8192), (1, 16384), (1, 65536), (1, 131072))),
     ("causal", 1, 32, 8, 16384, 128),
     *(("full", b, 16, 16, n, 128) for b, n in ((4, 4096), (2, 8192), (1, 16384))),
     *(("causal", 1, 16, 16, n, 64) for n in (16384, 65536)),
-    *(("causal", 1, 16, 16, 16384, d) for d in (96, 192, 256)),
+    *(("causal", 1, 16, 16, 16384, d) for d in (96, 192, 256, (192, 128))),
+    ("full", 1, 16, 16, 16384, 256),
     *(("window", 1, 16, 16, n, 128) for n in (65536, 131072)),
     *(("documents", 1, 16, 16, n, 128) for n in (8192, 32768, 65536)),
     *(("lighthouse", 1, 8, 8, n, 128) for n in (32768, 98304, 131072)),
@@ -35,12 +36,20 @@ CASES = [
 WINDOW, DOCUMENTS = 4096, 16
 
 
+def get_dims(case):
+    """The head dims of keys and values."""
+    dim = case[-1]
+    return dim if isinstance(dim, tuple) else (dim, dim)
+
+
 def compile_bundle(arguments, case, schedule, path):
-    mask, batch, heads, kv_heads, length, dim = case
+    mask, batch, heads, kv_heads, length, _ = case
+    dim, value_dim = get_dims(case)
     method = mask if mask in ("window", "documents", "lighthouse") else "dense"
     sets = {"batch": batch, "heads": heads, "kv_heads": kv_heads, "seq_len": length, "head_dim": dim}
     if method == "dense":
         sets["causal"] = "true" if mask == "causal" else "false"
+        sets["value_dim"] = value_dim
     if method == "window":
         sets["window"] = WINDOW
     if method == "documents":
@@ -115,18 +124,18 @@ def find_peers(torch, case, inputs):
         compiled = torch.compile(flex_attention)
         return {"FlexAttention": lambda: compiled(q, k, v, block_mask=blocks)}
     peers = {"cuDNN": lambda: sdpa(SDPBackend.CUDNN_ATTENTION)}
-    if heads == kv_heads and mask != "lighthouse":
+    if heads == kv_heads and mask != "lighthouse" and q.shape == v.shape:
         peers["FlashAttention-2"] = lambda: sdpa(SDPBackend.FLASH_ATTENTION)
     return peers
 
 
 def count_flops(case):
-    mask, batch, heads, _, length, dim = case
+    mask, batch, heads, _, length, _ = case
     ends = cut_documents(length)
     pairs = {"full": length * length, "causal": length * length / 2,
              "window": length * WINDOW - WINDOW * WINDOW / 2,
              "documents": sum((end - start) ** 2 / 2 for start, end in zip(ends, ends[1:]))}.get(mask)
-    return pairs and 4 * batch * heads * dim * pairs
+    return pairs and 2 * batch * heads * sum(get_dims(case)) * pairs
 
 
 def measure(torch, functions, launches, samples, flush):
@@ -206,9 +215,11 @@ def prepare_backward(torch, plans, peers, inputs):
 
 
 def run_case(torch, library, arguments, case, folder):
-    mask, batch, heads, kv_heads, length, dim = case
-    inputs = {name: torch.randn(batch, length, h, dim, device="cuda", dtype=torch.bfloat16).transpose(1, 2)
-              for name, h in (("q", heads), ("k", kv_heads), ("v", kv_heads), ("dout", heads))}
+    mask, batch, heads, kv_heads, length, _ = case
+    dim, value_dim = get_dims(case)
+    inputs = {name: torch.randn(batch, length, h, d, device="cuda", dtype=torch.bfloat16).transpose(1, 2)
+              for name, h, d in (("q", heads, dim), ("k", kv_heads, dim), ("v", kv_heads, value_dim),
+                                 ("dout", heads, value_dim))}
     if mask == "documents":
         inputs["cu_seqlens"] = torch.tensor(cut_documents(length), device="cuda", dtype=torch.int32).view(1, 1, -1)
     plans = []
@@ -225,13 +236,16 @@ def run_case(torch, library, arguments, case, folder):
     sustained = measure(torch, functions, launches=4, samples=arguments.samples, flush=False)
     flushed = measure(torch, functions, launches=1, samples=arguments.samples, flush=True)
     flops = count_flops(case)
-    flops = flops and flops * (2.5 if arguments.backward else 1)
+    if flops and arguments.backward:
+        # Of the five products three have the keys' head dim, two that of the values.
+        flops *= (3 * dim + 2 * value_dim) / (dim + value_dim)
+    dims = dim if dim == value_dim else f"{dim}/{value_dim}"
     names = [*(name for name, _ in arguments.schedules), *peers]
     reference = len(ours)
     for index, name in enumerate(names):
         rate = f"{flops / sustained[index] * 1e-9:.0f}" if flops else "-"
         ratios = [f"{times[reference] / times[index]:.3f}" for times in (sustained, flushed)]
-        print(f"| {mask} | {batch} | {heads}/{kv_heads} | {length} | {dim} | {name} | {sustained[index]:.3f} | {rate} | "
+        print(f"| {mask} | {batch} | {heads}/{kv_heads} | {length} | {dims} | {name} | {sustained[index]:.3f} | {rate} | "
               f"{ratios[0]} | {flushed[index]:.3f} | {ratios[1]} | {errors if index == 0 else ''} |", flush=True)
 
 

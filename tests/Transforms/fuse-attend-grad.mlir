@@ -55,6 +55,26 @@ fresnel.program @empty(%x: !x, %k: !k, %l: !l) {
 
 // -----
 
+!x = tensor<1x4x100x192xbf16>
+!v = tensor<1x4x100x128xbf16>
+!w = tensor<1x4x100x64xbf16>
+!l = tensor<1x4x100xf32>
+// Values may be narrower than keys, as in multi-head latent attention, but not at any width.
+// CHECK-LABEL: fresnel.program @narrower
+// CHECK: fresnel.attend_grad %
+// CHECK: fresnel.attend_grad_q
+fresnel.program @narrower(%x: !x, %v: !v, %w: !w, %l: !l) {
+  %d = fresnel.attend_delta %v, %v : !v
+  %a = fresnel.attend_grad_q %x, %x, %v lse %l delta %d dout %v : !x, !x, !v, !l, !l, !v
+  %b, %c = fresnel.attend_grad_kv %x, %x, %v lse %l delta %d dout %v : !x, !x, !v, !l, !l, !v
+  %f = fresnel.attend_delta %w, %w : !w
+  %g = fresnel.attend_grad_q %x, %x, %w lse %l delta %f dout %w : !x, !x, !w, !l, !l, !w
+  %h, %i = fresnel.attend_grad_kv %x, %x, %w lse %l delta %f dout %w : !x, !x, !w, !l, !l, !w
+  fresnel.return %a, %b, %c, %g, %h, %i {names = ["a", "b", "c", "g", "h", "i"]} : !x, !x, !v, !x, !x, !w
+}
+
+// -----
+
 // Over lists there are kernels for each side, in any order one for both, which reads the lists and their transpose.
 !x = tensor<1x4x1000x128xbf16>
 !k = tensor<1x2x1000x128xbf16>

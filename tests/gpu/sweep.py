@@ -52,6 +52,10 @@ def make_case(rng, longest, grad_only, method=None):
         sets["softcap"] = rng.choice((0, 0, 20))
         if rng.random() < 0.3:
             sets["kv_len"] = random_length(rng, min(longest, 8192))
+        if rng.random() < 0.3:
+            # Both of the hopper family, or both narrower.
+            least = min(64, sets["head_dim"])
+            sets["value_dim"] = rng.choice([dim for dim in HEAD_DIMS if least <= dim <= sets["head_dim"]])
     elif method == "documents":
         # One document, few, as many as tokens (empty ones and single tokens among them), and more than that.
         sets["documents"] = min(65535, rng.choice((1, 2, 5, 16, 16, max(1, length // 64), length, 2 * length)))
@@ -87,10 +91,12 @@ def differs_when_repeated(command):
 
 def has_one_pass(method, sets):
     """Whether the hopper family has the gradients of the method's attention in one pass."""
-    wide = sets["head_dim"] >= 96
-    if method == "documents" and (sets.get("window") or sets.get("softcap") and sets["head_dim"] == 128):
+    dim, value_dim = sets["head_dim"], sets.get("value_dim") or sets["head_dim"]
+    if method == "documents" and (sets.get("window") or sets.get("softcap") and dim == 128):
         return False
-    return (wide or sets["head_dim"] == 64 and not sets.get("softcap")) and not (
+    if value_dim != dim and (dim, value_dim) not in ((128, 64), (128, 96), (192, 128)):
+        return False
+    return (dim >= 96 or dim == 64 and not sets.get("softcap")) and not (
         sets.get("causal") == "true" and sets.get("kv_len", sets["seq_len"]) < sets["seq_len"])
 
 

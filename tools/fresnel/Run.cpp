@@ -78,11 +78,14 @@ deriveParameters(const std::string &method, const std::vector<HostTensor> &input
       fail(ExitUsage, std::string("tensor '") + name + "' holds " + dtypeName(tensor->dtype) +
                           ", but f32, bf16 or f16 is expected");
   }
-  const std::vector<int64_t> &q = find(inputs, "q")->shape, &k = find(inputs, "k")->shape;
+  const std::vector<int64_t> &q = find(inputs, "q")->shape, &k = find(inputs, "k")->shape,
+                             &v = find(inputs, "v")->shape;
   derived = {{"batch", std::to_string(q[0])},   {"heads", std::to_string(q[1])},    {"kv_heads", std::to_string(k[1])},
              {"seq_len", std::to_string(q[2])}, {"head_dim", std::to_string(q[3])}, {"dtype", dtype}};
   if (presetHasParameter(method, "kv_len"))
     derived["kv_len"] = std::to_string(k[2]);
+  if (presetHasParameter(method, "value_dim"))
+    derived["value_dim"] = std::to_string(v[3]);
   const HostTensor *cuts = find(inputs, "cu_seqlens");
   if (cuts && presetHasParameter(method, "documents") && cuts->elements() > 1)
     derived["documents"] = std::to_string(cuts->elements() - 1);

@@ -96,8 +96,8 @@ private:
   void consume() override {
     beginConsumer();
     groupRow = consumer * double(kGroupRows);
-    Val zero = b.constant(getAccType(shape.headDim), 0.0);
-    SmallVector<Val> sums = b.forRange(b.i32(0), total, b.i32(1), {zero, zero},
+    Val zero = b.constant(getAccType(shape.headDim), 0.0), zeroValues = b.constant(getAccType(shape.valueDim), 0.0);
+    SmallVector<Val> sums = b.forRange(b.i32(0), total, b.i32(1), {zero, zeroValues},
                                        [&](Val i, ArrayRef<Val> carried) { return iterate(i, carried); });
     endConsumer();
     tile::StoreMatrixOp::create(b, Value(sums[1]), Value(valueTile), Value(groupRow));

@@ -63,17 +63,17 @@ SmallVector<Type> HopperGradKernel::getArgumentTypes() {
   return types;
 }
 
-HopperGradKernel::RowRing HopperGradKernel::allocRing(int64_t stages) {
-  Val tiles = b.alloc({stages, queryRows, shape.headDim}, shape.element, tile::Layout::Swizzled);
+HopperGradKernel::RowRing HopperGradKernel::allocRing(int64_t stages, int64_t columns) {
+  Val tiles = b.alloc({stages, queryRows, columns}, shape.element, tile::Layout::Swizzled);
   Val values = b.alloc({stages, queryRows}, b.getF32Type(), tile::Layout::Linear);
   return {{stages, tiles, allocBarriers(stages), allocBarriers(stages)}, values};
 }
 
 void HopperGradKernel::allocate() {
   keyTile = b.alloc({keyRows, shape.headDim}, shape.element, tile::Layout::Swizzled);
-  valueTile = b.alloc({keyRows, shape.headDim}, shape.element, tile::Layout::Swizzled);
-  queries = allocRing(request.schedule.getStages());
-  douts = allocRing(doutStages);
+  valueTile = b.alloc({keyRows, shape.valueDim}, shape.element, tile::Layout::Swizzled);
+  queries = allocRing(request.schedule.getStages(), shape.headDim);
+  douts = allocRing(doutStages, shape.valueDim);
   allocateScores();
   squares = b.alloc({kConsumers, kSquare * kSquare}, b.getF32Type(), tile::Layout::Linear);
   // A part of one: its first columns.
@@ -175,7 +175,8 @@ void HopperGradKernel::fill(const RowRing &ring, Argument map, int64_t statsRow,
 
 void HopperGradKernel::loadAll() {
   Val zero = b.i32(0);
-  expect(keysFull, zero, 2 * cast<tile::SharedType>(keyTile.getType()).getBytes());
+  expect(keysFull, zero,
+         cast<tile::SharedType>(keyTile.getType()).getBytes() + cast<tile::SharedType>(valueTile.getType()).getBytes());
   load(kK, kvHead, firstKey, keyTile, keysFull, zero);
   load(kV, kvHead, firstKey, valueTile, keysFull, zero);
   b.forRange(zero, total, b.i32(1), [&](Val i) {

@@ -108,7 +108,7 @@ private:
   unsigned countMasks() const { return shape.hasBlocks() ? 2 : shape.documents ? 1 : 0; }
   llvm::SmallVector<mlir::Type> getArgumentTypes();
   Val argument(Argument which);
-  RowRing allocRing(int64_t stages);
+  RowRing allocRing(int64_t stages, int64_t columns);
   void allocate();
   void initialise();
   void locate();

@@ -90,8 +90,10 @@ private:
     meetConsumers();
   }
 
-  /// One step of the consumer that has `columns` columns from `first` on: dK and dV come in and go out.
-  SmallVector<Val> iterate(Val i, ArrayRef<Val> sums, int64_t first, int64_t columns) {
+  /// One step of consumer c: dK and dV come in and go out.
+  SmallVector<Val> iterate(Val i, ArrayRef<Val> sums, int64_t c) {
+    auto [first, columns] = getColumns(shape.headDim, c);
+    auto [firstValue, valueColumns] = getColumns(shape.valueDim, c);
     auto [slot, parity] = slotOf(queries, i);
     Val doutSlot = slotOf(douts, i).first;
     Val query = b.slice(queries.tiles, slot), dout = b.slice(douts.tiles, doutSlot);
@@ -99,7 +101,7 @@ private:
     wait(queries.full, slot, parity);
     writeScores(i, slot, doutSlot, query, dout, weightTile, scoreTile);
 
-    Val dv = accumulate(sums[1], weightTile, getPanels(dout, first, columns));
+    Val dv = accumulate(sums[1], weightTile, getPanels(dout, firstValue, valueColumns));
     Val square = multiplyTurned(scoreTile, first);
     dv = waitFor(dv, 1);
     arrive(douts.empty, doutSlot);
@@ -117,18 +119,17 @@ private:
 
   void consumeColumns(int64_t c) {
     auto [first, columns] = getColumns(shape.headDim, c);
-    Val zero = b.constant(getAccType(columns), 0.0);
-    SmallVector<Val> sums = b.forRange(b.i32(0), total, b.i32(1), {zero, zero},
-                                       [&, first = first, columns = columns](Val i, ArrayRef<Val> carried) {
-                                         return iterate(i, carried, first, columns);
-                                       });
+    auto [firstValue, valueColumns] = getColumns(shape.valueDim, c);
+    Val zero = b.constant(getAccType(columns), 0.0), zeroValues = b.constant(getAccType(valueColumns), 0.0);
+    SmallVector<Val> sums = b.forRange(b.i32(0), total, b.i32(1), {zero, zeroValues},
+                                       [&](Val i, ArrayRef<Val> carried) { return iterate(i, carried, c); });
     endConsumer();
-    auto store = [&](Val value, Val tile) {
-      tile::StoreMatrixOp::create(b, Value(value), Value(tile), Value(b.i32(0)), Value(b.i32(first)),
+    auto store = [&](Val value, Val tile, int64_t column) {
+      tile::StoreMatrixOp::create(b, Value(value), Value(tile), Value(b.i32(0)), Value(b.i32(column)),
                                   /*transposed=*/false);
     };
-    store(sums[1], valueTile);
-    store(sums[0] * shape.scale, keyTile);
+    store(sums[1], valueTile, firstValue);
+    store(sums[0] * shape.scale, keyTile, first);
   }
 
   void consume() override {

@@ -33,7 +33,8 @@ static bool isCausal(Operation *op) {
 namespace {
 /// How the gradient is cut; from any operation that has the operands and attributes of attention.
 struct Cut {
-  explicit Cut(Operation *op) : headDim(getTensor(op->getOperand(0)).getDimSize(3)) {
+  explicit Cut(Operation *op)
+      : headDim(getTensor(op->getOperand(0)).getDimSize(3)), valueDim(getTensor(op->getOperand(2)).getDimSize(3)) {
     if (Value list = getBlockList(op)) {
       queryBlock = getInteger(op, "query_block", 1);
       keyBlock = getInteger(op, "key_block", 1);
@@ -53,8 +54,9 @@ struct Cut {
 
   /// Shared memory of the kernel, in bytes.
   int64_t getSharedBytes(int64_t stages, int64_t doutStages) const {
-    int64_t row = llvm::alignTo(2 * headDim, 128);
-    int64_t keysAndValues = 2 * keyRows * row, slots = stages + doutStages, ring = slots * queryRows * (row + 4);
+    int64_t keyRow = llvm::alignTo(2 * headDim, 128), valueRow = llvm::alignTo(2 * valueDim, 128);
+    int64_t keysAndValues = keyRows * (keyRow + valueRow), slots = stages + doutStages;
+    int64_t ring = queryRows * (stages * (keyRow + 4) + doutStages * (valueRow + 4));
     // The gradients of the scores, twice, and where the consumers share columns the weights, too.
     int64_t scores = (wide ? 4 : 2) * queryRows * keyRows * 2, queryGradient = 2 * 64 * 64 * 4;
     // The list starts at a multiple of 16 bytes.
@@ -88,7 +90,7 @@ struct Cut {
 
   /// Warps of the kernel: two consumers and the producer.
   static constexpr int64_t kWarps = 12;
-  int64_t headDim, queryBlock = 128, keyBlock = 128;
+  int64_t headDim, valueDim, queryBlock = 128, keyBlock = 128;
   int64_t keyRows, queryRows;
   bool wide;
   std::optional<BlockSetSizes> lists;
@@ -106,10 +108,13 @@ std::string fresnel::explainHopperGrad(Operation *op, const TargetInfo &target) 
   if (!q.getElementType().isBF16() && !q.getElementType().isF16())
     return "the matrix units take bf16 and f16, but the tensors hold f32; convert them";
   int64_t headDim = q.getDimSize(3), valueDim = v.getDimSize(3);
-  if (!llvm::is_contained({64, 96, 128, 192, 256}, headDim) || headDim != valueDim)
+  std::pair<int64_t, int64_t> dims(headDim, valueDim);
+  bool narrower =
+      !getBlockList(op) && llvm::is_contained({std::pair<int64_t, int64_t>(128, 64), {128, 96}, {192, 128}}, dims);
+  if (!narrower && (headDim != valueDim || !llvm::is_contained({64, 96, 128, 192, 256}, headDim)))
     return llvm::formatv(
-        "the hopper gradient serves head dims 64, 96, 128, 192 and 256, equal for keys and values, but got {0} "
-        "and {1}; use portable",
+        "the hopper gradient serves head dims 64, 96, 128, 192 and 256, equal for keys and values, or 128/64, 128/96 "
+        "and 192/128, but got {0} and {1}; use portable",
         headDim, valueDim);
   for (StringRef name : {"key_window", "key_stride"})
     if (int64_t value = getInteger(op, name, 1); value != 1)
