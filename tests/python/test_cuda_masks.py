@@ -4,6 +4,7 @@ import unittest
 
 import fresnel
 import test_cuda
+from support import capture
 from test_cuda import BF16, F16, LIMITS, difference, gradients, make, mask
 
 try:
@@ -83,14 +84,7 @@ class MasksTest(test_cuda.GpuTest):
         def run():
             return gradients(lambda *x: fresnel.attention(*x, "block_mask", mask=blocks), inputs, dout)
 
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            run()
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            captured = run()
+        graph, captured = capture(run)
         blocks.copy_(random_mask((1, 4, 4, 4), 2))
         graph.replay()
         for x, y in zip(captured, run()):

@@ -443,6 +443,5 @@ void fresnel::tile::populateFragmentPatterns(const TileTypeConverter &converter,
   patterns.add<SplatLowering, RowIndexLowering, ColIndexLowering, ReduceLowering, QuadReduceLowering, AnyLowering,
                BroadcastLowering, LoadRowsLowering, LoadColsLowering, LookupLowering, ToLhsLowering, StoreTileLowering,
                StoreSharedLowering, StoreFragmentLowering, LoadFragmentLowering, StoreRowsLowering, TriangleLowering,
-               ColumnsLowering>(
-      converter);
+               ColumnsLowering>(converter);
 }
