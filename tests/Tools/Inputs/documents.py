@@ -3,9 +3,10 @@
 With scores of 0 and values that hold their token's number, a row's output is the mean of the numbers in its document.
 """
 
-import json
 import struct
 import sys
+
+import tensor_file
 
 LENGTH, CUTS = 100, (0, 30, 30, 64, 100)
 
@@ -14,24 +15,13 @@ def write(path):
     zeros = struct.pack(f"<{LENGTH * 32}f", *[0.0] * LENGTH * 32)
     numbers = b"".join(struct.pack("<32f", *[float(token)] * 32) for token in range(LENGTH))
     rows, cuts = (1, LENGTH, 1, 32), struct.pack(f"<{len(CUTS)}i", *CUTS)
-    header, data = {}, b""
-    for name, kind, shape, values in (("q", "F32", rows, zeros), ("k", "F32", rows, zeros), ("v", "F32", rows, numbers),
-                                      ("cu_seqlens", "I32", (1, 1, len(CUTS)), cuts)):
-        header[name] = {"dtype": kind, "shape": shape, "data_offsets": [len(data), len(data) + len(values)]}
-        data += values
-    text = json.dumps(header).encode()
-    with open(path, "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text + data)
+    tensor_file.write(path, (("q", "F32", rows, zeros), ("k", "F32", rows, zeros), ("v", "F32", rows, numbers),
+                             ("cu_seqlens", "I32", (1, 1, len(CUTS)), cuts)))
 
 
 def check(path):
-    with open(path, "rb") as file:
-        content = file.read()
-    (length,) = struct.unpack_from("<Q", content)
-    entry = json.loads(content[8:8 + length])["out"]
-    assert entry["shape"] == [1, LENGTH, 1, 32], entry
-    begin, end = (8 + length + offset for offset in entry["data_offsets"])
-    out = struct.unpack(f"<{LENGTH * 32}f", content[begin:end])
+    shape, out = tensor_file.read_floats(path, "out")
+    assert shape == [1, LENGTH, 1, 32], shape
     for first, last in zip(CUTS, CUTS[1:]):
         for token in range(first, last):
             assert abs(out[token * 32] - (first + last - 1) / 2) < 1e-4, (token, out[token * 32])

@@ -3,9 +3,10 @@
 With scores of 0 and values that hold their token's number, a row's output is the mean of the numbers in its open blocks.
 """
 
-import json
 import struct
 import sys
+
+import tensor_file
 
 LENGTH, HEADS, QUERY_BLOCK, KEY_BLOCK = 100, 2, 32, 16
 # For each head of the mask and 32 queries, 7 blocks of 16 keys: some, none, all, the last and incomplete one.
@@ -19,24 +20,13 @@ def write(path, kind):
     numbers = b"".join(struct.pack("<64f", *[float(token)] * 64) for token in range(LENGTH))
     flat = [entry for head in MASK for row in head for entry in row]
     mask = struct.pack(f"<{len(flat)}{'b' if kind == 'BOOL' else 'i'}", *flat)
-    header, data = {}, b""
-    for name, dtype, shape, values in (("q", "F32", rows, zeros), ("k", "F32", rows, zeros), ("v", "F32", rows, numbers),
-                                       ("mask", kind, (1, HEADS, 4, 7), mask)):
-        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + len(values)]}
-        data += values
-    text = json.dumps(header).encode()
-    with open(path, "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text + data)
+    tensor_file.write(path, (("q", "F32", rows, zeros), ("k", "F32", rows, zeros), ("v", "F32", rows, numbers),
+                             ("mask", kind, (1, HEADS, 4, 7), mask)))
 
 
 def check(path):
-    with open(path, "rb") as file:
-        content = file.read()
-    (length,) = struct.unpack_from("<Q", content)
-    entry = json.loads(content[8:8 + length])["out"]
-    assert entry["shape"] == [1, LENGTH, HEADS, 32], entry
-    begin, end = (8 + length + offset for offset in entry["data_offsets"])
-    out = struct.unpack(f"<{LENGTH * HEADS * 32}f", content[begin:end])
+    shape, out = tensor_file.read_floats(path, "out")
+    assert shape == [1, LENGTH, HEADS, 32], shape
     for head in range(HEADS):
         for token in range(LENGTH):
             row = MASK[head][token // QUERY_BLOCK]
