@@ -11,7 +11,7 @@ import threading
 
 import torch
 
-from . import _arguments, _bundle, _compile
+from . import _arguments, _bundle, _compile, _masks
 from ._errors import FresnelError, UnsupportedError
 from ._library import BACKWARD, FORWARD, Plan
 
@@ -420,43 +420,6 @@ def _option_lines(grad, deterministic, schedule, gradient_schedule):
     return lines
 
 
-def _fit_documents(cu_seqlens, length, parameters):
-    """cu_seqlens with as many entries as its program takes, and the program's parameters.
-
-    Documents that do not exist end where the sequence does: so one program serves any number of them.
-    """
-    documents = cu_seqlens.shape[0] - 1
-    room = _arguments.room_for(documents, parameters)
-    return torch.nn.functional.pad(cu_seqlens, (0, room - documents), value=length), dict(parameters, documents=room)
-
-
-def _fit_mask(mask, q, k, parameters):
-    """mask with the batch of q and heads that a list may have, and the program's parameters: one for all is not copied."""
-    heads = k.shape[2] if mask.shape[1] == 1 else mask.shape[1]
-    return mask.expand(q.shape[0], heads, -1, -1), dict(parameters, mask_heads=heads)
-
-
-def _take_masks(method, is_file, q, k, cu_seqlens, mask, parameters):
-    """What the operation gets behind the program's text, and the program's parameters."""
-    masks = ()
-    if cu_seqlens is not None or method == "documents":
-        cu_seqlens = _arguments.take("cu_seqlens", cu_seqlens)
-        _arguments.check_documents(method, is_file, cu_seqlens, q, k)
-        if is_file:
-            cu_seqlens = cu_seqlens.contiguous()
-        else:
-            cu_seqlens, parameters = _fit_documents(cu_seqlens, q.shape[1], parameters)
-        masks = (cu_seqlens,)
-    if mask is not None or method == "block_mask":
-        mask = _arguments.take("mask", mask)
-        _arguments.check_mask(method, is_file, mask, q, k)
-        mask = mask.contiguous()
-        if not is_file:
-            mask, parameters = _fit_mask(mask, q, k, parameters)
-        masks = (cu_seqlens, mask)
-    return masks, parameters
-
-
 def attention(q, k, v, method="dense", *, cu_seqlens=None, mask=None, return_lse=False, deterministic=True, schedule="",
               gradient_schedule="", **parameters):
     """Attention of q over k and v by `method`, differentiable with respect to all three.
@@ -503,7 +466,7 @@ def attention(q, k, v, method="dense", *, cu_seqlens=None, mask=None, return_lse
         raise ValueError(f"method: parameters {sorted(parameters)} apply to presets, but {method} is a file")
     if method.endswith(".fkb") and (schedule or gradient_schedule):
         raise ValueError(f"schedule and gradient_schedule apply to methods that are compiled, but {method} is a bundle")
-    masks, parameters = _take_masks(method, is_file, q, k, cu_seqlens, mask, parameters)
+    masks, parameters = _masks.take_masks(method, is_file, q, k, cu_seqlens, mask, parameters)
     grad = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad)
     options = _option_lines(grad, deterministic, schedule, gradient_schedule)
     out, lse, _ = _forward_op(q, k, v, _describe(method, parameters, grad, options), *masks)

@@ -19,7 +19,7 @@ try:
     import torch
     import torch.utils.checkpoint
     from torch._dynamo.testing import CompileCounterWithBackend
-    from fresnel import _arguments, _attention, _library
+    from fresnel import _arguments, _attention, _library, _masks
     from torch._subclasses.fake_tensor import FakeTensorMode
 except ModuleNotFoundError:
     torch = None
@@ -274,7 +274,7 @@ class LaunchTest(CacheTest):
     def test_documents_reach_the_kernels(self):
         q, cu = self.make(2, 64, 2, 64), torch.tensor([0, 10, 10, 64], dtype=torch.int32)
         fitted = []
-        self.enterContext(mock.patch.object(_attention, "_fit_documents", self.watch(_attention._fit_documents, fitted)))
+        self.enterContext(mock.patch.object(_masks, "_fit_documents", self.watch(_masks._fit_documents, fitted)))
         fresnel.attention(q, q, q, "documents", cu_seqlens=cu, causal=False).sum().backward()
         self.assertEqual([direction for direction, _ in self.runs], [fresnel.FORWARD, fresnel.BACKWARD])
         seen, (entries, parameters) = self.runs[0][1]["cu_seqlens"], fitted[0]
@@ -298,7 +298,7 @@ class LaunchTest(CacheTest):
 
     def test_one_program_serves_any_documents(self):
         q, fitted = self.make(1, 64, 2, 64), []
-        self.enterContext(mock.patch.object(_attention, "_fit_documents", self.watch(_attention._fit_documents, fitted)))
+        self.enterContext(mock.patch.object(_masks, "_fit_documents", self.watch(_masks._fit_documents, fitted)))
         for ends in (*range(8, 65, 8), 64), (64,), (10, 64):
             fresnel.attention(q, q, q, "documents", cu_seqlens=Array(torch.tensor([0, *ends], dtype=torch.int32)))
         self.assertEqual([seen["cu_seqlens"].pointer for _, seen in self.runs], [entries.data_ptr() for entries, _ in fitted])
