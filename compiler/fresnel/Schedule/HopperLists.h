@@ -34,9 +34,6 @@ struct ListCuts {
   int64_t rows = 0;
   /// For a key head at most: pieces beyond the first ones of walks, and walks that are cut.
   int64_t pieces = 0, walks = 0;
-
-  /// The pieces of a walk of `count` rows.
-  int64_t countPieces(int64_t count) const { return count < 2 * rows ? 1 : count / rows; }
 };
 /// For the gradient of keys and values over transposed lists.
 ListCuts getListCuts(mlir::Operation *op);
