@@ -102,6 +102,11 @@ struct FresnelToTilePass final : impl::FresnelToTilePassBase<FresnelToTilePass> 
     Block &body = program.getBody().front();
     if (body.getOperations().size() != 2)
       return program.emitOpError() << "must hold one operation, but holds " << body.getOperations().size() - 1;
+    // Operand i is what the i-th argument of the launch holds.
+    if (!llvm::equal(body.front().getOperands(), body.getArguments()) ||
+        !llvm::equal(body.back().getOperands(), body.front().getResults()))
+      return program.emitOpError() << "must hand its arguments to its operation and return the results, each once and "
+                                      "in order";
 
     KernelRequest request{program, &body.front(), schedule, getViews(launch)};
     KernelBuilder builder(request.op->getLoc(), program);
