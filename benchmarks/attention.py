@@ -249,6 +249,12 @@ def run_case(torch, library, arguments, case, folder):
               f"{ratios[0]} | {flushed[index]:.3f} | {ratios[1]} | {errors if index == 0 else ''} |", flush=True)
 
 
+def parse_case(text):
+    mask, *sizes = text.split(",")
+    batch, heads, kv_heads, length, dim, *value_dim = map(int, sizes)
+    return mask, batch, heads, kv_heads, length, (dim, *value_dim) if value_dim else dim
+
+
 def parse_schedule(text):
     name, _, fields = text.partition("=")
     return name, fields
@@ -261,6 +267,8 @@ def main():
     parser.add_argument("--samples", type=int, default=9)
     parser.add_argument("--backward", action="store_true", help="time the gradients")
     parser.add_argument("--filter", default="", help="only cases whose text has this, for example '^causal, 1'")
+    parser.add_argument("--case", dest="cases", action="append", type=parse_case, metavar="MASK,B,H,KV_HEADS,N,D[,VALUE_DIM]",
+                        help="this case instead of the table's; may come several times")
     parser.add_argument("--schedule", dest="schedules", action="append", type=parse_schedule,
                         help="a name and what it changes in the kernels' schedules; may come several times")
     arguments = parser.parse_args()
@@ -269,7 +277,7 @@ def main():
         import torch
     except ImportError:
         sys.exit("attention.py: needs PyTorch with CUDA")
-    cases = [case for case in CASES if re.search(arguments.filter, ", ".join(map(str, case)))]
+    cases = [case for case in arguments.cases or CASES if re.search(arguments.filter, ", ".join(map(str, case)))]
     if arguments.backward:
         cases = [case for case in cases if case[0] != "lighthouse"]
     if not cases:
