@@ -1,5 +1,5 @@
 // The hopper family: TMA and mbarrier rings, a producer and two consumers that take turns.
-// RUN: fresnel-opt %s --fresnel-lower-to-tile | FileCheck %s
+// RUN: fresnel-opt %s --fresnel-lower-to-tile --split-input-file | FileCheck %s
 
 // CHECK-LABEL: tile.kernel @attend_0(
 // CHECK-SAME: !tile.tensor_map<128, 64, bf16>
@@ -27,4 +27,38 @@
 fresnel.program @main(%q: tensor<1x4x1000x96xbf16>, %k: tensor<1x2x1100x96xbf16>) {
   %o, %l = fresnel.attend %q, %k, %k {causal = true} : tensor<1x4x1000x96xbf16>, tensor<1x2x1100x96xbf16>, tensor<1x2x1100x96xbf16>
   fresnel.return %o, %l {names = ["out", "lse"]} : tensor<1x4x1000x96xbf16>, tensor<1x4x1000xf32>
+}
+
+// -----
+
+// A cluster: each block loads half of a block of keys for both, and a consumer gives slots back to both.
+// Three tiles of queries a head and an empty one.
+// CHECK-LABEL: tile.kernel @attend_0(
+// CHECK-SAME: !tile.tensor_map<128, 64, bf16>, %{{.*}}: !tile.tensor_map<96, 64, bf16>
+// CHECK-SAME: fresnel.cluster = 2 : i32
+// CHECK-SAME: grid = array<i32: 16, 1, 1>
+// CHECK: tile.mbarrier_init %{{.*}} arrivals(4)
+// CHECK: tile.cluster_barrier
+// CHECK: tile.tma_load {{.*}} row(%{{.*}}) {{.*}} multicast
+// CHECK: tile.tma_load {{.*}} : <128, 64, bf16>
+// What only the later tile sees is given back unread.
+// CHECK: consumer(2)
+// CHECK: scf.for
+// CHECK: tile.mbarrier_wait
+// CHECK: tile.mbarrier_arrive %{{.*}} of %{{.*}} if
+// CHECK: tile.mbarrier_wait
+// CHECK: tile.mbarrier_arrive %{{.*}} of %{{.*}} if
+// CHECK: tile.wgmma
+// CHECK: tile.cluster_barrier
+// CHECK-NEXT: tile.return
+!q = tensor<1x4x300x128xbf16>
+!k = tensor<1x2x300x128xbf16>
+fresnel.program @attend_0(%q: !q, %k: !k, %v: !k) attributes {fresnel.kernel,
+    fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 128, tile_n = 192, cluster = 2>} {
+  %o, %l = fresnel.attend %q, %k, %v {causal = true} : !q, !k, !k
+  fresnel.return %o, %l {names = ["out", "lse"]} : !q, tensor<1x4x300xf32>
+}
+fresnel.program @main(%q: !q, %k: !k, %v: !k) {
+  %o, %l = fresnel.launch @attend_0(%q, %k, %v) : (!q, !k, !k) -> (!q, tensor<1x4x300xf32>)
+  fresnel.return %o, %l {names = ["out", "lse"]} : !q, tensor<1x4x300xf32>
 }

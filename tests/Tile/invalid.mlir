@@ -8,6 +8,13 @@ tile.kernel @kernel_c1() attributes {block = array<i32: 64, 1>, grid = array<i32
 
 // -----
 
+// expected-error @+1 {{'tile.kernel' op `fresnel.cluster` must be in [1, 8] and divide the grid's 3 blocks in x, but is 2}}
+tile.kernel @kernel_c3() attributes {block = array<i32: 32, 1, 1>, grid = array<i32: 3, 1, 1>, fresnel.cluster = 2 : i32} {
+  tile.return
+}
+
+// -----
+
 // expected-error @+1 {{'tile.kernel' op `block` must hold a multiple of 32 and at most 1024 threads, but got 33}}
 tile.kernel @kernel_c2() attributes {block = array<i32: 33, 1, 1>, grid = array<i32: 1, 1, 1>} {
   tile.return

@@ -145,6 +145,9 @@ tile.kernel @hopper(%map: !tile.tensor_map<128, 64, bf16>, %box: !tile.tensor_ma
     // CHECK: tile.tma_load {{.*}} row(%{{.*}}) on
     tile.tma_load %box[%c0, %c0, %c0] to %tile row(%c0) on %full[%c0]
       : !tile.tensor_map<32, 64, bf16>, !swz, !tile.barriers<2>
+    // CHECK: tile.tma_load {{.*}} evict_last multicast :
+    tile.tma_load %box[%c0, %c0, %c0] to %tile row(%c0) on %full[%c0] evict_last multicast
+      : !tile.tensor_map<32, 64, bf16>, !swz, !tile.barriers<2>
     // CHECK: tile.tma_load {{.*}} evict_first : {{.*}}<8, 64, bf16, heads = 16>
     tile.tma_load %heads[%c0, %c0, %c0] to %tile on %full[%c0] evict_first
       : !tile.tensor_map<8, 64, bf16, heads = 16>, !swz, !tile.barriers<2>
@@ -195,6 +198,10 @@ tile.kernel @sums(%stats: !tile.global<1x8x2x1024xf32>, %sums: !tile.global<1x8x
   // CHECK: tile.bulk_load %{{.*}}[%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}] to %{{.*}} on %{{.*}}[%{{.*}}]
   tile.bulk_load %stats[%c0, %c0, %c0, %c0] to %row on %full[%c0]
     : !tile.global<1x8x2x1024xf32>, !tile.shared<64xf32, linear>, !tile.barriers<2>
+  // CHECK: tile.mbarrier_arrive %{{.*}}[%{{.*}}] of %{{.*}} if %{{.*}} : <2>
+  tile.mbarrier_arrive %full[%c0] of %c0 if %one : !tile.barriers<2>
+  // CHECK: tile.cluster_barrier
+  tile.cluster_barrier
   // CHECK: tile.panel %{{.*}}[%{{.*}}] : <128x128xbf16, swizzled> -> <128x64xbf16, swizzled>
   %panel = tile.panel %keys[%c0] : !swz -> !tile.shared<128x64xbf16, swizzled>
   // CHECK: tile.triangle %{{.*}} : tensor<64x64xi1, #tile.acc>

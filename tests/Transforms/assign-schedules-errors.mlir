@@ -218,3 +218,55 @@ fresnel.program @hopper_tiles(%in0: tensor<60000x60000x64x128xbf16>) {
   %o, %l = fresnel.attend %in0, %in0, %in0 : tensor<60000x60000x64x128xbf16>, tensor<60000x60000x64x128xbf16>, tensor<60000x60000x64x128xbf16>
   fresnel.return %o {names = ["o"]} : tensor<60000x60000x64x128xbf16>
 }
+
+// -----
+
+fresnel.program @cluster_size(%in0: tensor<1x2x64x128xbf16>, %in1: tensor<1x2x64x128xbf16>) attributes {fresnel.kernel,
+    fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 128, cluster = 4>} {
+  // expected-error @+1 {{cluster must be 1 or 2, but is 4}}
+  %o, %l = fresnel.attend %in0, %in1, %in1 : tensor<1x2x64x128xbf16>, tensor<1x2x64x128xbf16>, tensor<1x2x64x128xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x64x128xbf16>
+}
+fresnel.program @main(%q: tensor<1x2x64x128xbf16>, %k: tensor<1x2x64x128xbf16>) {
+  %o = fresnel.launch @cluster_size(%q, %k) : (tensor<1x2x64x128xbf16>, tensor<1x2x64x128xbf16>) -> tensor<1x2x64x128xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x64x128xbf16>
+}
+
+// -----
+
+fresnel.program @cluster_persistent(%in0: tensor<1x2x64x128xbf16>, %in1: tensor<1x2x64x128xbf16>) attributes {fresnel.kernel,
+    fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 128, persistent = true, cluster = 2>} {
+  // expected-error @+1 {{a persistent kernel hands out its tiles one by one; set persistent = false or cluster = 1}}
+  %o, %l = fresnel.attend %in0, %in1, %in1 : tensor<1x2x64x128xbf16>, tensor<1x2x64x128xbf16>, tensor<1x2x64x128xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x64x128xbf16>
+}
+fresnel.program @main(%q: tensor<1x2x64x128xbf16>, %k: tensor<1x2x64x128xbf16>) {
+  %o = fresnel.launch @cluster_persistent(%q, %k) : (tensor<1x2x64x128xbf16>, tensor<1x2x64x128xbf16>) -> tensor<1x2x64x128xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x64x128xbf16>
+}
+
+// -----
+
+fresnel.program @cluster_window(%in0: tensor<1x2x64x128xbf16>, %in1: tensor<1x2x64x128xbf16>) attributes {fresnel.kernel,
+    fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 128, cluster = 2>} {
+  // expected-error @+1 {{with block lists, documents, windows, pooled keys or queries in front of all keys set cluster = 1}}
+  %o, %l = fresnel.attend %in0, %in1, %in1 {causal = true, window = 7} : tensor<1x2x64x128xbf16>, tensor<1x2x64x128xbf16>, tensor<1x2x64x128xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x64x128xbf16>
+}
+fresnel.program @main(%q: tensor<1x2x64x128xbf16>, %k: tensor<1x2x64x128xbf16>) {
+  %o = fresnel.launch @cluster_window(%q, %k) : (tensor<1x2x64x128xbf16>, tensor<1x2x64x128xbf16>) -> tensor<1x2x64x128xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x64x128xbf16>
+}
+
+// -----
+
+fresnel.program @cluster_portable(%in0: tensor<1x2x64x128xbf16>, %in1: tensor<1x2x64x128xbf16>) attributes {fresnel.kernel,
+    fresnel.schedule = #fresnel.schedule<family = portable, cluster = 2>} {
+  // expected-error @+1 {{only attention of family hopper runs in clusters; set cluster = 1}}
+  %o, %l = fresnel.attend %in0, %in1, %in1 : tensor<1x2x64x128xbf16>, tensor<1x2x64x128xbf16>, tensor<1x2x64x128xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x64x128xbf16>
+}
+fresnel.program @main(%q: tensor<1x2x64x128xbf16>, %k: tensor<1x2x64x128xbf16>) {
+  %o = fresnel.launch @cluster_portable(%q, %k) : (tensor<1x2x64x128xbf16>, tensor<1x2x64x128xbf16>) -> tensor<1x2x64x128xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x64x128xbf16>
+}

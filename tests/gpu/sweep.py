@@ -73,7 +73,10 @@ def make_case(rng, longest, grad_only, method=None):
         sets["per_kv_head"] = rng.choice(("true", "false", "false"))
         sets["open_first_window"] = rng.choice(("true", "false"))
     # Fields of the hopper family, which takes over from head dim 64 on.
-    schedule = rng.choice(("", "", "", "tile_m=64", "persistent=true", "ping_pong=false")) if sets["head_dim"] >= 64 else ""
+    schedules = ["", "", "", "tile_m=64", "persistent=true", "ping_pong=false"]
+    if has_clusters(method, sets):
+        schedules += ["cluster=2:persistent=false", "cluster=2:persistent=false:tile_n=64:stages=2"]
+    schedule = rng.choice(schedules) if sets["head_dim"] >= 64 else ""
     gradient = rng.choice(("", "", "", "family=portable", "section=1", "section=3", "stages=1"))
     return method, sets, rng.choice(("bnhd", "bhnd")), schedule, gradient, grad
 
@@ -87,6 +90,12 @@ def differs_when_repeated(command):
             if result.returncode:
                 return result.stderr.strip()
         return "" if outputs[0].read_bytes() == outputs[1].read_bytes() else "two runs differ"
+
+
+def has_clusters(method, sets):
+    """Whether two tiles of queries can fetch their keys together."""
+    return method in ("dense", "lighthouse") and not (
+        sets.get("causal") == "true" and sets.get("kv_len", sets["seq_len"]) < sets["seq_len"])
 
 
 def has_one_pass(method, sets):
@@ -220,14 +229,17 @@ def main():
                         "block_cases.py")
     parser.add_argument("--dilated-only", action="store_true", help="only Lighthouse with dilated scores")
     parser.add_argument("--lighthouse-only", action="store_true", help="only Lighthouse")
+    parser.add_argument("--schedule", default="", metavar="FIELD", help="only attention whose schedule sets this field")
     parser.add_argument("--max-seconds", type=float, default=1e9)
     parser.add_argument("--wrap", default="", help="command that runs each case, e.g. compute-sanitizer")
     arguments = parser.parse_args()
     def make(rng):
-        if arguments.documents_only:
-            return run_case, make_case(rng, arguments.longest, arguments.grad_only, "documents")
-        if arguments.lighthouse_only:
-            return run_case, make_case(rng, arguments.longest, arguments.grad_only, "lighthouse")
+        method = "documents" if arguments.documents_only else "lighthouse" if arguments.lighthouse_only else None
+        if method or arguments.schedule:
+            while True:
+                case = make_case(rng, arguments.longest, arguments.grad_only, method)
+                if arguments.schedule in case[3]:
+                    return run_case, case
         blocks = not arguments.grad_only and not arguments.dilated_only and rng.random() < 1 / 3
         if arguments.blocks_only is not None or blocks:
             return run_block_case, block_cases.make_block_case(rng, arguments.longest, arguments.blocks_only)

@@ -6,6 +6,7 @@
 #include "fresnel/Dialect/Fresnel.h"
 #include "fresnel/Schedule/Cost.h"
 #include "fresnel/Schedule/Schedule.h"
+#include "fresnel/Tile/Tile.h"
 #include "llvm/Config/llvm-config.h"
 #include "llvm/Support/FormatVariadic.h"
 
@@ -68,6 +69,7 @@ static rt::Kernel makeKernel(LLVM::LLVMFuncOp function) {
     kernel.op = op.getValue().str();
   llvm::copy(function->getAttrOfType<DenseI32ArrayAttr>("fresnel.block").asArrayRef(), kernel.block.begin());
   llvm::copy(function->getAttrOfType<DenseI32ArrayAttr>("fresnel.grid").asArrayRef(), kernel.grid.begin());
+  kernel.cluster[0] = tile::getCluster(function);
   kernel.sharedBytes = function->getAttrOfType<IntegerAttr>("fresnel.shared_bytes").getInt();
   for (auto param : function->getAttrOfType<ArrayAttr>("fresnel.params").getAsRange<DictionaryAttr>())
     kernel.params.push_back(makeParam(param));

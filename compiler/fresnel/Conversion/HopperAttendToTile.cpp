@@ -19,6 +19,10 @@
 // after tile from a counter in device memory and hands its number on with the
 // queries. While the consumers finish a tile, the operands of the next arrive.
 //
+// The blocks of a cluster have neighbouring tiles of one head. Each loads its share of a
+// block of keys into the memory of all, once the consumers of all have given the slot back.
+// Under a causal mask a tile gives back unread what only later queries see.
+//
 //===----------------------------------------------------------------------===//
 
 #include "fresnel/Conversion/AttendMath.h"
@@ -51,7 +55,7 @@ public:
   HopperAttendKernel(AttendOp op, const KernelRequest &request, KernelBuilder &builder)
       : HopperRings(builder), request(request), shape(op), tileM(request.schedule.getTileM()),
         tileN(request.schedule.getTileN()), stages(request.schedule.getStages()), consumers(tileM / kGroupRows),
-        persistent(request.schedule.getPersistent()),
+        cluster(request.schedule.getCluster()), persistent(request.schedule.getPersistent()),
         ownOutput(hasHopperOutputTile(request.schedule, shape.headDim, shape.valueDim)),
         lazy(shape.valueDim >= kLazyValueDim), outArgument(op.getMask() ? 4 : 3), op(op),
         math(builder, shape, kGroupRows, tileN),
@@ -63,6 +67,8 @@ public:
     kernel = b.beginKernel(request.getName(), getArgumentTypes(), 128 * (consumers + 1), {blocks, 1, 1});
     if (persistent)
       kernel->setAttr(kCountersAttr, b.getI64IntegerAttr(1));
+    if (cluster > 1)
+      kernel->setAttr(tile::kClusterAttr, b.getI32IntegerAttr(int32_t(cluster)));
     int64_t minBlocks = getHopperMinBlocks(request.schedule, op);
     if (minBlocks > 1)
       kernel->setAttr(tile::kMinBlocksAttr, b.getI32IntegerAttr(minBlocks));
@@ -74,6 +80,9 @@ public:
     auto roles = tile::WarpSpecializeOp::create(b, consumers, registers.producer, registers.consumer);
     writeRole(roles.getProducer(), [&] { produce(); });
     writeRole(roles.getConsumer(), [&] { consume(); });
+    // A block's memory must stay until the others have told it what they are done with.
+    if (cluster > 1)
+      tile::ClusterBarrierOp::create(b);
   }
 
 private:
@@ -84,7 +93,7 @@ private:
   /// Maps of boxes of 64 columns; the output is stored by one warpgroup at a time.
   SmallVector<Type> getArgumentTypes() {
     auto map = [&](int64_t rows) -> Type { return tile::TensorMapType::get(b.getContext(), rows, 64, shape.element); };
-    int64_t box = shape.hasBlocks() ? std::min(tileN, shape.keyBlock) : tileN;
+    int64_t box = shape.hasBlocks() ? std::min(tileN, shape.keyBlock) : tileN / cluster;
     SmallVector<Type> types{grouped ? Type(request.views[0]) : map(tileM), map(box), map(box)};
     if (outArgument > 3)
       types.push_back(request.views[3]);
@@ -115,13 +124,16 @@ private:
           tile::PrefetchMapOp::create(b, Value(b.argument(kernel, i)));
       for (const Ring &ring : {keyRing, valueRing}) {
         initBarriers(ring.full, 1);
-        initBarriers(ring.empty, consumers);
+        initBarriers(ring.empty, consumers * cluster);
       }
       initBarriers(qEmpty, consumers);
       initBarriers(numberRead, 128 * consumers);
       initBarriers(qFull, 1, /*fence=*/true);
     });
-    b.barrier();
+    if (cluster > 1)
+      tile::ClusterBarrierOp::create(b);
+    else
+      b.barrier();
     if (!shape.hasBlocks())
       return;
     at.readLists(b.argument(kernel, 3));
@@ -155,6 +167,15 @@ private:
                               Value(b.i32(box * at.lists->getBoxRows())), /*evict_last=*/true);
   }
 
+  /// This block's share of a block of keys, for the whole cluster; the other shares come from the others.
+  void loadShare(unsigned argument, Val i, Val target, Val barriers, Val slot) {
+    expect(barriers, slot, cast<tile::SharedType>(target.getType()).getBytes());
+    Val first = b.id(tile::Id::BlockX) % double(cluster) * double(tileN / cluster);
+    tile::TmaLoadOp::create(b, Value(b.argument(kernel, argument)), Value(at.batch), Value(at.kvHead),
+                            Value(at.getStart(i) + first), Value(target), Value(barriers), Value(slot), Value(first),
+                            /*evict_last=*/true, /*evict_first=*/false, /*multicast=*/true);
+  }
+
   void load(unsigned argument, Val loadHead, Val row, Val target, Val barriers, Val slot, bool evictLast) {
     expect(barriers, slot, cast<tile::SharedType>(target.getType()).getBytes());
     tile::TmaLoadOp::create(b, Value(b.argument(kernel, argument)), Value(at.batch), Value(loadHead), Value(row),
@@ -167,6 +188,8 @@ private:
     wait(ring.empty, slot, parity ^ 1.0);
     if (shape.hasBlocks())
       return loadBlocks(argument, i, b.slice(ring.tiles, slot), ring.full, slot);
+    if (cluster > 1)
+      return loadShare(argument, i, b.slice(ring.tiles, slot), ring.full, slot);
     load(argument, at.kvHead, at.getStart(i), b.slice(ring.tiles, slot), ring.full, slot, /*evictLast=*/true);
   }
 
@@ -180,6 +203,8 @@ private:
   /// which the consumers release the slots.
   void produceTile(Val index, Val base, Val turn) {
     at.locate(index);
+    if (cluster > 1)
+      at.joinCluster();
     fill(1, keyRing, base, b.i32(0));
     if (persistent) {
       wait(qEmpty, b.i32(0), (turn & 1.0) ^ 1.0);
@@ -222,6 +247,26 @@ private:
   //===--------------------------------------------------------------------===//
 
   void arrive(Val barriers, Val slot) { HopperRings::arrive(barriers, slot, leader); }
+
+  /// Gives a slot back to every block that fills it.
+  void release(const Ring &ring, Val slot) {
+    if (cluster == 1)
+      return arrive(ring.empty, slot);
+    // A thread for each block of the cluster.
+    tile::BarrierArriveOp::create(b, Value(ring.empty), Value(slot), Value(thread & double(cluster - 1)),
+                                  Value((thread & 127.0) < double(cluster)));
+  }
+
+  /// Gives back what is loaded for other tiles of the cluster only.
+  void skip(Val base) {
+    b.forRange(b.i32(0), at.skipped, b.i32(1), [&](Val i) {
+      auto [slot, parity] = slotOf(base + i);
+      for (const Ring &ring : {keyRing, valueRing}) {
+        wait(ring.full, slot, parity);
+        release(ring, slot);
+      }
+    });
+  }
 
   /// The consumers wait for their turn before they issue products.
   bool hasTurns() { return consumers > 1 && request.schedule.getPingPong(); }
@@ -273,7 +318,7 @@ private:
     auto [slot, parity] = slotOf(base);
     wait(keyRing.full, slot, parity);
     Val scores = waitFor(multiplyKeys(slot), 0);
-    arrive(keyRing.empty, slot);
+    release(keyRing, slot);
     bool masked = shape.causal || shape.keys % tileN || outArgument > 3;
     scores = math.cap(scores);
     if (masked)
@@ -294,12 +339,12 @@ private:
     Val acc = multiplyValues(state, slotBefore);
     turnBarrier(nextGroup, /*arriving=*/true);
     scores = math.cap(waitFor(scores, 1));
-    arrive(keyRing.empty, slot);
+    release(keyRing, slot);
     if (masked)
       scores = hide(scores, i);
     SoftmaxStep step = math.softmax(scores, state.maximum, state.sum, masked || hasRowLists(), lazy, findListed(i));
     acc = waitFor(acc, 0);
-    arrive(valueRing.empty, slotBefore);
+    release(valueRing, slotBefore);
     auto correct = [&] { return SmallVector<Val>{acc * math.broadcast(step.correction, acc.getType())}; };
     acc = lazy ? b.ifElse(step.corrects, correct, [&] { return SmallVector<Val>{acc}; })[0] : correct()[0];
     return {acc, toLhs(step.weights), step.maximum, step.sum};
@@ -343,6 +388,10 @@ private:
   void consumeTile(Val index, Val base) {
     at.locate(index);
     at.locateGroup(groupRow);
+    if (cluster > 1) {
+      skip(base);
+      base = base + at.skipped;
+    }
     State state = visitAll(base);
     if (ownOutput)
       arrive(qEmpty, b.i32(0));
@@ -350,7 +399,7 @@ private:
     wait(valueRing.full, slot, parity);
     Val acc = waitFor(multiplyValues(state, slot), 0);
     if (persistent)
-      arrive(valueRing.empty, slot);
+      release(valueRing, slot);
     store(acc, state);
   }
 
@@ -428,7 +477,7 @@ private:
 
   const KernelRequest &request;
   AttendShape shape;
-  int64_t tileM, tileN, stages, consumers;
+  int64_t tileM, tileN, stages, consumers, cluster;
   bool persistent, ownOutput, lazy;
   /// The output's position among the arguments; the LSE follows it.
   unsigned outArgument;

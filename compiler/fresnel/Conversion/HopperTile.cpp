@@ -24,12 +24,15 @@ void HopperTile::readLists(Val tensor) {
 /// last ones to end are short.
 void HopperTile::locate(Val index) {
   int64_t blocks = getTokenTiles(), groups = shape.heads / rows.group, heads = groups * shape.batches;
+  int64_t cluster = schedule.getCluster();
   Val block, flatHead;
   if (shape.causal && shape.window <= 0 && !shape.hasBlocks()) {
     int64_t section =
         getHopperSection(schedule, shape.keys, shape.headDim + shape.valueDim, shape.heads / shape.kvHeads, heads);
-    auto [head, tile] = walkSections(index, heads, section, blocks);
-    block = double(blocks - 1) - tile;
+    auto [head, tile] = walkSections(cluster > 1 ? index / double(cluster) : index, heads, section, blocks / cluster);
+    block = double(blocks / cluster - 1) - tile;
+    if (cluster > 1)
+      block = block * double(cluster) + index % double(cluster);
     flatHead = head;
   } else {
     block = index % double(blocks);
@@ -58,9 +61,18 @@ void HopperTile::locate(Val index) {
   // Plus 0, which nobody sees: with one or two steps in sight LLVM and ptxas would merge
   // the copies of the loop, and spill.
   visited.count = visited.count + b.id(tile::Id::BlockZ);
+  if (cluster > 1) {
+    Val start = position - index % double(cluster) * double(rows.tokens);
+    skipped = math.visit(start, cluster * rows.tokens).end - visited.end;
+  }
   // Tiles without keys visit one block that is hidden from them.
   if (shape.causal && shape.mayBeEmpty())
     visited.count = b.max(visited.count, b.i32(1));
+}
+
+void HopperTile::joinCluster() {
+  visited.end = visited.end + skipped;
+  visited.count = visited.count + skipped;
 }
 
 Val HopperTile::getStart(Val i) {

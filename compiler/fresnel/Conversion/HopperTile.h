@@ -17,7 +17,8 @@ public:
   HopperTile(KernelBuilder &builder, const AttendShape &shape, ScheduleAttr schedule, const BlockTiles &rows,
              AttendMath &math);
 
-  /// How many tiles there are.
+  /// How many tiles there are. Those of a cluster follow each other and belong to one head, so that with an odd number
+  /// of them an empty one is added to each head.
   int64_t getCount() const { return getTokenTiles() * (shape.heads / rows.group) * shape.batches; }
   /// Query heads whose rows stand side by side: row r is one of token r div group.
   int64_t getGroup() const { return rows.group; }
@@ -27,6 +28,8 @@ public:
   void setDocuments(Val bounds) { documents = bounds; }
   /// Where tile `index` lies and what it visits.
   void locate(Val index);
+  /// In a cluster, once the tile is located: visits what any of its tiles does.
+  void joinCluster();
   /// First key of the i-th block that is visited.
   Val getStart(Val i);
 
@@ -43,10 +46,14 @@ public:
 
   Val batch, head, kvHead, firstRow, position, groupPosition;
   KeyBlocks visited;
+  /// Blocks that other tiles of the cluster visit before this one's first.
+  Val skipped;
   std::optional<HopperBlocks> lists;
 
 private:
-  int64_t getTokenTiles() const { return llvm::divideCeil(shape.queries, rows.tokens); }
+  int64_t getTokenTiles() const {
+    return llvm::alignTo(llvm::divideCeil(shape.queries, rows.tokens), schedule.getCluster());
+  }
 
   KernelBuilder &b;
   const AttendShape &shape;

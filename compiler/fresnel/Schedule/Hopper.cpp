@@ -121,6 +121,23 @@ std::string fresnel::explainHopper(AttendOp op, const TargetInfo &target) {
   return "";
 }
 
+/// The tiles of a cluster must want the same blocks of keys, but for some that come first.
+static std::string verifyCluster(ScheduleAttr schedule, AttendOp op) {
+  if (schedule.getCluster() == 1)
+    return "";
+  if (schedule.getCluster() != 2)
+    return llvm::formatv("cluster must be 1 or 2, but is {0}", schedule.getCluster());
+  int64_t queries = cast<RankedTensorType>(op.getQ().getType()).getDimSize(2);
+  int64_t keys = cast<RankedTensorType>(op.getK().getType()).getDimSize(2);
+  if (op.getBlocks() || op.getDocuments() || op.getWindow() > 0 || op.getKeyStride() > 1 || op.getKeyWindow() > 1 ||
+      (op.getCausal() && queries > keys))
+    return "a cluster's tiles visit the same keys; with block lists, documents, windows, pooled keys or queries in "
+           "front of all keys set cluster = 1";
+  if (schedule.getPersistent())
+    return "a persistent kernel hands out its tiles one by one; set persistent = false or cluster = 1";
+  return "";
+}
+
 std::string fresnel::verifyHopper(ScheduleAttr schedule, AttendOp op, const TargetInfo &target) {
   if (std::string reason = explainHopper(op, target); !reason.empty())
     return reason;
@@ -133,6 +150,8 @@ std::string fresnel::verifyHopper(ScheduleAttr schedule, AttendOp op, const Targ
     return llvm::formatv("stages must be in [1, 8], but is {0}", stages);
   if (schedule.getSection() < 0)
     return llvm::formatv("section must be positive, or 0 for the default, but is {0}", schedule.getSection());
+  if (std::string reason = verifyCluster(schedule, op); !reason.empty())
+    return reason;
   auto q = cast<RankedTensorType>(op.getQ().getType());
   BlockTiles rows = getHopperTiles(schedule, op);
   int64_t tiles = llvm::divideCeil(q.getDimSize(2), rows.tokens) * q.getDimSize(0) * (q.getDimSize(1) / rows.group);

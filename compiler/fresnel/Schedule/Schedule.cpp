@@ -218,6 +218,8 @@ static std::string verifyPortable(ScheduleAttr schedule, Operation *op, const Ta
 std::string fresnel::verifySchedule(ScheduleAttr schedule, Operation *op, const TargetInfo &target) {
   if (schedule.getPersistent() && schedule.getFamily() != Family::Hopper)
     return "only family hopper has persistent kernels";
+  if (schedule.getCluster() != 1 && (schedule.getFamily() != Family::Hopper || !isa<AttendOp>(op)))
+    return "only attention of family hopper runs in clusters; set cluster = 1";
   if (!schedule.getOrdered() && !isa<AttendGradOp>(op))
     return "ordered = false is for gradients of the hopper family; everything else has one order";
   if (isa<AttendGradOp>(op) && schedule.getFamily() != Family::Hopper)
@@ -265,15 +267,17 @@ llvm::json::Object fresnel::toJson(ScheduleAttr schedule) {
     // What gives other bits every time is said where it is asked for.
     if (!schedule.getOrdered())
       object["ordered"] = false;
+    if (schedule.getCluster() > 1)
+      object["cluster"] = schedule.getCluster();
   }
   return object;
 }
 
 llvm::Expected<ScheduleAttr> fresnel::scheduleFromJson(const llvm::json::Object &object, MLIRContext *context) {
-  int64_t tileM = 64, tileN = 64, stages = 2, section = 0;
+  int64_t tileM = 64, tileN = 64, stages = 2, section = 0, cluster = 1;
   bool persistent = false, pingPong = true, ordered = true;
   llvm::StringMap<int64_t *> numbers{
-      {"tile_m", &tileM}, {"tile_n", &tileN}, {"stages", &stages}, {"section", &section}};
+      {"tile_m", &tileM}, {"tile_n", &tileN}, {"stages", &stages}, {"section", &section}, {"cluster", &cluster}};
   llvm::StringMap<bool *> flags{{"persistent", &persistent}, {"ping_pong", &pingPong}, {"ordered", &ordered}};
   std::optional<Family> family;
   for (const auto &[key, value] : object) {
@@ -286,12 +290,12 @@ llvm::Expected<ScheduleAttr> fresnel::scheduleFromJson(const llvm::json::Object 
     else
       return llvm::createStringError(llvm::formatv(
           "schedule field '{0}' cannot be {1}; there are family (portable, hopper, simt), tile_m, tile_n, "
-          "stages, section (integers), persistent, ping_pong and ordered (true, false)",
+          "stages, section, cluster (integers), persistent, ping_pong and ordered (true, false)",
           key, value));
   }
   if (!family)
     return llvm::createStringError("a schedule needs a family: portable, hopper or simt");
-  return ScheduleAttr::get(context, *family, tileM, tileN, stages, persistent, pingPong, section, ordered);
+  return ScheduleAttr::get(context, *family, tileM, tileN, stages, persistent, pingPong, section, ordered, cluster);
 }
 
 bool fresnel::excludesHopper(StringRef text) {

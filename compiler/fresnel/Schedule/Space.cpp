@@ -36,7 +36,8 @@ static std::vector<Axis> getAxes(Operation *op, SpaceSize size) {
     return {{"tile_m", Values{64, 128, 192}},
             {"tile_n", Values{32, 64, 80, 96, 112, 128, 160, 176, 192, 256}},
             {"stages", Values{1, 2, 3}},
-            {"persistent", Values{false, true}}};
+            {"persistent", Values{false, true}},
+            {"cluster", Values{1, 2}}};
   Values tiles;
   for (int tile = 16; tile <= 256; tile += 16)
     tiles.push_back(tile);
@@ -45,7 +46,8 @@ static std::vector<Axis> getAxes(Operation *op, SpaceSize size) {
           {"stages", Values{1, 2, 3, 4}},
           {"persistent", Values{false, true}},
           {"ping_pong", Values{false, true}},
-          {"section", Values{0, 1, 4}}};
+          {"section", Values{0, 1, 4}},
+          {"cluster", Values{1, 2}}};
 }
 
 static std::string getText(ScheduleAttr schedule) { return llvm::formatv("{0}", llvm::json::Value(toJson(schedule))); }
@@ -127,7 +129,10 @@ std::vector<Candidate> fresnel::enumerateSchedules(Operation *op, const TargetIn
       continue;
     }
     size_t before = all.candidates.size();
-    all.vary(toJson(schedule), getAxes(op, size));
+    llvm::json::Object fields = toJson(schedule);
+    if (*family == Family::Hopper && isa<AttendOp>(op))
+      fields["cluster"] = 1;
+    all.vary(std::move(fields), getAxes(op, size));
     // A family that refuses everything for one reason is one candidate.
     llvm::MutableArrayRef<Candidate> added = llvm::MutableArrayRef(all.candidates).drop_front(before);
     if (added.size() > 1 && !added[0].rejected.empty() &&

@@ -30,6 +30,11 @@ namespace fresnel::tile {
 
 /// On a `tile.kernel` with roles: how many of its blocks a multiprocessor shall hold, 1 if absent.
 constexpr llvm::StringLiteral kMinBlocksAttr = "fresnel.min_blocks";
+/// On a `tile.kernel`: consecutive blocks in x that run at the same time and reach each other's shared memory, 1 if
+/// absent.
+constexpr llvm::StringLiteral kClusterAttr = "fresnel.cluster";
+/// The cluster of the kernel around an operation.
+int64_t getCluster(mlir::Operation *op);
 
 /// True for a tensor type that carries one of the fragment encodings.
 bool isFragment(mlir::Type type);

@@ -73,8 +73,16 @@ def Tile_BarrierExpectOp : Tile_Op<"mbarrier_expect"> {
 
 def Tile_BarrierArriveOp : Tile_Op<"mbarrier_arrive"> {
   let summary = "arrives at an mbarrier, where the predicate holds";
-  let arguments = (ins Tile_BarriersType:$barriers, I32:$stage, I1:$predicate);
-  let assemblyFormat = "$barriers `[` $stage `]` `if` $predicate attr-dict `:` type($barriers)";
+  let description = [{
+    With `peer` at the mbarrier of the cluster's block of that number.
+
+    Example: `tile.mbarrier_arrive %empty[%s] of %peer if %speaks : !tile.barriers<2>`
+  }];
+  let arguments = (ins Tile_BarriersType:$barriers, I32:$stage, Optional<I32>:$peer, I1:$predicate);
+  let builders = [OpBuilder<(ins "::mlir::Value":$barriers, "::mlir::Value":$stage, "::mlir::Value":$predicate), [{
+    build($_builder, $_state, barriers, stage, ::mlir::Value(), predicate);
+  }]>];
+  let assemblyFormat = "$barriers `[` $stage `]` (`of` $peer^)? `if` $predicate attr-dict `:` type($barriers)";
 }
 
 def Tile_BarrierWaitOp : Tile_Op<"mbarrier_wait"> {
@@ -89,7 +97,8 @@ def Tile_TmaLoadOp : Tile_Op<"tma_load", [MemoryEffects<[MemRead, MemWrite]>]> {
     Copies the map's box at (batch, head, row) panel by panel into the swizzled
     tile and completes on the mbarrier; `evict_last` asks L2 to keep the lines,
     `evict_first` to give them up before others.
-    With `tile_row` the box fills the tile's rows from there on.
+    With `tile_row` the box fills the tile's rows from there on. `multicast` fills the
+    tile of every block of the cluster, and completes on the mbarrier of each.
 
     Constraints:
     - C1: the box has 64 columns and the tile's rows; with `tile_row` (a multiple of 8) a multiple of 8
@@ -98,15 +107,16 @@ def Tile_TmaLoadOp : Tile_Op<"tma_load", [MemoryEffects<[MemRead, MemWrite]>]> {
   }];
   let arguments = (ins Tile_TensorMapType:$map, I32:$batch, I32:$head, I32:$row, Tile_SharedType:$target,
                        Tile_BarriersType:$barriers, I32:$stage, Optional<I32>:$tile_row, UnitAttr:$evict_last,
-                       UnitAttr:$evict_first);
+                       UnitAttr:$evict_first, UnitAttr:$multicast);
   let builders = [OpBuilder<(ins "::mlir::Value":$map, "::mlir::Value":$batch, "::mlir::Value":$head,
                                  "::mlir::Value":$row, "::mlir::Value":$target, "::mlir::Value":$barriers,
                                  "::mlir::Value":$stage, "bool":$evictLast, CArg<"bool", "false">:$evictFirst), [{
-    build($_builder, $_state, map, batch, head, row, target, barriers, stage, ::mlir::Value(), evictLast, evictFirst);
+    build($_builder, $_state, map, batch, head, row, target, barriers, stage, ::mlir::Value(), evictLast, evictFirst,
+          /*multicast=*/false);
   }]>];
   let assemblyFormat = [{
-    $map `[` $batch `,` $head `,` $row `]` `to` $target (`row` `(` $tile_row^ `)`)? `on` $barriers `[` $stage `]` (`evict_last` $evict_last^)? (`evict_first` $evict_first^)? attr-dict
-    `:` type($map) `,` type($target) `,` type($barriers)
+    $map `[` $batch `,` $head `,` $row `]` `to` $target (`row` `(` $tile_row^ `)`)? `on` $barriers `[` $stage `]` (`evict_last` $evict_last^)? (`evict_first` $evict_first^)?
+    (`multicast` $multicast^)? attr-dict `:` type($map) `,` type($target) `,` type($barriers)
   }];
   let hasVerifier = 1;
 }

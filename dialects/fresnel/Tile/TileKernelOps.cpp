@@ -8,6 +8,13 @@
 using namespace mlir;
 using namespace fresnel::tile;
 
+int64_t fresnel::tile::getCluster(Operation *op) {
+  for (; op; op = op->getParentOp())
+    if (auto cluster = op->getAttrOfType<IntegerAttr>(kClusterAttr))
+      return cluster.getInt();
+  return 1;
+}
+
 ParseResult KernelOp::parse(OpAsmParser &parser, OperationState &result) {
   auto buildType = [](Builder &builder, ArrayRef<Type> arguments, ArrayRef<Type> results,
                       function_interface_impl::VariadicFlag,
@@ -28,6 +35,10 @@ LogicalResult KernelOp::verify() {
       return emitOpError() << "`" << name << "` must have three positive entries, but got [" << sizes << "]";
   if (int64_t threads = getThreads(); threads % 32 || threads > 1024) // kernel_c2
     return emitOpError() << "`block` must hold a multiple of 32 and at most 1024 threads, but got " << threads;
+  int64_t cluster = getCluster(*this);
+  if (cluster < 1 || cluster > 8 || getGrid()[0] % cluster) // kernel_c3
+    return emitOpError() << "`fresnel.cluster` must be in [1, 8] and divide the grid's " << getGrid()[0]
+                         << " blocks in x, but is " << cluster;
   return success();
 }
 

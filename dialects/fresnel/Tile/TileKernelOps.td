@@ -22,6 +22,7 @@ def Tile_KernelOp : Tile_Op<"kernel", [FunctionOpInterface, IsolatedFromAbove]> 
     Constraints:
     - C1: `block` and `grid` have three positive entries each.
     - C2: the block has a multiple of 32 and at most 1024 threads.
+    - C3: `fresnel.cluster`, where there is one, is in [1, 8] and divides the blocks in x.
 
     Example:
     ```mlir
@@ -122,6 +123,14 @@ def Tile_BarrierOp : Tile_Op<"barrier"> {
   let arguments = (ins Optional<I32>:$id, OptionalAttr<I32Attr>:$threads, UnitAttr:$arrive);
   let assemblyFormat = "(`id` `(` $id^ `)`)? (`threads` `(` $threads^ `)`)? (`arrive` $arrive^)? attr-dict";
   let hasVerifier = 1;
+}
+
+def Tile_ClusterBarrierOp : Tile_Op<"cluster_barrier"> {
+  let summary = "waits for all threads of the cluster";
+  let description = [{
+    What they did before to the shared memory of any of its blocks is visible afterwards.
+  }];
+  let assemblyFormat = "attr-dict";
 }
 
 #endif // FRESNEL_TILE_KERNEL_OPS

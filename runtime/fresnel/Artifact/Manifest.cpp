@@ -311,6 +311,9 @@ static Kernel readKernel(Reader &reader, const json &value, const std::string &w
   kernel.block = readDims(reader, value, where, "block");
   kernel.grid = readDims(reader, value, where, "grid");
   kernel.cluster = readDims(reader, value, where, "cluster");
+  for (size_t dim = 0; reader.ok() && dim < 3; ++dim)
+    if (kernel.grid[dim] % kernel.cluster[dim])
+      reader.fail(where + "/cluster", "it must divide the grid");
   int64_t threads = 1;
   for (int64_t size : kernel.block)
     threads *= std::min<int64_t>(size, 2048);

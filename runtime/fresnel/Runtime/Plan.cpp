@@ -43,11 +43,6 @@ static Status checkGeometry(const Kernel &kernel, const DeviceInfo &device) {
                                          " bytes of shared memory per block, but " + device.name + " has " +
                                          std::to_string(device.sharedBytes) +
                                          "; compile with fewer stages or smaller tiles");
-  if (kernel.cluster != std::array<int64_t, 3>{1, 1, 1})
-    return Status(Code::Unsupported, "kernel '" + kernel.name + "' is launched in clusters of " +
-                                         std::to_string(kernel.cluster[0]) + "x" + std::to_string(kernel.cluster[1]) +
-                                         "x" + std::to_string(kernel.cluster[2]) +
-                                         " blocks, which this runtime cannot; use a newer one");
   return Status();
 }
 

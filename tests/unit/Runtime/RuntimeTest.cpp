@@ -54,9 +54,6 @@ TEST_F(RuntimeTest, GeometryTheDeviceCannotRun) {
   bundle.manifest.kernels[0].sharedBytes = 240000;
   expectRefused(load(std::move(bundle)).status(), Code::Unsupported,
                 "kernel 'kernel' needs 240000 bytes of shared memory per block, but Fake GPU has 232448");
-  bundle = makeBundle();
-  bundle.manifest.kernels[0].cluster = {2, 1, 1};
-  expectRefused(load(std::move(bundle)).status(), Code::Unsupported, "clusters of 2x1x1 blocks");
 }
 
 TEST_F(RuntimeTest, RejectedPtxShowsTheLog) {

@@ -56,7 +56,15 @@ struct ArriveLowering final : TilePattern<BarrierArriveOp> {
     // Predicated rather than branched around: a divergent branch between a
     // wgmma and its wait would serialise the matrix unit.
     Value barrier = getBarrier(emitter, adaptor.getBarriers(), adaptor.getStage());
-    emitter.ptx("@$1 mbarrier.arrive.shared::cta.b64 _, [$0];", "r,b", {barrier, adaptor.getPredicate()});
+    if (op.getPeer()) {
+      barrier = emitter.ptx("mapa.shared::cluster.u32 $0, $1, $2;", "=r,r,r", {barrier, adaptor.getPeer()},
+                            emitter.getI32Type())[0];
+      // Released to the block alone: what is given back was read by wgmma, which has ended, and the scope of the
+      // cluster costs a fence of the whole device.
+      emitter.ptx("@$1 mbarrier.arrive.shared::cluster.b64 _, [$0];", "r,b", {barrier, adaptor.getPredicate()});
+    } else {
+      emitter.ptx("@$1 mbarrier.arrive.shared::cta.b64 _, [$0];", "r,b", {barrier, adaptor.getPredicate()});
+    }
     rewriter.eraseOp(op);
     return success();
   }
@@ -103,11 +111,21 @@ struct TmaLoadLowering final : TilePattern<TmaLoadOp> {
           to,     adaptor.getMap(), emitter.i32(64 * panel), adaptor.getRow(), adaptor.getHead(), adaptor.getBatch(),
           barrier};
       std::string text = "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes";
-      if (policy)
-        operands.push_back(policy);
-      text +=
-          policy ? ".L2::cache_hint [$0], [$1, {$2, $3, $4, $5}], [$6], $7;" : " [$0], [$1, {$2, $3, $4, $5}], [$6];";
-      emitter.ptx(text, policy ? "r,l,r,r,r,r,r,l" : "r,l,r,r,r,r,r", operands);
+      std::string types = "r,l,r,r,r,r,r", last;
+      auto append = [&](Value operand, StringRef type) {
+        last += ", $" + std::to_string(operands.size());
+        types += type;
+        operands.push_back(operand);
+      };
+      if (op.getMulticast()) {
+        text += ".multicast::cluster";
+        append(LLVM::ConstantOp::create(emitter, emitter.getI16IntegerAttr((1 << getCluster(op)) - 1)), ",h");
+      }
+      if (policy) {
+        text += ".L2::cache_hint";
+        append(policy, ",l");
+      }
+      emitter.ptx(text + " [$0], [$1, {$2, $3, $4, $5}], [$6]" + last + ";", types, operands);
     }
     rewriter.eraseOp(op);
     return success();

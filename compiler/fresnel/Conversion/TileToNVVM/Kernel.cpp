@@ -143,6 +143,8 @@ FailureOr<LLVM::LLVMFuncOp> fresnel::tile::lowerKernelSignature(KernelOp kernel,
     function->setAttr("nvvm.minctasm", blocks);
   else if (!kernel.getBody().getOps<WarpSpecializeOp>().empty())
     function->setAttr("nvvm.minctasm", emitter.getI32IntegerAttr(1));
+  if (int64_t cluster = getCluster(kernel); cluster > 1)
+    function->setAttr("nvvm.cluster_dim", emitter.getDenseI32ArrayAttr({int32_t(cluster), 1, 1}));
   function->setAttr("fresnel.block", kernel.getBlockAttr());
   function->setAttr("fresnel.grid", kernel.getGridAttr());
   function->setAttr("fresnel.shared_bytes", emitter.getI32IntegerAttr(*sharedBytes));

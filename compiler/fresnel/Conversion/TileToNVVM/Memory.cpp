@@ -176,6 +176,16 @@ struct BarrierLowering final : TilePattern<BarrierOp> {
   }
 };
 
+struct ClusterBarrierLowering final : TilePattern<ClusterBarrierOp> {
+  using TilePattern::TilePattern;
+  LogicalResult matchAndRewrite(ClusterBarrierOp op, OpAdaptor, ConversionPatternRewriter &rewriter) const override {
+    // Not the aligned forms: a role's warps may come one lane at a time.
+    NVVM::ClusterArriveOp::create(rewriter, op.getLoc(), UnitAttr());
+    rewriter.replaceOpWithNewOp<NVVM::ClusterWaitOp>(op, UnitAttr());
+    return success();
+  }
+};
+
 struct ReturnLowering final : TilePattern<ReturnOp> {
   using TilePattern::TilePattern;
   LogicalResult matchAndRewrite(ReturnOp op, OpAdaptor, ConversionPatternRewriter &rewriter) const override {
@@ -188,5 +198,5 @@ struct ReturnLowering final : TilePattern<ReturnOp> {
 
 void fresnel::tile::populateMemoryPatterns(const TileTypeConverter &converter, RewritePatternSet &patterns) {
   patterns.add<AllocLowering, SliceLowering, PanelLowering, IdLowering, LoadLowering, StoreLowering, AtomicLowering,
-               ShuffleLowering, BallotLowering, BarrierLowering, ReturnLowering>(converter);
+               ShuffleLowering, BallotLowering, BarrierLowering, ClusterBarrierLowering, ReturnLowering>(converter);
 }
