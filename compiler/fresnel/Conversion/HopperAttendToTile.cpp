@@ -158,39 +158,32 @@ private:
   // Producer
   //===--------------------------------------------------------------------===//
 
-  /// The blocks of a step, box by box.
-  void loadBlocks(unsigned argument, Val i, Val target, Val barriers, Val slot) {
+  /// The keys of a step, or this thread block's share of them, for its whole cluster; the rest comes from the others.
+  void loadKeys(unsigned argument, Val i, Val target, Val barriers, Val slot) {
     expect(barriers, slot, cast<tile::SharedType>(target.getType()).getBytes());
-    for (int64_t box = 0; box < at.lists->getBoxes(); ++box)
-      tile::TmaLoadOp::create(b, Value(b.argument(kernel, argument)), Value(at.batch), Value(at.kvHead),
-                              Value(at.lists->getStart(i, box)), Value(target), Value(barriers), Value(slot),
-                              Value(b.i32(box * at.lists->getBoxRows())), /*evict_last=*/true);
+    if (shape.hasBlocks())
+      return at.lists->load(b.argument(kernel, argument), at.batch, at.kvHead, i, target, barriers, slot);
+    Val row = at.getStart(i), share;
+    if (cluster > 1) {
+      share = b.id(tile::Id::BlockX) % double(cluster) * double(tileN / cluster);
+      row = row + share;
+    }
+    tile::TmaLoadOp::create(b, Value(b.argument(kernel, argument)), Value(at.batch), Value(at.kvHead), Value(row),
+                            Value(target), Value(barriers), Value(slot), Value(share), /*evict_last=*/true,
+                            /*evict_first=*/false, /*multicast=*/cluster > 1);
   }
 
-  /// This block's share of a block of keys, for the whole cluster; the other shares come from the others.
-  void loadShare(unsigned argument, Val i, Val target, Val barriers, Val slot) {
-    expect(barriers, slot, cast<tile::SharedType>(target.getType()).getBytes());
-    Val first = b.id(tile::Id::BlockX) % double(cluster) * double(tileN / cluster);
-    tile::TmaLoadOp::create(b, Value(b.argument(kernel, argument)), Value(at.batch), Value(at.kvHead),
-                            Value(at.getStart(i) + first), Value(target), Value(barriers), Value(slot), Value(first),
-                            /*evict_last=*/true, /*evict_first=*/false, /*multicast=*/true);
-  }
-
-  void load(unsigned argument, Val loadHead, Val row, Val target, Val barriers, Val slot, bool evictLast) {
-    expect(barriers, slot, cast<tile::SharedType>(target.getType()).getBytes());
-    tile::TmaLoadOp::create(b, Value(b.argument(kernel, argument)), Value(at.batch), Value(loadHead), Value(row),
-                            Value(target), Value(barriers), Value(slot), evictLast);
+  void loadQueries() {
+    expect(qFull, b.i32(0), cast<tile::SharedType>(qTile.getType()).getBytes());
+    tile::TmaLoadOp::create(b, Value(b.argument(kernel, 0)), Value(at.batch), Value(at.head), Value(at.firstRow),
+                            Value(qTile), Value(qFull), Value(b.i32(0)), /*evictLast=*/false);
   }
 
   /// Block i of the tile, whose first block was the `base`-th of this kernel.
   void fill(unsigned argument, const Ring &ring, Val base, Val i) {
     auto [slot, parity] = slotOf(base + i);
     wait(ring.empty, slot, parity ^ 1.0);
-    if (shape.hasBlocks())
-      return loadBlocks(argument, i, b.slice(ring.tiles, slot), ring.full, slot);
-    if (cluster > 1)
-      return loadShare(argument, i, b.slice(ring.tiles, slot), ring.full, slot);
-    load(argument, at.kvHead, at.getStart(i), b.slice(ring.tiles, slot), ring.full, slot, /*evictLast=*/true);
+    loadKeys(argument, i, b.slice(ring.tiles, slot), ring.full, slot);
   }
 
   /// Writes the tile's number, once every consumer thread has read the one before.
@@ -211,7 +204,7 @@ private:
       announce(index, turn);
     }
     if (!grouped)
-      load(0, at.head, at.firstRow, qTile, qFull, b.i32(0), /*evictLast=*/false);
+      loadQueries();
     b.forRange(b.i32(1), at.visited.count, b.i32(1), [&](Val i) {
       fill(1, keyRing, base, i);
       fill(2, valueRing, base, i - 1.0);

@@ -63,6 +63,12 @@ Val HopperBlocks::getStart(Val step, int64_t box) {
   return perBlock == 1 ? start : start + (double(perBlock - 1) - moduloBy(step, perBlock)) * double(tileN);
 }
 
+void HopperBlocks::load(Val map, Val batch, Val head, Val step, Val target, Val barriers, Val slot) {
+  for (int64_t box = 0; box < getBoxes(); ++box)
+    tile::TmaLoadOp::create(b, Value(map), Value(batch), Value(head), Value(getStart(step, box)), Value(target),
+                            Value(barriers), Value(slot), Value(b.i32(box * getBoxRows())), /*evict_last=*/true);
+}
+
 Val HopperBlocks::getListed(Val tokens, Val step) {
   Val row = divideBy(tokens + firstRow, shape.queryBlock) - firstListRow;
   return set.isMarked(row, getBlock(step, 0), b.i32(0));

@@ -36,6 +36,8 @@ public:
 
   /// The first key of a box of a step.
   Val getStart(Val step, int64_t box);
+  /// Starts the copies of a step's keys, or their values, to the tile `target`.
+  void load(Val map, Val batch, Val head, Val step, Val target, Val barriers, Val slot);
   /// The keys of a step's columns; `type` is an accumulator of i32.
   Val getKeys(mlir::Type type, Val step);
 

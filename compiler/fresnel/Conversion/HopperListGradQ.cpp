@@ -105,10 +105,7 @@ private:
     Val tile = b.slice(ring.tiles, slot);
     wait(ring.empty, slot, parity ^ 1.0);
     expect(ring.full, slot, cast<tile::SharedType>(tile.getType()).getBytes());
-    for (int64_t box = 0; box < at.lists->getBoxes(); ++box)
-      tile::TmaLoadOp::create(b, Value(argument(map)), Value(at.batch), Value(at.kvHead),
-                              Value(at.lists->getStart(i, box)), Value(tile), Value(ring.full), Value(slot),
-                              Value(b.i32(box * at.lists->getBoxRows())), /*evict_last=*/true, /*evict_first=*/false);
+    at.lists->load(argument(map), at.batch, at.kvHead, i, tile, ring.full, slot);
   }
 
   void produce() {

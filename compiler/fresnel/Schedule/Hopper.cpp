@@ -17,6 +17,8 @@ using namespace fresnel;
 static constexpr int64_t kSectionBytes = int64_t(32) << 20;
 /// Up to this many keys causal kernels are persistent by default.
 static constexpr int64_t kMaxPersistentKeys = 8192;
+/// From this many keys on, more than L2 holds of a head, blocks fetch them in pairs.
+static constexpr int64_t kMinClusterKeys = 131072;
 /// Up to this many keys, a few blocks, wide ones hide more scores than they save, and spill:
 /// their copies of the loop are merged.
 static constexpr int64_t kMaxBriefKeys = 512;
@@ -121,16 +123,22 @@ std::string fresnel::explainHopper(AttendOp op, const TargetInfo &target) {
   return "";
 }
 
-/// The tiles of a cluster must want the same blocks of keys, but for some that come first.
+static bool isPooled(AttendOp op) { return op.getKeyWindow() > 1 || op.getKeyStride() > 1; }
+
+/// Whether neighbouring tiles of queries want the same blocks of keys, but for some that come first.
+static bool hasSharedKeys(AttendOp op) {
+  int64_t queries = cast<RankedTensorType>(op.getQ().getType()).getDimSize(2);
+  int64_t keys = cast<RankedTensorType>(op.getK().getType()).getDimSize(2);
+  bool plain = !op.getBlocks() && !op.getDocuments() && op.getWindow() <= 0 && !isPooled(op);
+  return plain && (!op.getCausal() || queries <= keys);
+}
+
 static std::string verifyCluster(ScheduleAttr schedule, AttendOp op) {
   if (schedule.getCluster() == 1)
     return "";
   if (schedule.getCluster() != 2)
     return llvm::formatv("cluster must be 1 or 2, but is {0}", schedule.getCluster());
-  int64_t queries = cast<RankedTensorType>(op.getQ().getType()).getDimSize(2);
-  int64_t keys = cast<RankedTensorType>(op.getK().getType()).getDimSize(2);
-  if (op.getBlocks() || op.getDocuments() || op.getWindow() > 0 || op.getKeyStride() > 1 || op.getKeyWindow() > 1 ||
-      (op.getCausal() && queries > keys))
+  if (!hasSharedKeys(op))
     return "a cluster's tiles visit the same keys; with block lists, documents, windows, pooled keys or queries in "
            "front of all keys set cluster = 1";
   if (schedule.getPersistent())
@@ -190,8 +198,6 @@ static ScheduleAttr getBlocksDefault(AttendOp op) {
   return tileM == 64 && getHopperMinBlocks(make(tileN, 3), op) == 2 ? make(tileN, 3) : make(tileN, 2);
 }
 
-static bool isPooled(AttendOp op) { return op.getKeyWindow() > 1 || op.getKeyStride() > 1; }
-
 // Measured on an H200 under its power limit; see docs/performance.md.
 ScheduleAttr fresnel::getHopperDefault(AttendOp op) {
   if (op.getBlocks())
@@ -203,9 +209,10 @@ ScheduleAttr fresnel::getHopperDefault(AttendOp op) {
   bool brief = keys <= kMaxBriefKeys;
   // Documents cut the rows of keys short, and the tiles differ in length.
   bool persistent = op.getDocuments() || (op.getCausal() && keys <= kMaxPersistentKeys);
+  int64_t cluster = getHeadDim(op) == 128 && keys >= kMinClusterKeys && hasSharedKeys(op) ? 2 : 1;
   auto make = [&](int64_t tileM, int64_t tileN) {
     return ScheduleAttr::get(op.getContext(), Family::Hopper, tileM, tileN, /*stages=*/2, persistent,
-                             /*ping_pong=*/true, /*section=*/0);
+                             /*ping_pong=*/true, /*section=*/0, cluster);
   };
   switch (getHeadDim(op)) {
   case 64:
