@@ -206,9 +206,9 @@ ScheduleAttr fresnel::getHopperDefault(AttendOp op) {
   // are short; long ones run a little faster from a plain grid.
   int64_t keys = cast<RankedTensorType>(op.getK().getType()).getDimSize(2);
   int64_t queries = cast<RankedTensorType>(op.getQ().getType()).getDimSize(2);
-  bool brief = keys <= kMaxBriefKeys;
+  bool brief = keys <= kMaxBriefKeys, causal = op.getCausal();
   // Documents cut the rows of keys short, and the tiles differ in length.
-  bool persistent = op.getDocuments() || (op.getCausal() && keys <= kMaxPersistentKeys);
+  bool persistent = op.getDocuments() || (causal && keys <= kMaxPersistentKeys);
   int64_t cluster = getHeadDim(op) == 128 && keys >= kMinClusterKeys && hasSharedKeys(op) ? 2 : 1;
   auto make = [&](int64_t tileM, int64_t tileN) {
     return ScheduleAttr::get(op.getContext(), Family::Hopper, tileM, tileN, /*stages=*/2, persistent,
@@ -216,15 +216,17 @@ ScheduleAttr fresnel::getHopperDefault(AttendOp op) {
   };
   switch (getHeadDim(op)) {
   case 64:
-    return make(192, brief ? 64 : 128);
+    return causal && !brief && keys <= 1024 ? make(128, 128) : make(192, brief ? 64 : 128);
   case 96:
     // An offset between queries and keys takes the registers that 192 would need.
     return make(128, isPooled(op) || brief ? 128 : keys == queries ? 192 : 160);
   case 128:
-    // Wide blocks correct the accumulator less often; beside a diagonal short
+    // Wide blocks correct the accumulator less often; beside a diagonal, and at the end, short
     // sequences pay for them with hidden scores.
     // Where keys stand for several tokens, the mask takes the registers that more columns would need.
-    return make(128, isPooled(op) || brief ? 128 : persistent ? 160 : 192);
+    if (isPooled(op) || brief || (hasSharedKeys(op) && keys <= (causal ? 4096 : 2048)))
+      return make(128, 128);
+    return make(128, persistent ? 160 : 192);
   case 192:
     return make(128, brief ? 64 : getValueDim(op) <= 128 ? 128 : 112);
   default:
