@@ -10,7 +10,7 @@ DTYPES = {torch.bfloat16: "bf16", torch.float16: "f16"}
 # Layouts that are remembered at most, for shapes that never stop changing.
 MAX_KNOWN = 1024
 _FEWEST_DOCUMENTS = 16
-_DERIVED = ("batch", "heads", "kv_heads", "seq_len", "kv_len", "head_dim", "dtype", "mask_heads")
+_DERIVED = ("batch", "heads", "kv_heads", "seq_len", "kv_len", "head_dim", "value_dim", "dtype", "mask_heads")
 
 
 def _check_device(name, x):
@@ -89,13 +89,20 @@ def _check_each(q, k, v):
             raise ValueError(f"{name} is on {x.device}, but q is on {q.device}; they must be on one device")
         if x.dtype != q.dtype:
             raise TypeError(f"{name} has dtype {x.dtype}, but q has {q.dtype}; they must have one dtype")
-        for axis, meaning in ((0, "batch size"), (3, "head_dim")):
-            if x.shape[axis] != q.shape[axis]:
-                raise ValueError(f"{name} has {meaning} {x.shape[axis]}, but q has {q.shape[axis]}; they must be equal")
-    if v.shape != k.shape:
-        raise ValueError(f"v has shape {tuple(v.shape)}, but k has {tuple(k.shape)}; they must be equal")
+    for name, x, axis, meaning in (("k", k, 0, "batch size"), ("v", v, 0, "batch size"), ("k", k, 3, "head_dim")):
+        if x.shape[axis] != q.shape[axis]:
+            raise ValueError(f"{name} has {meaning} {x.shape[axis]}, but q has {q.shape[axis]}; they must be equal")
+    if v.shape[:3] != k.shape[:3]:
+        raise ValueError(f"v has shape {tuple(v.shape)}, but k has {tuple(k.shape)}; they must be equal, but for head_dim")
     if q.shape[2] % k.shape[2]:
         raise ValueError(f"k has {k.shape[2]} heads, which do not divide q's {q.shape[2]}; grouped heads need a divisor")
+
+
+def check_value_dim(method, is_file, k, v):
+    """That the method takes values of another head_dim than keys, if they have one; files know themselves."""
+    if v.shape[3] != k.shape[3] and method != "dense" and not is_file:
+        raise ValueError(f"v has head_dim {v.shape[3]}, but k has {k.shape[3]}; they must be equal for method {method}: dense "
+                         f"is the preset that takes another one for v, and an .mlir program may")
 
 
 def check_documents(method, is_file, cu_seqlens, q, k):

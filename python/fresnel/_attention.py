@@ -60,9 +60,10 @@ class _Program:
         out, q = self.arguments.get("out"), self.arguments["q"]
         if out is None or out["kind"] != "output":
             raise ValueError(f"method: {self.path} has no output 'out'; fresnel.attention returns the output of that name")
-        if (out["shape"], out["dtype"]) != (q["shape"], q["dtype"]):
+        expected = q["shape"][:3] + self.arguments["v"]["shape"][3:]
+        if (out["shape"], out["dtype"]) != (expected, q["dtype"]):
             raise ValueError(f"method: {self.path} gives out as {out['dtype']} {out['shape']}, but fresnel.attention needs "
-                             f"the shape and type of q, {q['dtype']} {q['shape']}")
+                             f"the shape and type of q, with the head_dim of v, {q['dtype']} {expected}")
         if self.has_backward:
             arguments = _bundle.arguments(self.manifest["backward"])
             results = [name for name, buffer in arguments.items() if buffer["kind"] == "output"]
@@ -144,9 +145,9 @@ def _version(text):
     return _compile.hash_file(method)
 
 
-def _program(text, q, k):
-    """The program of a text for tensors like q and k, compiled on first use. Symbolic sizes become numbers here."""
-    shapes = tuple(tuple(int(x.shape[axis]) for axis in (0, 2, 1, 3)) for x in (q, k))
+def _program(text, q, k, v):
+    """The program of a text for tensors like q, k and v, compiled on first use. Symbolic sizes become numbers here."""
+    shapes = tuple(tuple(int(x.shape[axis]) for axis in (0, 2, 1, 3)) for x in (q, k, v))
     key = (text, _version(text), shapes, q.dtype, _target(q.device))
     with _lock:
         if key not in _programs:
@@ -160,7 +161,7 @@ def _is_file(method):
 
 
 def _make_program(method, grad, parameters, options, shapes, dtype, target):
-    q, k = shapes
+    q, k, v = shapes
     if method.endswith(".fkb"):
         program = _Program(method)
     elif _is_file(method):
@@ -169,6 +170,8 @@ def _make_program(method, grad, parameters, options, shapes, dtype, target):
         parameters = dict(parameters, batch=q[0], heads=q[1], kv_heads=k[1], seq_len=q[2], head_dim=q[3], dtype=dtype)
         if k[2] != q[2]:
             parameters["kv_len"] = k[2]
+        if v[3] != q[3]:
+            parameters["value_dim"] = v[3]
         program = _Program(_compile.compile_bundle(method, grad=grad, target=target, **options, **parameters))
     if grad and not program.has_backward:
         raise ValueError(f"method: {method} has no backward plan, but an input requires a gradient; compile it with --grad, "
@@ -176,7 +179,7 @@ def _make_program(method, grad, parameters, options, shapes, dtype, target):
     if grad and options["deterministic"] and not program.is_deterministic:
         raise ValueError(f"method: {method} was compiled with ordered=false, so its gradients differ from run to run in their "
                          f"last bits, but deterministic is True; pass deterministic=False")
-    for name, shape in (("q", q), ("k", k), ("v", k)):
+    for name, shape in (("q", q), ("k", k), ("v", v)):
         buffer = program.arguments[name]
         if tuple(buffer["shape"]) != shape or buffer["dtype"] != dtype:
             raise ValueError(f"{name} is {dtype} with [batch, head, sequence, head_dim] {list(shape)}, but {method} was made "
@@ -259,10 +262,14 @@ def _launch(call, tensors, kept, device):
         call.launch(tensors, kept, device)
 
 
-def _results(program, q):
+def _result_shape(q, v):
+    return (*q.shape[:3], v.shape[3])
+
+
+def _results(program, q, v):
     """Where the forward operation writes: out, lse, and what is kept for the backward operation."""
     lse = q.new_empty(program.shape("lse"), dtype=torch.float32)
-    return q.new_empty(q.shape), lse, q.new_empty(program.kept_bytes, dtype=torch.uint8)
+    return q.new_empty(_result_shape(q, v)), lse, q.new_empty(program.kept_bytes, dtype=torch.uint8)
 
 
 def _given(cu_seqlens, mask):
@@ -278,16 +285,17 @@ def _forward(q, k, v, program, cu_seqlens=None, mask=None):
         for name, x in given:
             key += (name, x.shape, x.stride())
     call = _find(key) or _keep(key, _make_forward(program, q, k, v, cu_seqlens, mask))
-    out, lse, kept = _results(call.program, q)
+    out, lse, kept = _results(call.program, q, v)
     _launch(call, (q, k, v, out, lse, *masks), kept, q.device)
     return out, lse, kept
 
 
 def _make_forward(text, q, k, v, cu_seqlens, mask):
-    program, layouts = _program(text, q, k), {name: (x.shape, x.stride()) for name, x in (("q", q), ("k", k), ("v", v))}
+    program, layouts = _program(text, q, k, v), {name: (x.shape, x.stride()) for name, x in (("q", q), ("k", k), ("v", v))}
     program.check_documents(cu_seqlens)
     program.check_mask(mask)
-    layouts.update((name, (shape, _dense(shape))) for name, shape in (("out", q.shape), ("lse", program.shape("lse"))))
+    results = (("out", _result_shape(q, v)), ("lse", program.shape("lse")))
+    layouts.update((name, (shape, _dense(shape))) for name, shape in results)
     if cu_seqlens is not None:
         view = cu_seqlens[None, None]  # As programs have it.
         layouts["cu_seqlens"] = (view.shape, view.stride())
@@ -298,10 +306,10 @@ def _make_forward(text, q, k, v, cu_seqlens, mask):
 
 
 def _forward_fake(q, k, v, program, cu_seqlens=None, mask=None):
-    compiled = _program(program, q, k)
+    compiled = _program(program, q, k, v)
     compiled.check_documents(cu_seqlens)
     compiled.check_mask(mask)
-    return _results(compiled, q)
+    return _results(compiled, q, v)
 
 
 def _backward(dout, q, k, v, out, lse, kept, program):
@@ -317,7 +325,7 @@ def _backward(dout, q, k, v, out, lse, kept, program):
 def _make_backward(text, given):
     layouts = {name: (x.shape, x.stride()) for name, x in zip(("dout", "q", "k", "v", "out", "lse"), given)}
     layouts.update((f"d{name}", (layouts[name][0], _dense(layouts[name][0]))) for name in "qkv")
-    return _Call(_program(text, *given[1:3]), BACKWARD, given[1].device, layouts)
+    return _Call(_program(text, *given[1:4]), BACKWARD, given[1].device, layouts)
 
 
 def _backward_fake(dout, q, k, v, out, lse, kept, program):
@@ -425,10 +433,10 @@ def attention(q, k, v, method="dense", *, cu_seqlens=None, mask=None, return_lse
     """Attention of q over k and v by `method`, differentiable with respect to all three.
 
     q is [batch, sequence, heads, head_dim]; k and v have heads that divide q's (GQA); "dense" takes another sequence
-    length there. All are bfloat16 or float16 CUDA tensors of any strides with a contiguous head_dim; none is copied. Under
-    torch.autocast they are converted to its type first. `method` is a preset ("dense", "window", "documents", "block_mask",
-    "lighthouse"; `fresnel presets` lists them with their `parameters`), or the path of an .mlir program or of a .fkb bundle made for these
-    shapes.
+    length there, and another head_dim of v. All are bfloat16 or float16 CUDA tensors of any strides with a contiguous
+    head_dim; none is copied. Under torch.autocast they are converted to its type first. `method` is a preset ("dense",
+    "window", "documents", "block_mask", "lighthouse"; `fresnel presets` lists them with their `parameters`), or the path of
+    an .mlir program or of a .fkb bundle made for these shapes.
 
     "documents" attends within the documents that lie packed in the sequence, cut by `cu_seqlens`, an int32 tensor on the
     same device: 0, then the end of each document in ascending order, the last of them the sequence's; the same for the whole
@@ -442,8 +450,9 @@ def attention(q, k, v, method="dense", *, cu_seqlens=None, mask=None, return_lse
 
     Arrays of other libraries (CuPy, JAX) are taken by DLPack; results are PyTorch tensors, which can be exported again.
 
-    Returns out, shaped and typed like q; with `return_lse` also the f32 log-sum-exp of each row that attends ([batch,
-    heads, rows]), which carries no gradient. Runs on the current stream; the same bits in every run, both ways.
+    Returns out, typed like q and shaped like it but for the head_dim, which is v's; with `return_lse` also the f32
+    log-sum-exp of each row that attends ([batch, heads, rows]), which carries no gradient. Runs on the current stream; the
+    same bits in every run, both ways.
 
     `deterministic=False` lets the gradients differ from run to run in their last bits where there are kernels that are
     faster for it; torch.use_deterministic_algorithms(True) takes that back. `schedule` and `gradient_schedule`
@@ -466,6 +475,7 @@ def attention(q, k, v, method="dense", *, cu_seqlens=None, mask=None, return_lse
         raise ValueError(f"method: parameters {sorted(parameters)} apply to presets, but {method} is a file")
     if method.endswith(".fkb") and (schedule or gradient_schedule):
         raise ValueError(f"schedule and gradient_schedule apply to methods that are compiled, but {method} is a bundle")
+    _arguments.check_value_dim(method, is_file, k, v)
     masks, parameters = _masks.take_masks(method, is_file, q, k, cu_seqlens, mask, parameters)
     grad = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad)
     options = _option_lines(grad, deterministic, schedule, gradient_schedule)

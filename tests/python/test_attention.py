@@ -66,8 +66,11 @@ class ArgumentTest(CacheTest):
              (good, make(1, 100, 260)[..., :256].unflatten(2, (4, 64)), good)),
             (ValueError, r"q starts 4 elements into its storage.*q.clone\(\)", (make(1, 100, 4, 72)[..., 4:68], good, good)),
             (ValueError, "k has batch size 2, but q has 1", (good, make(2, 100, 4, 64), good)),
-            (ValueError, "v has head_dim 32, but q has 64", (good, good, make(1, 100, 4, 32))),
+            (ValueError, "k has head_dim 32, but q has 64", (good, make(1, 100, 4, 32), good)),
             (ValueError, "v has shape .*99.*but k has", (good, good, make(1, 99, 4, 64))),
+            (ValueError, "v has shape .*they must be equal, but for head_dim", (good, good, make(1, 100, 2, 32))),
+            (ValueError, "v has head_dim 32, but k has 64; they must be equal for method window: dense is the preset that",
+             (good, good, make(1, 100, 4, 32), "window")),
             (ValueError, "k has 3 heads, which do not divide q's 4", (good, make(1, 100, 3, 64), make(1, 100, 3, 64))),
         ]
         for kind, message, tensors in cases:
@@ -79,6 +82,7 @@ class ArgumentTest(CacheTest):
         cases = [
             (TypeError, "method must be a preset's name or the path .* but got int", {"method": 3}),
             (ValueError, "head_dim is taken from the tensors", {"method": "dense", "head_dim": 64}),
+            (ValueError, "value_dim is taken from the tensors", {"method": "dense", "value_dim": 64}),
             (TypeError, "topk must be a number, a bool or a string, but got list", {"method": "lighthouse", "topk": [1]}),
             (ValueError, "there is no file /nonexistent.fkb", {"method": "/nonexistent.fkb"}),
             (ValueError, r"parameters \['topk'\] apply to presets", {"method": "/nonexistent.mlir", "topk": 3}),
@@ -193,6 +197,13 @@ class ArgumentTest(CacheTest):
             self.assertEqual((lse.shape[:2], lse.dtype), ((2, 4), torch.float32))
             self.assertEqual(lse.shape[2], rows or lse.shape[2])
             self.assertEqual((out.requires_grad, lse.requires_grad), (True, False))
+        v = self.make(2, 77, 2, 32)
+        self.assertEqual(fresnel.attention(q, kv, v).shape, (2, 77, 4, 32))
+        path = str(fresnel.compile("dense", grad=False, batch=2, seq_len=77, heads=4, kv_heads=2, head_dim=64, value_dim=32))
+        with torch.no_grad():
+            self.assertEqual(fresnel.attention(q, kv, v, path).shape, (2, 77, 4, 32))
+            with self.assertRaisesRegex(ValueError, r"v is bf16 with .*\[2, 2, 77, 64\].*made for bf16 \[2, 2, 77, 32\]"):
+                fresnel.attention(q, kv, kv, path)
 
     def test_targets_by_capability(self):
         found = {c: _attention.target_of(c) for c in ((8, 0), (8, 7), (8, 9), (9, 0), (10, 0), (10, 3), (12, 1))}
@@ -262,6 +273,19 @@ class LaunchTest(CacheTest):
         self.assertEqual((seen.pointer, seen.shape), (k.data_ptr(), (2, 2, 77, 64)))
         self.assertEqual(seen.strides, (77 * 8 * 64, 64, 8 * 64, 1), "no copy, strides as they are")
         self.assertEqual(packed.grad.shape, packed.shape)
+
+    def test_values_narrower_than_keys(self):
+        q, k, v = self.make(2, 64, 4, 128), self.make(2, 80, 2, 128), self.make(2, 80, 2, 64)
+        out = fresnel.attention(q, k, v)
+        out.sum().backward()
+        self.assertEqual((out.shape, v.grad.shape, k.grad.shape), ((2, 64, 4, 64), v.shape, k.shape))
+        (_, forward), (_, backward) = self.runs
+        self.assertEqual([forward[name].shape for name in ("v", "out")], [(2, 2, 80, 64), (2, 4, 64, 64)])
+        self.assertEqual([backward[name].shape for name in ("dout", "dq", "dk", "dv")],
+                         [(2, 4, 64, 64), (2, 4, 64, 128), (2, 2, 80, 128), (2, 2, 80, 64)])
+        self.assertEqual(backward["dv"].strides, (80 * 2 * 64, 64, 2 * 64, 1))
+        fresnel.attention(q, k, k)  # Another program.
+        self.assertEqual(len(_attention._programs), 2)
 
     def test_arrays_of_other_libraries_are_taken(self):
         q, k, v = (torch.zeros(1, 64, 2, 64, dtype=torch.bfloat16) for _ in range(3))

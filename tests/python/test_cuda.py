@@ -199,11 +199,11 @@ class GpuTest(CacheTest):
             self.assertEqual(x.dtype, dtype_of(dtype))
             self.assertLessEqual(difference(x, y), LIMITS[dtype], name)
 
-    def compare(self, shape, kv_heads, dtype, layout, allowed, kv_len=None, **arguments):
-        b, n, h, d = shape
-        inputs = [make((b, length, heads, d), dtype_of(dtype), seed, layout)
-                  for seed, (length, heads) in enumerate(((n, h), (kv_len or n, kv_heads), (kv_len or n, kv_heads)))]
-        dout = make(shape, dtype_of(dtype), 3).detach()
+    def compare(self, shape, kv_heads, dtype, layout, allowed, kv_len=None, value_dim=None, **arguments):
+        (b, n, h, d), keys, values = shape, kv_len or shape[1], value_dim or shape[3]
+        inputs = [make((b, length, heads, dim), dtype_of(dtype), seed, layout)
+                  for seed, (length, heads, dim) in enumerate(((n, h, d), (keys, kv_heads, d), (keys, kv_heads, values)))]
+        dout = make((b, n, h, values), dtype_of(dtype), 3).detach()
         found = gradients(lambda q, k, v: fresnel.attention(q, k, v, **arguments), inputs, dout)
         again = gradients(lambda q, k, v: fresnel.attention(q, k, v, **arguments), inputs, dout)
         for x, y in zip(found, again):
@@ -225,6 +225,11 @@ class CudaTest(GpuTest):
     def test_dense_with_other_key_length_and_softcap(self):
         self.compare((1, 100, 4, 64), 2, BF16, "bnhd", mask(100, 171), kv_len=171, method="dense")
         self.compare((1, 131, 4, 64), 2, BF16, "bnhd", mask(131, 131), method="dense", softcap=20.0)
+
+    def test_values_narrower_than_keys(self):
+        for dim, value_dim, kv in ((192, 128, 4), (128, 64, 2), (64, 32, 4)):
+            with self.subTest(dim=dim, value_dim=value_dim):
+                self.compare((2, 300, 4, dim), kv, BF16, "bnhd", mask(300, 300), value_dim=value_dim, method="dense")
 
     def test_window(self):
         for dtype, layout, n, dim, window, sinks in WINDOW:
@@ -248,7 +253,7 @@ class CudaTest(GpuTest):
         """What the kernels select: it lies in the buffer that the forward operation keeps."""
         text = _attention._describe("lighthouse", parameters, True)
         kept = torch.ops.fresnel.attention_forward(*(x.detach() for x in inputs), text)[2]
-        program = _attention._program(text, *inputs[:2])
+        program = _attention._program(text, *inputs)
         shape, offset = program.arguments["selected"]["shape"], program.kept["selected"]
         return kept[offset:offset + 4 * math.prod(shape)].view(torch.int32).view(shape)
 
