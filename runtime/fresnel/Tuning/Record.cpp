@@ -15,7 +15,7 @@ namespace fresnel::rt {
 static constexpr const char *kStatuses[] = {"ok",    "pruned",  "compile_error", "load_error", "wrong_result",
                                             "fault", "timeout", "out_of_memory", "crashed"};
 static constexpr const char *kStages[] = {"screen", "halving", "final"};
-static constexpr const char *kKinds[] = {"begin", "trial"};
+static constexpr const char *kKinds[] = {"begin", "trial", "stopped"};
 
 const char *nameOf(TrialStatus status) { return kStatuses[int(status)]; }
 const char *nameOf(TrialStage stage) { return kStages[int(stage)]; }
@@ -117,11 +117,15 @@ std::string toJson(const Record &record) {
                   {"multiprocessors", trial.device.multiprocessors}}},
                 {"kernel", trial.kernel},
                 {"schedule", parseObject(trial.schedule)}};
-  if (record.kind == RecordKind::Begin)
+  if (record.kind != RecordKind::Trial)
     return dump(value);
   value["status"] = nameOf(trial.status);
   value["stage"] = nameOf(trial.stage);
   value["compiler"] = trial.compiler;
+  if (!trial.build.empty())
+    value["build"] = trial.build;
+  if (!trial.target.empty())
+    value["target"] = trial.target;
   if (trial.status != TrialStatus::Ok) {
     value["reason"] = trial.reason;
     return dump(value);
@@ -201,6 +205,9 @@ static void readOutcome(Reader &reader, const json &value, Trial &trial) {
   trial.status = TrialStatus(reader.choice(value, "status", kStatuses));
   trial.stage = TrialStage(reader.choice(value, "stage", kStages));
   trial.compiler = reader.text(value, "compiler");
+  for (auto [key, text] : {std::pair("build", &trial.build), {"target", &trial.target}})
+    if (value.contains(key))
+      *text = reader.text(value, key);
   if (trial.status != TrialStatus::Ok) {
     trial.reason = reader.text(value, "reason");
     return;

@@ -97,14 +97,18 @@ struct Trial {
   int64_t clockLow = 0, clockHigh = 0, throttled = 0;
   /// Versions of the compiler.
   std::string compiler;
+  /// Which build of it, and what it compiled for; empty if unknown. With the problem and the schedule they determine
+  /// the code, so that a tuner need not compile to know what was tried.
+  std::string build, target;
 };
 
-/// `Begin` goes in front of each trial, so that one that takes the machine down leaves a trace.
-enum class RecordKind { Begin, Trial };
+/// `Begin` goes in front of each trial, so that one that takes the machine down leaves a trace. `Stopped` takes that
+/// back: the tuner itself ended the trial, as its time was over.
+enum class RecordKind { Begin, Trial, Stopped };
 
 struct Record {
   RecordKind kind = RecordKind::Trial;
-  /// Begin fills run, problem, device, kernel and schedule only.
+  /// Begin and Stopped fill run, problem, device, kernel and schedule only.
   Trial trial;
 };
 

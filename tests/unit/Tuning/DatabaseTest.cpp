@@ -62,15 +62,23 @@ TEST(RecordTest, RoundTrips) {
   EXPECT_EQ(again->trial.us.median, 90.5);
   EXPECT_EQ(again->trial.clockLow, 1700);
   EXPECT_EQ(again->trial.problem.lengths, (std::vector<int64_t>{8192, 8192}));
+  EXPECT_EQ(again->trial.build, "");
+  record.trial.build = "0123";
+  record.trial.target = "sm_90a";
+  again = parseRecord(toJson(record));
+  ASSERT_TRUE(bool(again));
+  EXPECT_EQ(again->trial.build + again->trial.target, "0123sm_90a");
   record.trial.status = TrialStatus::Timeout;
   record.trial.reason = "no answer in 5 s";
   again = parseRecord(toJson(record));
   ASSERT_TRUE(bool(again));
   EXPECT_EQ(again->trial.reason, "no answer in 5 s");
-  record.kind = RecordKind::Begin;
-  again = parseRecord(toJson(record));
-  ASSERT_TRUE(bool(again));
-  EXPECT_EQ(again->kind, RecordKind::Begin);
+  for (RecordKind kind : {RecordKind::Begin, RecordKind::Stopped}) {
+    record.kind = kind;
+    again = parseRecord(toJson(record));
+    ASSERT_TRUE(bool(again));
+    EXPECT_EQ(again->kind, kind);
+  }
 }
 
 TEST(RecordTest, RefusesWhatWouldMislead) {
@@ -90,6 +98,7 @@ TEST(RecordTest, RefusesWhatWouldMislead) {
   refuse(R"("oracle":0.002)", R"("oracle":-3)", "'oracle' is not a number of at least");
   refuse(R"("status":"ok")", R"("status":"fine")", "'fine', which this version does not know");
   refuse(R"("schedule":{"tile_n":128})", R"("schedule":[1])", "'schedule' is not an object");
+  refuse(R"("stage":)", R"("target":90,"stage":)", "'target' is not a string");
   refuse(R"("operands":[)", R"("operand":[)", "operands");
   refuse(R"("shape":[1,)", R"("shape":[-1,)", "a size of a problem's operand is -1");
   EXPECT_FALSE(bool(parseRecord("")));
