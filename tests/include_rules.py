@@ -4,7 +4,7 @@
   dialects/  includes neither compiler/ nor runtime/
   compiler/  includes of runtime/ only fresnel/Artifact/ and fresnel/Reference/, but compiler/fresnel/Jit/, in which
              compiler and runtime meet, includes all of it; nothing else in compiler/ includes fresnel/Jit/
-  every source file starts with its header comment, names its licence, and has at most 800 lines
+  every source file starts with its header comment and names its licence; it and every Python file have at most 500 lines
 
 Usage: include_rules.py SOURCE_DIR. Exit code 1 and one line per violation.
 """
@@ -15,7 +15,7 @@ import sys
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]')
 LICENCE = "SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception"
-MAX_LINES = 800
+MAX_LINES = 500
 
 
 def folders(root):
@@ -24,7 +24,15 @@ def folders(root):
     return {p.name for p in base.iterdir() if p.is_dir()} if base.is_dir() else set()
 
 
+def too_long(where, lines):
+    if len(lines) > MAX_LINES:
+        yield f"{where}:{len(lines)}: more than {MAX_LINES} lines; split by concern"
+
+
 def violations(source):
+    for part in ("python", "examples", "benchmarks", "tests", "docs"):
+        for path in sorted((source / part).rglob("*.py")):
+            yield from too_long(path.relative_to(source), path.read_text().splitlines())
     parts = {name: folders(source / name) for name in ("dialects", "compiler", "runtime")}
     forbidden = {
         "runtime": parts["compiler"] | parts["dialects"],
@@ -39,8 +47,7 @@ def violations(source):
             where = path.relative_to(source)
             if not any(LICENCE in line for line in lines[:12]):
                 yield f"{where}:1: no licence line ({LICENCE}) in the first 12 lines"
-            if len(lines) > MAX_LINES:
-                yield f"{where}:{len(lines)}: more than {MAX_LINES} lines; split by concern"
+            yield from too_long(where, lines)
             for number, line in enumerate(lines, 1):
                 match = INCLUDE.match(line)
                 if not match:
