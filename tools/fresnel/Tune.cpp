@@ -138,22 +138,24 @@ static int report(const TuneArguments &arguments, const std::vector<ProblemRepor
   writeHtml(arguments, reports, session.device());
   bool failed =
       std::any_of(reports.begin(), reports.end(), [](const ProblemReport &r) { return !r.chosen && !r.leftOut; });
+  std::vector<std::string> begun;
   for (const ProblemReport &r : reports)
-    if (r.leftOut)
-      unseen.insert(unseen.begin(), r.subject);
+    if (r.leftOut && (begun.empty() || begun.back() != r.subject))
+      begun.push_back(r.subject);
+  unseen.insert(unseen.begin(), begun.begin(), begun.end());
   int code = isInterrupted() ? ExitInterrupted : failed ? ExitCheckFailed : ExitOk;
   if (arguments.json) {
     printJson("fresnel.tune/1", {{"ok", code == ExitOk},
                                  {"exit_code", code},
                                  {"device", session.device().name},
                                  {"database", database},
-                                 {"seconds", arguments.options.budget - session.secondsLeft()},
+                                 {"seconds", session.secondsSpent()},
                                  {"problems", reportJson(reports)},
                                  {"left_out", unseen}});
   } else {
     std::cout << reportText(reports);
-    std::cout << session.device().name << ", " << formatSeconds(arguments.options.budget - session.secondsLeft())
-              << " of a budget of " << formatSeconds(arguments.options.budget) << " -> " << database << "\n";
+    std::cout << session.device().name << ", " << formatSeconds(session.secondsSpent()) << " of a budget of "
+              << formatSeconds(arguments.options.budget) << " -> " << database << "\n";
   }
   if (!unseen.empty() && !isInterrupted())
     std::cerr << "note: the budget ended before " << unseen.front()
@@ -191,9 +193,10 @@ static int tuneCommand(TuneArguments arguments) {
       unseen.push_back(requests[i].label);
       continue;
     }
-    TuneSubject subject = prepareSubject(requests[i], options.space, session.device(), scratch.path);
+    TuneSubject subject = listSubject(requests[i], options.space, session.device(), scratch.path);
     if (subject.kernels.empty())
-      std::cerr << subject.label << ": every kernel has one schedule on " << target << "; there is nothing to tune\n";
+      std::cerr << requests[i].label << ": every kernel has one schedule on " << target
+                << "; there is nothing to tune\n";
     size_t done = 0;
     for (const TunableKernel &kernel : subject.kernels) {
       // Kernels of one problem, in this plan or an earlier one, share their trials.

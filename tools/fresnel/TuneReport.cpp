@@ -121,6 +121,7 @@ Json reportJson(const std::vector<ProblemReport> &reports) {
                         {"failure", report.failure},
                         {"measured", report.measured},
                         {"known", report.reused},
+                        {"compiled", report.compiled},
                         {"candidates", candidates}});
   }
   return problems;

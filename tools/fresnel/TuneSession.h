@@ -6,12 +6,17 @@
 #define FRESNEL_TOOLS_TUNESESSION_H
 
 #include "TuneSubject.h"
+#include "TuneWorker.h"
 #include "fresnel/Tuning/Journal.h"
 #include "fresnel/Tuning/Selection.h"
 
 namespace fresnel::tool {
 
 struct TuneOptions {
+  using Clock = std::chrono::steady_clock;
+
+  /// When the budget began.
+  Clock::time_point start = Clock::now();
   SpaceSize space = SpaceSize::Quick;
   /// Seconds for everything, and the longest that one worker may take.
   double budget = 600, limit = 30;
@@ -43,7 +48,7 @@ struct ProblemReport {
   std::optional<rt::Trial> chosen;
   /// Why there is no choice, "" if there is one.
   std::string failure;
-  size_t measured = 0, reused = 0;
+  size_t measured = 0, reused = 0, compiled = 0;
   /// The budget ended before the default was measured.
   bool leftOut = false;
 };
@@ -55,10 +60,14 @@ public:
   ~TuneSession();
 
   const rt::DeviceClass &device() const { return deviceClass; }
-  /// Tunes kernel `kernel` of the subject. `left` counts the problems that the
-  /// rest of the budget is for, this one included.
-  ProblemReport tune(const TuneSubject &subject, const TunableKernel &kernel, size_t left);
+  /// Tunes kernel `kernel` of the subject, which is prepared once something must
+  /// be compiled. `left` counts the problems that the rest of the budget is for,
+  /// this one included.
+  ProblemReport tune(TuneSubject &subject, const TunableKernel &kernel, size_t left);
+  /// Seconds until nothing more may run: the budget's end, less what the report takes.
   double secondsLeft() const;
+  /// Seconds of the budget that are gone.
+  double secondsSpent() const;
 
 private:
   struct Work;
@@ -66,26 +75,43 @@ private:
   void describeDevice();
   void store(rt::RecordKind kind, const rt::Trial &trial);
   rt::Trial makeTrial(const Work &work, size_t candidate) const;
-  const rt::Trial *findKnown(const Work &work, const rt::Trial &trial, rt::TrialStage stage) const;
+  bool mayServe(const rt::Trial &trial, const std::string &baseline) const;
+  const rt::Trial *findKnown(const rt::Trial &trial, rt::TrialStage stage) const;
+  void findKnownScreens(Work &work) const;
   bool crashedTooOften(const rt::Trial &trial) const;
-  void submitCompiles(Work &work, size_t upTo);
+  void listCandidates(Work &work);
+  void judge(Work &work, double share);
+  void show(const Work &work, const std::string &what, bool always = false);
+
+  // TuneScreen.cpp.
+  bool isTimeFor(double seconds) const { return secondsLeft() >= seconds && !isInterrupted(); }
+  double trialSeconds(const Work &work) const;
+  bool makeReady(Work &work);
+  void submitCompile(Work &work, size_t candidate);
+  std::optional<WorkerReply> compile(Work &work, size_t candidate);
   void screen(Work &work, double until);
+  bool screenNext(Work &work, size_t candidate);
   void screenOne(Work &work, size_t candidate);
+  void adopt(Work &work, size_t candidate, const rt::Trial &known);
   bool prune(Work &work, size_t candidate);
   void finish(Work &work, size_t candidate, rt::Trial trial);
+  WorkerReply measure(Work &work, Json job, double limit, const std::string &what);
   void race(Work &work, const std::vector<size_t> &survivors, rt::TrialStage stage, double seconds);
+  void raceNow(Work &work, const std::vector<size_t> &field, std::vector<rt::Trial> &trials, rt::TrialStage stage,
+               double seconds);
   std::vector<size_t> rank(const Work &work) const;
-  void show(const Work &work, const std::string &what, bool always = false);
 
   TuneOptions options;
   std::string scratch;
-  std::chrono::steady_clock::time_point start;
+  TuneOptions::Clock::time_point deadline;
   rt::Database database;
   std::optional<rt::Journal> journal;
-  std::string folder, run;
+  std::string folder, run, build;
   rt::DeviceClass deviceClass;
   double clockKhz = 0;
-  std::chrono::steady_clock::time_point lastLine;
+  /// Seconds of the shortest preparation and trial so far, 0 without one.
+  double leastPreparation = 0, leastTrial = 0;
+  TuneOptions::Clock::time_point lastLine;
   bool terminal;
 };
 

@@ -33,6 +33,12 @@ static void writeText(const std::string &path, const std::string &text) {
     fail(ExitEnvironment, status.message());
 }
 
+static void store(const std::string &path, const rt::Bundle &bundle) {
+  rt::Status status = rt::writeBundle(path, bundle.manifest, bundle.ptx);
+  if (!status.ok())
+    fail(ExitEnvironment, status.message());
+}
+
 static Method load(const TuneRequest &request, const std::vector<std::string> &more) {
   std::vector<std::string> sets = request.sets;
   sets.insert(sets.end(), more.begin(), more.end());
@@ -86,8 +92,8 @@ static std::vector<TunableKernel> listKernels(const std::string &program, const 
 // The oracle
 //===----------------------------------------------------------------------===//
 
-/// The method at a length that the oracle can run, or nothing.
-static std::optional<Method> loadChecked(const TuneRequest &request) {
+/// The method at a length that the oracle can run, or nothing, with a warning.
+static std::optional<Method> loadChecked(const TuneRequest &request, std::string &warning) {
   if (isFile(request.method)) {
     Method method = load(request, {});
     ProgramOp program = findMainProgram(*method.module);
@@ -96,8 +102,8 @@ static std::optional<Method> loadChecked(const TuneRequest &request) {
       elements += program.getInputType(i).getNumElements();
     if (elements <= kMostCheckedElements)
       return method;
-    std::cerr << "warning: " << request.method << " is too large for the oracle, and a file's sizes cannot be changed: "
-              << "candidates are compared with the default schedule only\n";
+    warning = request.method + " is too large for the oracle, and a file's sizes cannot be changed: candidates are " +
+              "compared with the default schedule only";
     return std::nullopt;
   }
   std::vector<std::string> small = {"seq_len=" + std::to_string(kCheckedLength)};
@@ -121,7 +127,6 @@ static std::string writeOracle(Method &method, const std::string &text, const st
   }
   if (access(path.c_str(), F_OK) == 0)
     return path;
-  Progress progress("running the oracle");
   rt::Safetensors file;
   auto add = [&file](const std::string &prefix, const std::vector<HostTensor> &tensors) {
     for (const HostTensor &tensor : tensors)
@@ -135,34 +140,85 @@ static std::string writeOracle(Method &method, const std::string &text, const st
   return path;
 }
 
-TuneSubject prepareSubject(const TuneRequest &request, SpaceSize space, const rt::DeviceClass &device,
-                           const std::string &scratch) {
+//===----------------------------------------------------------------------===//
+// Subjects
+//===----------------------------------------------------------------------===//
+
+static std::string idOf(const std::string &text, const std::string &target) {
+  return rt::toHex(rt::sha256(text + target)).substr(0, 16);
+}
+
+TuneSubject listSubject(const TuneRequest &request, SpaceSize space, const rt::DeviceClass &device,
+                        const std::string &scratch) {
   TuneSubject subject;
-  subject.label = request.label;
-  subject.target = request.target;
+  subject.request = request;
   Method method = load(request, {});
   std::string text = printProgram(method);
-  std::string id = rt::toHex(rt::sha256(text + request.target)).substr(0, 16);
-  subject.program = scratch + "/program." + id + ".mlir";
+  subject.program = scratch + "/program." + idOf(text, request.target) + ".mlir";
   writeText(subject.program, text);
   subject.kernels = listKernels(text, request.target, space, device);
-  if (subject.kernels.empty())
-    return subject;
-  Progress progress("compiling " + request.label);
-  subject.plan = compilePlan(method, request.target);
-  std::optional<Method> checked = loadChecked(request);
-  if (!checked)
-    return subject;
-  std::string checkedText = printProgram(*checked);
-  subject.checkProgram = scratch + "/check." + id + ".mlir";
-  writeText(subject.checkProgram, checkedText);
-  subject.oracle = writeOracle(*checked, checkedText, scratch, subject.tolerance);
-  rt::Bundle plan = compilePlan(*checked, request.target);
-  subject.checkPlan = scratch + "/check." + id + ".fkb";
-  rt::Status status = rt::writeBundle(subject.checkPlan, plan.manifest, plan.ptx);
-  if (!status.ok())
-    fail(ExitEnvironment, status.message());
   return subject;
+}
+
+Json prepareRequest(const TuneSubject &subject, const std::string &scratch) {
+  const TuneRequest &request = subject.request;
+  return {{"type", "prepare"},    {"scratch", scratch},        {"method", request.method}, {"target", request.target},
+          {"sets", request.sets}, {"grad_of", request.gradOf}, {"grad", request.grad}};
+}
+
+/// Files of the check, with their names in the reply.
+static void prepareCheck(const TuneRequest &request, const std::string &id, const std::string &scratch, Json &reply) {
+  std::string warning;
+  std::optional<Method> checked = loadChecked(request, warning);
+  if (!checked) {
+    reply["warning"] = warning;
+    return;
+  }
+  std::string text = printProgram(*checked), program = scratch + "/check." + id + ".mlir";
+  writeText(program, text);
+  double tolerance = 0;
+  reply["oracle"] = writeOracle(*checked, text, scratch, tolerance);
+  reply["tolerance"] = tolerance;
+  reply["check_program"] = program;
+  reply["check_plan"] = scratch + "/check." + id + ".fkb";
+  store(reply["check_plan"], compilePlan(*checked, request.target));
+}
+
+Json prepareJob(const Json &job) {
+  TuneRequest request;
+  request.method = job.at("method");
+  request.target = job.at("target");
+  request.sets = job.at("sets").get<std::vector<std::string>>();
+  request.gradOf = job.at("grad_of").get<std::vector<std::string>>();
+  request.grad = job.at("grad");
+  std::string scratch = job.at("scratch");
+  try {
+    Method method = load(request, {});
+    std::string id = idOf(printProgram(method), request.target);
+    Json reply = {{"status", "ok"}, {"plan", scratch + "/plan." + id + ".fkb"}};
+    store(reply["plan"], compilePlan(method, request.target));
+    prepareCheck(request, id, scratch, reply);
+    return reply;
+  } catch (const Failure &failure) {
+    return {{"status", rt::nameOf(rt::TrialStatus::CompileError)},
+            {"reason", failure.message},
+            {"hint", failure.hint},
+            {"exit_code", failure.code}};
+  }
+}
+
+void takePreparation(TuneSubject &subject, const WorkerReply &reply) {
+  const Json &data = reply.data;
+  if (reply.status != rt::TrialStatus::Ok)
+    fail(ExitCode(data.value("exit_code", int(ExitInternal))), reply.reason, data.value("hint", ""));
+  if (data.contains("warning"))
+    std::cerr << "warning: " << data["warning"].get<std::string>() << "\n";
+  subject.plan = openBundle(data.at("plan"));
+  subject.checkProgram = data.value("check_program", "");
+  subject.checkPlan = data.value("check_plan", "");
+  subject.oracle = data.value("oracle", "");
+  subject.tolerance = data.value("tolerance", subject.tolerance);
+  subject.prepared = true;
 }
 
 } // namespace fresnel::tool

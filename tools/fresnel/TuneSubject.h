@@ -7,6 +7,7 @@
 
 #include "Common.h"
 #include "Method.h"
+#include "TuneWorker.h"
 #include "Tuned.h"
 
 #include "fresnel/Artifact/Bundle.h"
@@ -38,23 +39,33 @@ struct TuneRequest {
   std::string label;
 };
 
-/// A method at one size: its files in the scratch folder, and its kernels.
+/// A method at one size: its kernels, and its files in the scratch folder.
 struct TuneSubject {
-  std::string label, target;
+  TuneRequest request;
+  /// The program at full length.
+  std::string program;
+  std::vector<TunableKernel> kernels;
+
+  /// What measuring needs is there: the members below.
+  bool prepared = false;
   /// The default plan.
   rt::Bundle plan;
-  /// Programs at full and at the checked length, the plan of the latter, and its
-  /// inputs with what the oracle computes from them. Without an oracle the last
-  /// three are empty: the method is a file, whose length cannot be changed.
-  std::string program, checkProgram, checkPlan, oracle;
+  /// The program at the checked length, its plan, and its inputs with what the
+  /// oracle computes from them. Without an oracle they are empty: the method is a
+  /// file, whose length cannot be changed.
+  std::string checkProgram, checkPlan, oracle;
   double tolerance = 1e-2;
-  std::vector<TunableKernel> kernels;
 };
 
-/// Compiles the defaults, runs the oracle and enumerates the spaces. Fails as
+/// Enumerates the spaces of the kernels, which takes no time to speak of. Fails as
 /// `fresnel compile` does.
-TuneSubject prepareSubject(const TuneRequest &request, SpaceSize space, const rt::DeviceClass &device,
-                           const std::string &scratch);
+TuneSubject listSubject(const TuneRequest &request, SpaceSize space, const rt::DeviceClass &device,
+                        const std::string &scratch);
+
+/// The job of a worker that compiles the defaults and runs the oracle, and what becomes
+/// of its reply. The latter fails as `fresnel compile` does.
+Json prepareRequest(const TuneSubject &subject, const std::string &scratch);
+void takePreparation(TuneSubject &subject, const WorkerReply &reply);
 
 } // namespace fresnel::tool
 

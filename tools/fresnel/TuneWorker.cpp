@@ -122,47 +122,73 @@ static WorkerReply readReply(const std::string &output, int status, const std::s
   return reply;
 }
 
-/// Reads until the worker closes its output or `deadline`; false at the deadline or an interrupt.
-static bool readAll(const Child &child, std::string &output, double seconds, const std::function<void()> &idle) {
+namespace {
+enum class Ending { Answered, TimedOut, Stopped };
+} // namespace
+
+/// Reads until the worker closes its output or a limit is reached.
+static Ending readAll(const Child &child, std::string &output, const WorkerLimits &limits,
+                      const std::function<void()> &idle) {
   auto start = std::chrono::steady_clock::now();
   char buffer[4096];
-  while (!isInterrupted()) {
-    double left = seconds - std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    if (left <= 0)
-      return false;
+  for (;;) {
+    auto now = std::chrono::steady_clock::now();
+    double own = limits.seconds - std::chrono::duration<double>(now - start).count();
+    double all = std::chrono::duration<double>(limits.deadline - now).count();
+    if (isInterrupted() || all <= 0 || (limits.stop && *limits.stop))
+      return Ending::Stopped;
+    if (own <= 0)
+      return Ending::TimedOut;
     pollfd entry = {child.output, POLLIN, 0};
-    int ready = poll(&entry, 1, int(std::min(left, 0.1) * 1000) + 1);
+    int ready = poll(&entry, 1, int(std::min({own, all, 0.1}) * 1000) + 1);
     idle();
     if (ready <= 0)
       continue;
     ssize_t count = read(child.output, buffer, sizeof buffer);
     if (count == 0)
-      return true;
+      return Ending::Answered;
     if (count > 0)
       output.append(buffer, size_t(count));
   }
-  return false;
 }
 
-WorkerReply runWorker(const Json &job, const std::string &scratch, double seconds, const std::function<void()> &idle) {
+/// Waits for the process to end and gives its status. The next worker must not meet one that still dies, but when the
+/// tuner ends there is no next one: then `briefly`.
+static int reap(pid_t process, bool briefly) {
+  int status = 0;
+  for (int tries = 0; !briefly || tries < 40; ++tries) {
+    pid_t ended = waitpid(process, &status, briefly ? WNOHANG : 0);
+    if (ended > 0 || (ended < 0 && errno != EINTR))
+      break;
+    if (briefly)
+      usleep(5000);
+  }
+  return status;
+}
+
+WorkerReply runWorker(const Json &job, const std::string &scratch, const WorkerLimits &limits,
+                      const std::function<void()> &idle) {
   const char *other = std::getenv("FRESNEL_TUNE_WORKER");
-  std::string program = other && *other && job["type"] != "compile" ? other : "/proc/self/exe";
+  bool needsGpu = job["type"] == "measure" || job["type"] == "describe";
+  std::string program = other && *other && needsGpu ? other : "/proc/self/exe";
   std::string file = scratch + "/job." + rt::makeRunId();
   rt::Status written = rt::writeFileAtomically(file, {job.dump()});
   if (!written.ok())
     fail(ExitEnvironment, written.message());
   std::string output, errors = file + ".err";
   Child child = start(program, file, errors);
-  bool done = readAll(child, output, seconds, idle);
-  if (!done)
+  Ending ending = readAll(child, output, limits, idle);
+  if (ending != Ending::Answered)
     kill(-child.process, SIGKILL);
-  int status = 0;
-  while (waitpid(child.process, &status, 0) < 0 && errno == EINTR)
-    ;
-  WorkerReply reply = done ? readReply(output, status, errors)
-                           : WorkerReply{rt::TrialStatus::Timeout,
-                                         "no answer within " + formatSeconds(seconds) + ", ended" + tailOf(errors),
-                                         {}};
+  int status = reap(child.process, ending == Ending::Stopped);
+  WorkerReply reply;
+  if (ending == Ending::Answered)
+    reply = readReply(output, status, errors);
+  else
+    reply = {rt::TrialStatus::Timeout,
+             "no answer within " + formatSeconds(limits.seconds) + ", ended" + tailOf(errors),
+             {},
+             ending == Ending::Stopped};
   unlink(file.c_str());
   unlink(errors.c_str());
   return reply;
@@ -174,6 +200,8 @@ WorkerReply runWorker(const Json &job, const std::string &scratch, double second
 
 static Json runJob(const Json &job) {
   std::string type = job.at("type");
+  if (type == "prepare")
+    return prepareJob(job);
   if (type == "compile")
     return compileJob(job);
   if (type == "describe")

@@ -13,6 +13,8 @@
 #include "Common.h"
 #include "fresnel/Tuning/Record.h"
 
+#include <atomic>
+
 namespace fresnel::tool {
 
 /// How a worker ended. Beyond Ok, `reason` says why.
@@ -20,13 +22,23 @@ struct WorkerReply {
   rt::TrialStatus status = rt::TrialStatus::Crashed;
   std::string reason;
   Json data;
+  /// The tuner ended it before it answered, which says nothing about the job.
+  bool stopped = false;
 };
 
-/// Runs a job in a worker of its own and waits at most `seconds`; a worker that
-/// takes longer, or lives when the tuner is interrupted, is killed. `idle` is
-/// called several times a second. May be called from several threads.
-WorkerReply
-runWorker(const Json &job, const std::string &scratch, double seconds, const std::function<void()> &idle = [] {});
+/// When a worker is ended.
+struct WorkerLimits {
+  /// Its own: a job that takes longer timed out.
+  double seconds;
+  /// The tuner's: a job that lives then, when `*stop` is set or at an interrupt is stopped.
+  std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
+  const std::atomic<bool> *stop = nullptr;
+};
+
+/// Runs a job in a worker of its own and waits for it within the limits; then it is
+/// killed. `idle` is called several times a second. May be called from several threads.
+WorkerReply runWorker(
+    const Json &job, const std::string &scratch, const WorkerLimits &limits, const std::function<void()> &idle = [] {});
 
 /// True once the user asked to stop (Ctrl-C, SIGTERM).
 bool isInterrupted();
@@ -41,6 +53,7 @@ struct TrialFailure {
 
 /// The jobs, run inside the worker. They return the reply's JSON or throw
 /// TrialFailure, or Failure for what no trial can cause.
+Json prepareJob(const Json &job);
 Json compileJob(const Json &job);
 Json describeJob(const Json &job);
 Json measureJob(const Json &job);
