@@ -1,9 +1,10 @@
 """Trains a small transformer with Lighthouse attention, drops it, and goes on with dense attention.
 
-The recipe of the Lighthouse paper (arXiv 2605.06554): most steps with attention over a selected sub-sequence, the last ones
-dense, with the same weights, optimiser state and data. Beside it the same model trains densely from scratch, for every seed.
-The text is made up (make_documents); what a perfect model would lose on it is known. Needs a GPU and PyTorch, and `fresnel`
-for Python (docs/training.md); seeds are spread over the GPUs there are. Writes training.json and training.svg to --out.
+The recipe of the Lighthouse paper (arXiv 2605.06554): most steps with attention over a selected sub-sequence in all but the
+outer layers, the last steps dense, with the same weights, optimiser state and data. Beside it the same model trains densely
+from scratch, for every seed. The text is made up (make_documents); what a perfect model would lose on it is known. Needs a GPU
+and PyTorch, and `fresnel` for Python (docs/training.md); seeds are spread over the GPUs there are. Writes seed_N.json for each
+seed, training.json and training.svg to --out. --combine makes the last two, without a GPU, of reports of several runs.
 """
 
 import argparse
@@ -24,6 +25,7 @@ WORDS, SUCCESSORS = 768, 4  # Of the grammar.
 NAMES, OWN_NAMES, NAME_RATE = 256, 32, 1 / 16  # Of the language, of a document, and the chance that a name comes next.
 HEAD_DIM = 128
 LOG_EVERY = 10  # Steps.
+DENSE = {"method": "dense"}
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -92,8 +94,9 @@ class Block(torch.nn.Module):
 
 
 class Transformer(torch.nn.Module):
-    def __init__(self, layers, width):
+    def __init__(self, layers, width, dense_layers=()):
         super().__init__()
+        self.dense_layers = dense_layers  # Whatever `attention` is.
         self.embedding = torch.nn.Embedding(WORDS + NAMES, width)
         self.blocks = torch.nn.ModuleList(Block(width) for _ in range(layers))
         self.norm = torch.nn.RMSNorm(width)
@@ -111,8 +114,8 @@ class Transformer(torch.nn.Module):
         position = torch.arange(tokens.shape[1] - 1, device=tokens.device)[:, None, None]
         frequencies = 10000.0 ** (-torch.arange(0, 1, 4 / HEAD_DIM, device=tokens.device))
         x = self.embedding(tokens[:, :-1])
-        for block in self.blocks:
-            x = block(x, position * frequencies, attention)
+        for index, block in enumerate(self.blocks):
+            x = block(x, position * frequencies, DENSE if index in self.dense_layers else attention)
         return F.cross_entropy(self.head(self.norm(x)).flatten(0, 1).float(), tokens[0, 1:])
 
 
@@ -128,20 +131,24 @@ def loss_of(model, document, attention):
 def evaluate(model, documents):
     """Loss on held-out documents, always with dense attention."""
     with torch.no_grad():
-        return sum(loss_of(model, document, {"method": "dense"}).item() for document in documents) / len(documents)
+        return sum(loss_of(model, document, DENSE).item() for document in documents) / len(documents)
+
+
+def rate_at(step, steps, decay_from):
+    """Part of the learning rate: warm for a twentieth of the steps, then constant, from `decay_from` of them on falling to 0.05."""
+    warmup, decay = max(steps // 20, 1), max(int(steps * decay_from), steps // 20)
+    return min((step + 1) / warmup, 1.0, 0.05 + 0.95 * (steps - step) / (steps - decay))
 
 
 def train(options, seed, stages, documents, held_out):
     """Trains through `stages`, [(attention, steps)]. Gives [step, seconds, loss since the last] and the held-out loss."""
     torch.manual_seed(seed)
-    model = Transformer(options.layers, options.width).cuda()
+    model = Transformer(options.layers, options.width, options.dense_layers).cuda()
     if options.compile:
         for block in model.blocks:  # One graph serves all of them.
             block.compile(dynamic=False)
     optimizer = torch.optim.AdamW(model.parameters(), lr=options.lr, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
-    warmup = max(options.steps // 20, 1)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(
-        (step + 1) / warmup, 0.05 + 0.95 * (options.steps - step) / (options.steps - warmup)))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, options.steps, options.decay_from))
     for attention, steps in stages:  # What is compiled and loaded on first use is no time of training.
         loss_of(model, documents[0], attention).backward()
         optimizer.zero_grad()
@@ -169,13 +176,14 @@ def train(options, seed, stages, documents, held_out):
 
 
 def train_both(options, seed):
-    """The two-stage run and the dense one: the same initial weights, data and schedule."""
+    """The two-stage run and the dense one: the same initial weights, data and schedule. Writes both to seed_N.json."""
     documents = make_documents(options.steps, options.length, 1000 + seed).cuda()
     held_out = make_documents(8, options.length, 2).cuda()
-    dense, lighthouse = {"method": "dense"}, {"method": "lighthouse", "topk": options.topk}
-    first = options.lighthouse_steps
-    stages = {"two_stage": [(lighthouse, first), (dense, options.steps - first)], "dense": [(dense, options.steps)]}
-    return {"seed": seed, **{name: train(options, seed, run, documents, held_out) for name, run in stages.items()}}
+    lighthouse, first = {"method": "lighthouse", "topk": options.topk}, options.lighthouse_steps
+    stages = {"two_stage": [(lighthouse, first), (DENSE, options.steps - first)], "dense": [(DENSE, options.steps)]}
+    both = {"seed": seed, **{name: train(options, seed, run, documents, held_out) for name, run in stages.items()}}
+    (options.out / f"seed_{seed}.json").write_text(json.dumps(make_report(options, [both])) + "\n")
+    return both
 
 
 def claim_device(devices):
@@ -205,29 +213,75 @@ WIDTH, HEIGHT, MARGIN = 420, 280, 50
 
 
 def compare(seeds):
-    """The two-stage runs against the dense ones of the same seeds: mean difference and its standard error, which decides.
-    Beside it how far another seed moves a dense run, as a standard deviation."""
+    """The two-stage runs against the dense ones of the same seeds. The verdict is on the mean difference, by how far another
+    seed moves a dense run: `noise`, the standard deviation of the dense runs. Beside it the same by the standard error of the
+    differences (`paired`): a pair shares weights and data, so that error is much smaller than what seeds do."""
     losses = {name: [seed[name]["held_out_loss"] for seed in seeds] for name in RUNS}
     differences = [a - b for a, b in zip(losses["two_stage"], losses["dense"])]
     mean = statistics.mean(differences)
     if len(seeds) < 3:
-        return {"difference": mean, "standard_error": None, "noise": None,
-                "verdict": "of unknown noise: three seeds or more tell it"}
-    error, noise = statistics.stdev(differences) / math.sqrt(len(seeds)), statistics.stdev(losses["dense"])
-    verdict = "within noise" if abs(mean) <= 2 * error else "below" if mean < 0 else "above"
-    return {"difference": mean, "standard_error": error, "noise": noise, "verdict": verdict}
+        return {"difference": mean, "noise": None, "verdict": "of unknown noise: three seeds or more tell it",
+                "standard_error": None, "paired": None}
+    noise, error = statistics.stdev(losses["dense"]), statistics.stdev(differences) / math.sqrt(len(seeds))
+    return {"difference": mean, "noise": noise, "verdict": judge(mean, noise),
+            "standard_error": error, "paired": judge(mean, 2 * error)}
 
 
-def print_report(seeds, comparison):
+def judge(difference, noise):
+    return "within noise" if abs(difference) <= noise else "below" if difference < 0 else "above"
+
+
+def at_equal_time(seeds):
+    """Mean training loss over the 100 steps before the two-stage runs end: theirs, and the dense runs' at the same time, whose
+    learning rate has yet to fall."""
+    ends = [seed["two_stage"]["points"][-1][1] for seed in seeds]
+    losses = {name: statistics.mean(point[2] for seed, end in zip(seeds, ends)
+                                    for point in [p for p in seed[name]["points"] if p[1] <= end][-100 // LOG_EVERY:])
+              for name in RUNS}
+    return {"seconds": statistics.mean(ends), **losses}
+
+
+def make_report(options, seeds):
+    settings = {name: value for name, value in vars(options).items() if name not in ("out", "combine")}
+    return {"device": torch.cuda.get_device_name(), "torch": torch.__version__, "settings": settings, "entropy": entropy(),
+            "comparison": compare(seeds), "at_equal_time": at_equal_time(seeds), "seeds": seeds}
+
+
+def combine(paths):
+    """One report of several, which must be of one kind of GPU and of the same settings but for the seeds."""
+    reports = [json.loads(path.read_text()) for path in paths]
+
+    def kind(report):
+        settings = {name: value for name, value in report["settings"].items() if name not in ("seeds", "first_seed")}
+        return {"device": report["device"], "torch": report["torch"], **settings}
+    expected = kind(reports[0])
+    for path, report in zip(paths, reports):
+        for name, value in expected.items():
+            if kind(report).get(name) != value:
+                sys.exit(f"train_transformer.py: {name} is {kind(report).get(name)} in {path}, but {value} in {paths[0]}; "
+                         f"combine reports that differ in their seeds only")
+    seeds = sorted((seed for report in reports for seed in report["seeds"]), key=lambda seed: seed["seed"])
+    numbers = [seed["seed"] for seed in seeds]
+    if len(set(numbers)) < len(numbers):
+        sys.exit(f"train_transformer.py: the reports have the seeds {numbers}; combine each seed once")
+    return {**reports[0], "settings": {**reports[0]["settings"], "first_seed": numbers[0], "seeds": len(numbers)},
+            "comparison": compare(seeds), "at_equal_time": at_equal_time(seeds), "seeds": seeds}
+
+
+def print_report(report):
+    seeds, found, equal = report["seeds"], report["comparison"], report["at_equal_time"]
     for name, (_, title) in RUNS.items():
         runs = [seed[name] for seed in seeds]
         losses = [run["held_out_loss"] for run in runs]
         spread = f" (from {min(losses):.4f} to {max(losses):.4f})" if len(losses) > 1 else ""
         print(f"{title:34} {statistics.mean(run['points'][-1][1] for run in runs):6.1f} s, held out "
               f"{statistics.mean(losses):.4f} nats per word{spread}")
-    difference, error, noise, verdict = comparison.values()
-    numbers = "" if error is None else f" +- {error:.4f} (standard error), another seed moves a dense run by {noise:.4f}"
-    print(f"two-stage minus dense: {difference:+.4f}{numbers}: {verdict}; no model can end below {entropy():.4f}")
+    numbers = "" if found["noise"] is None else f", another seed moves a dense run by {found['noise']:.4f}"
+    print(f"two-stage minus dense: {found['difference']:+.4f}{numbers}: {found['verdict']}; no model can end below "
+          f"{report['entropy']:.4f}")
+    if found["paired"]:
+        print(f"by pairs: {found['difference']:+.4f} +- {found['standard_error']:.4f} (standard error): {found['paired']}")
+    print(f"training loss after {equal['seconds']:.1f} s: two-stage {equal['two_stage']:.4f}, dense {equal['dense']:.4f}")
 
 
 def mean_curve(runs, axis):
@@ -284,43 +338,55 @@ def draw(seeds, title):
 def parse_options():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("."))
-    parser.add_argument("--length", type=int, default=32768, help="words of a document; one document a step")
-    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--length", type=int, default=24576, help="words of a document; one document a step")
+    parser.add_argument("--steps", type=int, default=3600)
     parser.add_argument("--lighthouse-steps", type=int, help="steps of stage 1 (default: 10 of 16, as in the paper)")
-    parser.add_argument("--topk", type=int, default=2048)
+    parser.add_argument("--topk", type=int, default=1024)
     parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--dense-layers", type=int, nargs="*", metavar="LAYER",
+                        help="layers that are dense in stage 1, too (default: the first and the last)")
     parser.add_argument("--width", type=int, default=512)
     parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--decay-from", type=float, default=0, metavar="PART",
+                        help="of the steps: until there the learning rate is constant (default 0)")
     parser.add_argument("--seeds", type=int, default=1, help="runs with other weights and documents")
     parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--combine", type=pathlib.Path, nargs="+", metavar="REPORT",
+                        help="trains nothing: makes training.json and training.svg of these reports of other seeds")
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True, help="torch.compile the blocks")
     options = parser.parse_args()
     if options.width % HEAD_DIM:
         parser.error(f"--width is {options.width}, but a multiple of {HEAD_DIM} is needed")
     if options.steps < 10 * LOG_EVERY:
         parser.error(f"--steps is {options.steps}, but at least {10 * LOG_EVERY} are needed")
+    if not 0 <= options.decay_from < 1:
+        parser.error(f"--decay-from is {options.decay_from}, but at least 0 and less than 1 is needed")
     if options.seeds < 1:
         parser.error(f"--seeds is {options.seeds}, but at least 1 is needed")
+    if options.dense_layers is None:
+        options.dense_layers = [0, options.layers - 1]
+    if not all(0 <= layer < options.layers for layer in options.dense_layers):
+        parser.error(f"--dense-layers is {options.dense_layers}, but the layers are 0 to {options.layers - 1}")
     options.lighthouse_steps = options.lighthouse_steps or options.steps * 10 // 16
     if not LOG_EVERY <= options.lighthouse_steps < options.steps:
         parser.error(f"--lighthouse-steps is {options.lighthouse_steps}, but must lie between {LOG_EVERY} and {options.steps}")
     return options
 
 
-def main():
-    options = parse_options()
+def train_and_report(options):
     if not torch.cuda.is_available():
         sys.exit("train_transformer.py: no CUDA device was found; the kernels need a GPU")
-    begin = time.perf_counter()
-    seeds = train_seeds(options)
-    device, comparison = torch.cuda.get_device_name(), compare(seeds)
-    settings = {name: value for name, value in vars(options).items() if name != "out"}
-    report = {"device": device, "torch": torch.__version__, "settings": settings, "entropy": entropy(),
-              "comparison": comparison, "seeds": seeds, "wall_seconds": time.perf_counter() - begin}
+    return make_report(options, train_seeds(options))
+
+
+def main():
+    options = parse_options()
     options.out.mkdir(parents=True, exist_ok=True)
+    report = combine(options.combine) if options.combine else train_and_report(options)
     (options.out / "training.json").write_text(json.dumps(report) + "\n")
-    (options.out / "training.svg").write_text(draw(seeds, f"{device}, N = {options.length}"))
-    print_report(seeds, comparison)
+    title = f"{report['device']}, N = {report['settings']['length']}"
+    (options.out / "training.svg").write_text(draw(report["seeds"], title))
+    print_report(report)
 
 
 if __name__ == "__main__":
