@@ -26,7 +26,7 @@ static constexpr size_t kHalvingFrom = 9, kMostHalving = 12, kFinalists = 3;
 static constexpr int64_t kMostBegins = 8;
 
 /// The part of a budget that is left to end workers, remove files and report.
-static double reserveOf(double budget) { return std::clamp(budget / 10, 0.5, 2.0); }
+static double reserveOf(double budget) { return std::clamp(budget / 5, 0.5, 2.0); }
 
 static TuneOptions::Clock::duration toDuration(double seconds) {
   return std::chrono::duration_cast<TuneOptions::Clock::duration>(std::chrono::duration<double>(seconds));

@@ -61,7 +61,7 @@ def resume(fresnel, folder):
 def budget(fresnel, folder):
     """A budget is kept, whatever runs when it ends: trials, a trial that hangs, or the compilation of what comes first."""
     hang = {"FAKE_TUNE": json.dumps({"hang": ["stages=2", "stages=3"]})}
-    for name, seconds, delay, environment in (("trials", 15, "1", {}), ("hang", 8, "0", hang), ("compilation", 2, "0", {})):
+    for name, seconds, delay, environment in (("trials", 15, "1", {}), ("hang", 8, "0", hang), ("compilation", 5, "0", {})):
         begin = time.monotonic()
         tuner = start(fresnel, f"{folder}/{name}", 64, 30, delay, environment, ["--budget", str(seconds), "--json"])
         output, errors = tuner.communicate()
