@@ -137,7 +137,7 @@ static LoadedBundle loadBundle(const char *path) {
 
 static void launchBundle(benchmark::State &state, LoadedBundle &loaded) {
   // So few launches wait for each other that the driver's queue never is what is timed.
-  constexpr int64_t kInFlight = 16;
+  constexpr int64_t kInFlight = 64;
   int64_t kernels = int64_t(loaded.plan->manifest().launches.size()), count = 0;
   for (auto _ : state) {
     Status status = loaded.plan->launch(loaded.arguments.data(), loaded.arguments.size(), loaded.memory.back().data(),
