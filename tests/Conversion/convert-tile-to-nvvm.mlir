@@ -1,6 +1,25 @@
 // RUN: fresnel-opt %s --convert-tile-to-nvvm | FileCheck %s
 
 // CHECK: llvm.mlir.global external @fresnel_shared() {addr_space = 3 : i32, alignment = 1024 : i64}
+// Constants become a global in front of their kernel, one for each list of values.
+// CHECK: llvm.mlir.global internal constant @look_up_table_0(dense<[0, 24, 24, 40]> : tensor<4xi32>) {addr_space = 1 : i32, alignment = 16 : i64} : !llvm.array<4 x i32>
+// CHECK-NOT: llvm.mlir.global
+// CHECK-LABEL: llvm.func @look_up
+// CHECK: llvm.mlir.addressof @look_up_table_0 : !llvm.ptr<1>
+// CHECK-NOT: tile.
+tile.kernel @look_up(%m: !tile.global<2x2xi32>)
+    attributes {block = array<i32: 32, 1, 1>, grid = array<i32: 1, 1, 1>} {
+  %c0 = arith.constant 0 : i32
+  %c1 = arith.constant 1 : i32
+  %t = tile.table [0, 24, 24, 40] : !tile.global<2x2xi32>
+  %u = tile.table [0, 24, 24, 40] : !tile.global<2x2xi32>
+  %x = tile.load %t[%c1, %c0] : !tile.global<2x2xi32> -> i32
+  %y = tile.load %u[%c0, %c1] : !tile.global<2x2xi32> -> i32
+  tile.store %x, %m[%c0, %c0] : i32, !tile.global<2x2xi32>
+  tile.store %y, %m[%c0, %c1] : i32, !tile.global<2x2xi32>
+  tile.return
+}
+
 // A strided view is a pointer and its strides; what a launch needs is left in attributes.
 // CHECK-LABEL: llvm.func @scores
 // CHECK-SAME: !llvm.ptr<1> {{.*}}, %{{.*}}: i64, %{{.*}}: i64, %{{.*}}: i64, %{{.*}}: !llvm.ptr<1>

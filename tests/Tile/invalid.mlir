@@ -446,3 +446,11 @@ func.func @columns_c1(%s: tensor<64x64xf32, #tile.acc>) {
   %c = tile.columns %s from 36 : tensor<64x64xf32, #tile.acc> -> tensor<64x32xf32, #tile.acc>
   return
 }
+
+// -----
+
+func.func @table_c1() {
+  // expected-error @+1 {{needs a result of i32 and rank 2, not strided, of 3 elements, but got '!tile.global<2x2xi32>'}}
+  %t = tile.table [1, 2, 3] : !tile.global<2x2xi32>
+  return
+}

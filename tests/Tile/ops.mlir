@@ -35,6 +35,8 @@ tile.kernel @portable(%q: !tile.global<1x8x8192x128xbf16, strided>, %o: !tile.gl
   %again = tile.alloc reuse %tile : !tile : !tile
   // CHECK: tile.alloc : !tile.shared<2x64x128xbf16, padded>
   %ring = tile.alloc : !tile.shared<2x64x128xbf16, padded>
+  // CHECK: tile.table [0, 24, 24, 40] : <2x2xi32>
+  %table = tile.table [0, 24, 24, 40] : !tile.global<2x2xi32>
   // CHECK: tile.slice
   %slice = tile.slice %ring[%c0] : !tile.shared<2x64x128xbf16, padded> -> !tile
   // CHECK: tile.copy_async

@@ -168,6 +168,12 @@ Val KernelBuilder::allocReusing(Val earlier, ArrayRef<int64_t> shape, Type eleme
   return wrap(tile::AllocOp::create(*this, type, Value(earlier)));
 }
 
+Val KernelBuilder::table(ArrayRef<int32_t> values, int64_t columns) {
+  int64_t shape[] = {int64_t(values.size()) / columns, columns};
+  auto type = tile::GlobalType::get(getContext(), shape, getI32Type(), /*strided=*/false);
+  return wrap(tile::TableOp::create(*this, type, values));
+}
+
 static Type getViewElement(Type view) {
   if (auto global = dyn_cast<tile::GlobalType>(view))
     return global.getElementType();

@@ -96,6 +96,8 @@ public:
   Val alloc(llvm::ArrayRef<int64_t> shape, mlir::Type element, tile::Layout layout = tile::Layout::Linear);
   Val allocReusing(Val earlier, llvm::ArrayRef<int64_t> shape, mlir::Type element, tile::Layout layout);
   Val slice(Val ring, Val stage) { return wrap(tile::SliceOp::create(*this, ring, stage)); }
+  /// Constants, row by row, of which `load` reads one.
+  Val table(llvm::ArrayRef<int32_t> values, int64_t columns);
   /// Loads a scalar, or with `width` > 1 a vector of that many consecutive elements.
   Val load(Val view, llvm::ArrayRef<Val> indices, int64_t width = 1);
   void store(Val value, Val view, llvm::ArrayRef<Val> indices);

@@ -59,6 +59,22 @@ def Tile_PanelOp : Tile_Op<"panel", [Pure]> {
   let hasVerifier = 1;
 }
 
+def Tile_TableOp : Tile_Op<"table", [Pure]> {
+  let summary = "integers that are known when the kernel is written";
+  let description = [{
+    They lie in device memory, row by row, and are loaded with the kernel.
+
+    Constraints:
+    - C1: the result is of i32 and rank 2, not strided, with as many elements as there are `values`.
+
+    Example: `%t = tile.table [0, 24, 24, 40] : !tile.global<2x2xi32>`
+  }];
+  let arguments = (ins DenseI32ArrayAttr:$values);
+  let results = (outs Tile_GlobalType:$result);
+  let assemblyFormat = "$values attr-dict `:` type($result)";
+  let hasVerifier = 1;
+}
+
 def Tile_LoadOp : Tile_Op<"load", [MemoryEffects<[MemRead]>]> {
   let summary = "loads a scalar or a vector";
   let description = [{

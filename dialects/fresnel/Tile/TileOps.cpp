@@ -31,6 +31,15 @@ LogicalResult PanelOp::verify() {
   return success();
 }
 
+LogicalResult TableOp::verify() {
+  auto type = cast<GlobalType>(getResult().getType());
+  if (type.getRank() != 2 || type.getStrided() || !type.getElementType().isInteger(32) ||
+      type.getShape()[0] * type.getShape()[1] != int64_t(getValues().size())) // table_c1
+    return emitOpError() << "needs a result of i32 and rank 2, not strided, of " << getValues().size()
+                         << " elements, but got " << type;
+  return success();
+}
+
 /// Checks C1 and C2 of load and store.
 static LogicalResult verifyAccess(Operation *op, Type view, size_t indices, Type value) {
   ArrayRef<int64_t> shape;

@@ -43,6 +43,7 @@ struct ConvertTileToNVVMPass final : impl::ConvertTileToNVVMPassBase<ConvertTile
     FailureOr<LLVM::LLVMFuncOp> function = tile::lowerKernelSignature(kernel, converter);
     if (failed(function))
       return failure();
+    tile::declareTables(*function);
     tile::lowerWarpRoles(*function);
 
     RewritePatternSet patterns(&getContext());

@@ -18,6 +18,8 @@ constexpr unsigned kGlobalSpace = 1;
 constexpr unsigned kSharedSpace = 3;
 /// The one dynamic shared-memory allocation of a module's kernels.
 constexpr llvm::StringLiteral kSharedSymbol = "fresnel_shared";
+/// On a `tile.table`: the global that holds its values.
+constexpr llvm::StringLiteral kTableAttr = "global";
 
 /// Converts fragments to structs of one thread's values, `!tile.global` to
 /// {pointer, strides...}, shared views and barriers to shared pointers.
@@ -85,6 +87,9 @@ void populateAsyncPatterns(const TileTypeConverter &converter, mlir::RewritePatt
 /// Lays out shared memory and replaces the kernel by an `llvm.func` whose body
 /// still holds tile operations; leaves the launch attributes on it.
 mlir::FailureOr<mlir::LLVM::LLVMFuncOp> lowerKernelSignature(KernelOp kernel, const TileTypeConverter &converter);
+
+/// Makes a global of the values of every `tile.table`, in front of the function.
+void declareTables(mlir::LLVM::LLVMFuncOp function);
 
 /// Turns every `tile.warp_specialize` into a branch with register reallocation.
 void lowerWarpRoles(mlir::LLVM::LLVMFuncOp function);

@@ -20,6 +20,20 @@ struct AllocLowering final : TilePattern<AllocOp> {
   }
 };
 
+struct TableLowering final : TilePattern<TableOp> {
+  using TilePattern::TilePattern;
+  LogicalResult matchAndRewrite(TableOp op, OpAdaptor, ConversionPatternRewriter &rewriter) const override {
+    Emitter emitter(op.getLoc(), rewriter);
+    auto view = cast<GlobalType>(op.getResult().getType());
+    auto pointer = LLVM::LLVMPointerType::get(op.getContext(), kGlobalSpace);
+    StringRef symbol = op->getAttrOfType<FlatSymbolRefAttr>(kTableAttr).getValue();
+    Value base = LLVM::AddressOfOp::create(emitter, pointer, symbol);
+    Type converted = getTypeConverter()->convertType(view);
+    rewriter.replaceOp(op, emitter.pack(converted, {base, emitter.i64(view.getShape()[1])}));
+    return success();
+  }
+};
+
 struct SliceLowering final : TilePattern<SliceOp> {
   using TilePattern::TilePattern;
   LogicalResult matchAndRewrite(SliceOp op, OpAdaptor adaptor, ConversionPatternRewriter &rewriter) const override {
@@ -196,7 +210,27 @@ struct ReturnLowering final : TilePattern<ReturnOp> {
 
 } // namespace
 
+void fresnel::tile::declareTables(LLVM::LLVMFuncOp function) {
+  OpBuilder builder(function);
+  DenseMap<Attribute, FlatSymbolRefAttr> symbols;
+  function.walk([&](TableOp op) {
+    FlatSymbolRefAttr &symbol = symbols[op.getValuesAttr()];
+    if (!symbol) {
+      int64_t count = op.getValues().size();
+      std::string name = (function.getSymName() + "_table_" + Twine(symbols.size() - 1)).str();
+      auto type = RankedTensorType::get({count}, builder.getI32Type());
+      LLVM::GlobalOp::create(builder, op.getLoc(), LLVM::LLVMArrayType::get(builder.getI32Type(), count),
+                             /*isConstant=*/true, LLVM::Linkage::Internal, name,
+                             DenseElementsAttr::get(type, op.getValues()), /*alignment=*/16, kGlobalSpace);
+      symbol = FlatSymbolRefAttr::get(builder.getContext(), name);
+    }
+    op->setAttr(kTableAttr, symbol);
+  });
+}
+
 void fresnel::tile::populateMemoryPatterns(const TileTypeConverter &converter, RewritePatternSet &patterns) {
-  patterns.add<AllocLowering, SliceLowering, PanelLowering, IdLowering, LoadLowering, StoreLowering, AtomicLowering,
-               ShuffleLowering, BallotLowering, BarrierLowering, ClusterBarrierLowering, ReturnLowering>(converter);
+  patterns
+      .add<AllocLowering, TableLowering, SliceLowering, PanelLowering, IdLowering, LoadLowering, StoreLowering,
+           AtomicLowering, ShuffleLowering, BallotLowering, BarrierLowering, ClusterBarrierLowering, ReturnLowering>(
+          converter);
 }
