@@ -113,3 +113,24 @@ fresnel.program @mask(%mask: tensor<1x2x16x20xi8>) {
   %list = fresnel.blocks_from_mask %mask : tensor<1x2x16x20xi8>
   fresnel.return %list {names = ["list"]} : tensor<1x2x16x20xi32>
 }
+
+// CHECK-LABEL: fresnel.program @packed_pyramid
+fresnel.program @packed_pyramid(%x: tensor<1x2x100x32xbf16>) {
+  // CHECK: fresnel.norm
+  %n = fresnel.norm %x : tensor<1x2x100x32xbf16>
+  // CHECK: fresnel.pyramid max %{{.*}} {documents = array<i64: 41, 0, 59>, factor = 4 : i64, levels = 3 : i64} : tensor<1x2x100xf32>
+  %s = fresnel.pyramid max %n {levels = 3, factor = 4, documents = array<i64: 41, 0, 59>} : tensor<1x2x100xf32>
+  // No documents are not printed.
+  // CHECK: fresnel.pyramid mean %x {factor = 4 : i64, levels = 3 : i64} :
+  %p = fresnel.pyramid mean %x {levels = 3, factor = 4, documents = array<i64>} : tensor<1x2x100x32xbf16>
+  // CHECK: fresnel.select_cascade %{{.*}} {documents = array<i64: 41, 0, 59>,
+  %i = fresnel.select_cascade %s, %s {seq_len = 100, levels = 3, factor = 4, topk = 4, documents = array<i64: 41, 0, 59>}
+      : tensor<1x2x133xf32>, tensor<1x2x133xf32>
+  // CHECK: fresnel.document_bounds {documents = array<i64: 31, 0, 36>, seq_len = 67 : i64}{{$}}
+  // CHECK: fresnel.scatter %{{.*}}, %{{.*}} {documents = array<i64: 41, 0, 59>,
+  %b = fresnel.document_bounds {seq_len = 67, documents = array<i64: 31, 0, 36>}
+  %y = fresnel.gather %p, %i : tensor<1x2x132x32xbf16>, tensor<1x2x67xi32>
+  %o = fresnel.scatter %y, %i {seq_len = 100, levels = 3, factor = 4, documents = array<i64: 41, 0, 59>}
+      : tensor<1x2x67x32xbf16>, tensor<1x2x67xi32>
+  fresnel.return %o, %b {names = ["o", "b"]} : tensor<1x2x100x32xbf16>, tensor<1x2x67xi32>
+}

@@ -57,3 +57,27 @@ fresnel.program @stays(%x: !x, %i: !i) {
   %c = fresnel.gather %w, %i : !q, !i
   fresnel.return %p, %a, %b, %c {names = ["p", "a", "b", "c"]} : !p, !y, !y, !y
 }
+
+// -----
+
+// Norms of other documents are not those of the rows.
+!x = tensor<1x2x100x32xbf16>
+!p = tensor<1x2x133x32xbf16>
+!i = tensor<1x2x9xi32>
+!y = tensor<1x2x9x32xbf16>
+// CHECK-LABEL: fresnel.program @packed
+// CHECK: %rows, %scores = fresnel.pool_levels %k {documents = array<i64: 41, 59>, factor = 4 : i64, levels = 3 : i64, norms = true}
+// CHECK: fresnel.norm %x
+// CHECK: fresnel.pyramid max
+// CHECK: fresnel.pool_levels %x {documents = array<i64: 41, 59>, factor = 4 : i64, levels = 3 : i64} :
+fresnel.program @packed(%k: !x, %x: !x, %i: !i) {
+  %m = fresnel.norm %k : !x
+  %t = fresnel.pyramid max %m {levels = 3, factor = 4, documents = array<i64: 41, 59>} : tensor<1x2x100xf32>
+  %r = fresnel.pyramid mean %k {levels = 3, factor = 4, documents = array<i64: 41, 59>} : !x
+  %n = fresnel.norm %x : !x
+  %s = fresnel.pyramid max %n {levels = 3, factor = 4} : tensor<1x2x100xf32>
+  %p = fresnel.pyramid mean %x {levels = 3, factor = 4, documents = array<i64: 41, 59>} : !x
+  %z = fresnel.gather %r, %i : !p, !i
+  %y = fresnel.gather %p, %i : !p, !i
+  fresnel.return %y, %z, %s, %t {names = ["y", "z", "s", "t"]} : !y, !y, tensor<1x2x132xf32>, tensor<1x2x133xf32>
+}

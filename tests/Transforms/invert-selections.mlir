@@ -60,3 +60,27 @@ fresnel.program @wide(%s: !s, %g: !g, %x: tensor<1x1x2048x32xbf16>) {
   %t = fresnel.scatter_grad %x, %i {levels = 4, factor = 8} : tensor<1x1x2048x32xbf16>, !i
   fresnel.return %y, %t {names = ["y", "t"]} : tensor<1x1x2048x32xbf16>, !g
 }
+
+// -----
+
+// Documents are those of the cascade; a scatter of one sequence stays.
+!s = tensor<1x2x133xf32>
+!i = tensor<1x2x67xi32>
+!g = tensor<1x2x67x32xbf16>
+!x = tensor<1x2x100x32xbf16>
+!p = tensor<1x2x133x32xbf16>
+// CHECK-LABEL: fresnel.program @packed
+// CHECK-NEXT: %result, %slots = fresnel.select_cascade %s, %s {documents = array<i64: 41, 59>, {{.*}}with_slots = true
+// CHECK-NEXT: fresnel.scatter_by_slots %g, %slots {documents = array<i64: 41, 59>, factor
+// CHECK-NEXT: fresnel.gather_grad_by_slots %g, %slots {documents = array<i64: 41, 59>, factor
+// CHECK-NEXT: fresnel.scatter_grad_by_slots %x, %result, %slots {documents = array<i64: 41, 59>, factor
+// CHECK-NEXT: fresnel.scatter %g, %result {factor
+fresnel.program @packed(%s: !s, %g: !g, %x: !x) {
+  %i = fresnel.select_cascade %s, %s {seq_len = 100, levels = 3, factor = 4, topk = 4, documents = array<i64: 41, 59>} : !s, !s
+  %y = fresnel.scatter %g, %i {seq_len = 100, levels = 3, factor = 4, documents = array<i64: 41, 59>} : !g, !i
+  %p = fresnel.gather_grad %g, %i {heads = 2, rows = 133} : !g, !i
+  %d = fresnel.pyramid_grad mean %p {seq_len = 100, levels = 3, factor = 4, documents = array<i64: 41, 59>} : !p
+  %t = fresnel.scatter_grad %x, %i {levels = 3, factor = 4, documents = array<i64: 41, 59>} : !x, !i
+  %z = fresnel.scatter %g, %i {seq_len = 100, levels = 3, factor = 4} : !g, !i
+  fresnel.return %y, %d, %t, %z {names = ["y", "d", "t", "z"]} : !x, !x, !g, !x
+}

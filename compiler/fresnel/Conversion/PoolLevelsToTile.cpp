@@ -15,9 +15,9 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "fresnel/Conversion/PyramidDocuments.h"
 #include "fresnel/Conversion/RowKernel.h"
 #include "fresnel/Conversion/ToTile.h"
-#include "fresnel/Dialect/CascadeShape.h"
 
 using namespace mlir;
 using namespace fresnel;
@@ -32,8 +32,8 @@ class PoolLevelsKernel {
 public:
   PoolLevelsKernel(PoolLevelsOp op, const KernelRequest &request, KernelBuilder &b)
       : op(op), request(request), b(b), x(cast<RankedTensorType>(op.getX().getType())),
-        shape(x.getDimSize(2), op.getLevels(), op.getFactor()), levels(op.getLevels()), factor(op.getFactor()),
-        width(getVectorWidth(x.getElementType())), chunks(x.getDimSize(3) / width),
+        shape(x.getDimSize(2), op.getLevels(), op.getFactor(), op.getDocuments()), levels(op.getLevels()),
+        factor(op.getFactor()), width(getVectorWidth(x.getElementType())), chunks(x.getDimSize(3) / width),
         lanes(std::min<int64_t>(32, llvm::PowerOf2Ceil(chunks))), parts(llvm::divideCeil(chunks, lanes)) {
     while (unitLevels + 1 < levels && unit * factor <= kMaxUnit) {
       unit *= factor;
@@ -43,8 +43,10 @@ public:
     tokens = std::max(unit, shape.windows.back());
     while (unitLevels + 1 == levels && unit * factor <= kMaxUnit)
       tokens = unit *= factor;
-    spans = llvm::divideCeil(x.getDimSize(2), tokens);
-    complete = x.getDimSize(2) % tokens == 0;
+    documents.emplace(
+        b, shape, [&](const DocumentShape &document) { return int64_t(llvm::divideCeil(document.sizes[0], tokens)); });
+    spans = documents->getItems();
+    complete = documents->areMultiplesOf(tokens);
   }
 
   void write();
@@ -57,7 +59,6 @@ private:
     Values squares;
   };
 
-  void locate();
   void walk();
   void pool(Val first, Val number, Carry &carry);
   Values loadSquare(Val row, Val token, Val column, Val active, Val *square);
@@ -80,6 +81,9 @@ private:
   PyramidShape shape;
   int64_t levels, factor, width, chunks, lanes, parts, unit = 1, unitLevels = 0, tokens = 1, spans = 1;
   bool complete = false;
+  std::optional<PyramidDocuments> documents;
+  PyramidDocuments::Place place;
+  /// Tokens and windows are counted from the first of the document on.
   Val source, rows, norms, batch, head, lane, firstToken, exists;
 };
 
@@ -106,7 +110,8 @@ void PoolLevelsKernel::write() {
   head = team % double(x.getDimSize(1));
   Val span = team / double(x.getDimSize(1));
   batch = span / double(spans);
-  firstToken = span % double(spans) * double(tokens);
+  place = documents->locate(span % double(spans));
+  firstToken = place.item * double(tokens);
   walk();
 }
 
@@ -150,7 +155,7 @@ Val PoolLevelsKernel::widenExactly(Val value) {
 /// A token's chunk as f32, 0 where there is none; adds its squares to `square`, if given.
 SmallVector<Val> PoolLevelsKernel::loadSquare(Val row, Val token, Val column, Val active, Val *square) {
   Values values = widen(b, row, width);
-  Val valid = both(complete ? Val() : token < b.i32(x.getDimSize(2)), active);
+  Val valid = both(complete ? Val() : token < documents->getSize(place, 0), active);
   if (valid)
     for (Val &value : values)
       value = b.select(valid, value, b.f32(0));
@@ -172,8 +177,8 @@ void PoolLevelsKernel::pool(Val first, Val number, Carry &carry) {
     Values raw;
     for (int64_t t = 0; t < unit; ++t) {
       Val token = first + double(t);
-      Val row = complete ? token : b.min(token, b.i32(x.getDimSize(2) - 1));
-      raw.push_back(b.load(source, {batch, head, row, column}, width));
+      Val row = complete ? token : b.min(token, documents->getLast(place, 0));
+      raw.push_back(b.load(source, {batch, head, documents->getEntry(place, 0, row), column}, width));
     }
     SmallVector<Values> sums;
     for (int64_t t = 0; t < unit; ++t)
@@ -208,18 +213,15 @@ void PoolLevelsKernel::pool(Val first, Val number, Carry &carry) {
 }
 
 void PoolLevelsKernel::storeMean(int64_t level, Val index, const Values &sum, int64_t part) {
-  int64_t window = shape.windows[level], last = shape.sizes[level] - 1, rest = x.getDimSize(2) - last * window;
-  Val share = b.f32(1.0 / double(window));
-  if (rest != window)
-    share = b.select(index == double(last), b.f32(1.0 / double(rest)), share);
+  Val share = documents->getShare(place, level, index);
   Values means;
   for (Val value : sum)
     means.push_back(value * share);
   Val chunk = lane + double(part * lanes);
-  Val condition = both(exists, complete ? Val() : index <= double(last));
+  Val condition = both(exists, complete ? Val() : index <= documents->getLast(place, level));
   condition = both(condition, isPartial() ? chunk < b.i32(chunks) : Val());
   storeIf(condition, [&] {
-    Val row = index + double(shape.offsets[level] - x.getDimSize(2));
+    Val row = documents->getEntry(place, level, index) - double(x.getDimSize(2));
     b.store(narrow(b, means, x.getElementType()), rows, {batch, head, row, chunk * double(width)});
   });
 }
@@ -292,8 +294,9 @@ void PoolLevelsKernel::finishNorms(Val first, Val number, Values squares, Carry 
 void PoolLevelsKernel::storeNorm(int64_t level, Val index, Val square, Val condition) {
   condition = both(condition, exists);
   if (!complete)
-    condition = condition & (index < b.i32(shape.sizes[level]));
-  b.ifThen(condition, [&] { b.store(b.sqrt(square), norms, {batch, head, index + double(shape.offsets[level])}); });
+    condition = condition & (index < documents->getSize(place, level));
+  Val entry = documents->getEntry(place, level, index);
+  b.ifThen(condition, [&] { b.store(b.sqrt(square), norms, {batch, head, entry}); });
 }
 
 } // namespace

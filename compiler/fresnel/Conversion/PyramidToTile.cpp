@@ -8,9 +8,9 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "fresnel/Conversion/PyramidDocuments.h"
 #include "fresnel/Conversion/RowKernel.h"
 #include "fresnel/Conversion/ToTile.h"
-#include "fresnel/Dialect/CascadeShape.h"
 #include <cmath>
 
 using namespace mlir;
@@ -24,14 +24,9 @@ struct Window {
 };
 
 Window findWindow(KernelBuilder &b, const PyramidShape &shape, Val entry) {
-  Val width = b.i32(1), index = entry;
-  for (size_t level = 1; level < shape.windows.size(); ++level) {
-    Val above = entry >= b.i32(shape.offsets[level]);
-    width = b.select(above, b.i32(shape.windows[level]), width);
-    index = b.select(above, entry - double(shape.offsets[level]), index);
-  }
-  Val first = index * width;
-  return {first, b.min(first + width, b.i32(shape.sizes[0]))};
+  PyramidEntry found = findEntry(b, shape, entry);
+  Val first = found.index * found.window;
+  return {first + found.firstToken, b.min(first + found.window, found.length) + found.firstToken};
 }
 
 /// Pools `count` values over the rows of a window; `load(row)` reads them.
@@ -58,7 +53,7 @@ LogicalResult fresnel::lowerPyramid(PyramidOp op, const KernelRequest &request, 
   auto x = cast<RankedTensorType>(op.getX().getType());
   auto result = cast<RankedTensorType>(op.getResult().getType());
   Type element = x.getElementType();
-  PyramidShape shape(x.getDimSize(2), op.getLevels(), op.getFactor());
+  PyramidShape shape(x.getDimSize(2), op.getLevels(), op.getFactor(), op.getDocuments());
   if (result.getRank() == 4) {
     RowGrid grid(result.getShape(), element);
     auto kernel = b.beginKernel(request.getName(), request.getArgumentTypes(), grid.threads(), grid.grid());

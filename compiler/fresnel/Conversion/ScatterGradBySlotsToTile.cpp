@@ -11,9 +11,9 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "fresnel/Conversion/PyramidDocuments.h"
 #include "fresnel/Conversion/RowKernel.h"
 #include "fresnel/Conversion/ToTile.h"
-#include "fresnel/Dialect/CascadeShape.h"
 
 using namespace mlir;
 using namespace fresnel;
@@ -28,8 +28,9 @@ class ScatterGradKernel {
 public:
   ScatterGradKernel(ScatterGradBySlotsOp op, const KernelRequest &request, KernelBuilder &b)
       : op(op), request(request), b(b), dy(cast<RankedTensorType>(op.getDy().getType())),
-        shape(dy.getDimSize(2), op.getLevels(), op.getFactor()), levels(op.getLevels()), factor(op.getFactor()),
-        length(dy.getDimSize(2)), one(dy.getShape(), dy.getElementType()) {
+        shape(dy.getDimSize(2), op.getLevels(), op.getFactor(), op.getDocuments()), levels(op.getLevels()),
+        factor(op.getFactor()), one(dy.getShape(), dy.getElementType()),
+        documents(b, shape, [](const DocumentShape &document) { return document.sizes.back() + 1; }) {
     for (; unitLevels + 1 < levels && unit * factor <= kMaxUnit; ++unitLevels)
       unit *= factor;
   }
@@ -64,7 +65,7 @@ private:
   /// Begins the kernel. The threads of neighbouring heads, whose rows [B, N, H, D] memory holds side by
   /// side, are neighbours.
   void locate() {
-    int64_t heads = dy.getDimSize(1), spans = shape.sizes.back() + 1, all = spans * heads;
+    int64_t heads = dy.getDimSize(1), all = documents.getItems() * heads;
     int64_t perBlock = std::max<int64_t>(1, kThreads / one.chunks), threads = llvm::alignTo(perBlock * one.chunks, 32);
     auto kernel = b.beginKernel(request.getName(), request.getArgumentTypes(), threads,
                                 {int64_t(llvm::divideCeil(all, perBlock)), 1, dy.getDimSize(0)});
@@ -82,28 +83,30 @@ private:
       item = b.min(item, b.i32(all - 1));
     }
     head = item % double(heads);
-    number = item / double(heads);
+    span = item / double(heads);
+    place = documents.locate(span);
+    number = place.item;
     slotHead = getSharedHead(head, op.getDy(), op.getSlots());
   }
 
   /// Slots without an entry hold zeros; each thread looks after a few.
   void clearPadding() {
     int64_t count = cast<RankedTensorType>(op.getIndices().getType()).getDimSize(2);
-    int64_t share = llvm::divideCeil(count, shape.sizes.back() + 1);
-    Val first = number * double(share);
+    int64_t share = llvm::divideCeil(count, documents.getItems());
+    Val first = span * double(share);
     b.forRange(first, b.min(first + double(share), b.i32(count)), b.i32(1), [&](Val slot) {
       Val empty = b.load(indices, {batch, slotHead, slot}) < 0.0;
       b.ifThen(exists ? empty & exists : empty, [&] { b.store(getZero(), target, {batch, head, slot, column}); });
     });
   }
 
-  /// Adds unit `place` of all, number `step` of its coarsest window.
-  void addUnit(Val place, Val step, Carry &carry) {
+  /// Adds unit `at` of the document, number `step` of its coarsest window.
+  void addUnit(Val at, Val step, Carry &carry) {
     SmallVector<Values> found(levels);
     for (int64_t level = 0; level < levels; ++level)
       for (int64_t i = 0; i < std::max<int64_t>(1, unit / shape.windows[level]); ++i)
-        found[level].push_back(findSlot(place, level, i));
-    Values rows = loadTokens(place);
+        found[level].push_back(findSlot(at, level, i));
+    Values rows = loadTokens(at);
     SmallVector<Values> sums;
     for (auto [slot, row] : llvm::zip(found[0], rows)) {
       store(slot, [&] { return row; });
@@ -135,27 +138,27 @@ private:
   }
 
   /// The slot of the unit's window `i` of a level, or of the window that holds the unit, or -1.
-  Val findSlot(Val place, int64_t level, int64_t i) {
+  Val findSlot(Val at, int64_t level, int64_t i) {
     int64_t window = shape.windows[level];
-    Val at = window <= unit ? place * double(unit / window) + double(i) : place / double(window / unit);
-    Val index = at - 1.0;
-    Val entry = b.max(b.min(index, b.i32(shape.sizes[level] - 1)), b.i32(0));
-    Val slot = b.load(slots, {batch, slotHead, entry + double(shape.offsets[level])});
+    Val moved = window <= unit ? at * double(unit / window) + double(i) : at / double(window / unit);
+    Val index = moved - 1.0;
+    Val entry = b.max(b.min(index, documents.getLast(place, level)), b.i32(0));
+    Val slot = b.load(slots, {batch, slotHead, documents.getEntry(place, level, entry)});
     return b.select(entry == index, slot, b.i32(-1));
   }
 
   /// The rows of the unit's tokens, zeros behind the last. Token -1 stands for token 0: it is in windows
   /// that no entry has.
-  Values loadTokens(Val place) {
+  Values loadTokens(Val at) {
     Values rows;
-    Val first = place * double(unit) - 1.0;
+    Val first = at * double(unit) - 1.0, length = documents.getSize(place, 0);
     for (int64_t i = 0; i < unit; ++i) {
       Val token = first + double(i);
       rows.push_back(b.ifElse(
-          token < double(length),
+          token < length,
           [&] {
             Val row = i == 0 ? b.max(token, b.i32(0)) : token;
-            return Values{b.load(source, {batch, head, row, column}, one.width)};
+            return Values{b.load(source, {batch, head, documents.getEntry(place, 0, row), column}, one.width)};
           },
           [&] { return Values{getZero()}; })[0]);
     }
@@ -174,16 +177,20 @@ private:
   KernelBuilder &b;
   RankedTensorType dy;
   PyramidShape shape;
-  int64_t levels, factor, length, unit = 1, unitLevels = 0;
+  int64_t levels, factor, unit = 1, unitLevels = 0;
   RowGrid one;
-  Val source, indices, slots, target, batch, head, slotHead, column, number, exists;
+  PyramidDocuments documents;
+  PyramidDocuments::Place place;
+  /// `span` counts the coarsest windows of all documents, `number` those of one, as tokens are counted.
+  Val source, indices, slots, target, batch, head, slotHead, column, span, number, exists;
 };
 
 } // namespace
 
 LogicalResult fresnel::lowerScatterGradBySlots(ScatterGradBySlotsOp op, const KernelRequest &request,
                                                KernelBuilder &b) {
-  PyramidShape shape(cast<RankedTensorType>(op.getDy().getType()).getDimSize(2), op.getLevels(), op.getFactor());
+  PyramidShape shape(cast<RankedTensorType>(op.getDy().getType()).getDimSize(2), op.getLevels(), op.getFactor(),
+                     op.getDocuments());
   if (shape.windows.back() * (shape.sizes.back() + 1) > INT32_MAX)
     return op.emitOpError() << "windows end beyond token 2147483647; lower `levels` or `factor`";
   ScatterGradKernel(op, request, b).write();

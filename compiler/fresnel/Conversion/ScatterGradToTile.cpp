@@ -7,9 +7,9 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "fresnel/Conversion/PyramidDocuments.h"
 #include "fresnel/Conversion/RowKernel.h"
 #include "fresnel/Conversion/ToTile.h"
-#include "fresnel/Dialect/CascadeShape.h"
 
 using namespace mlir;
 using namespace fresnel;
@@ -33,24 +33,20 @@ static SmallVector<Val> sumTokens(KernelBuilder &b, Val first, Val end, int64_t 
 LogicalResult fresnel::lowerScatterGrad(ScatterGradOp op, const KernelRequest &request, KernelBuilder &b) {
   auto result = cast<RankedTensorType>(op.getDx().getType());
   int64_t length = cast<RankedTensorType>(op.getDy().getType()).getDimSize(2);
-  PyramidShape shape(length, op.getLevels(), op.getFactor());
+  PyramidShape shape(length, op.getLevels(), op.getFactor(), op.getDocuments());
   RowBatch grid(result.getShape(), result.getElementType(), /*perThread=*/1);
   int64_t width = grid.one.width;
   auto kernel = b.beginKernel(request.getName(), request.getArgumentTypes(), grid.threads(), grid.grid());
   Val source = b.argument(kernel, 0), indices = b.argument(kernel, 1), target = b.argument(kernel, 2);
   RowBatch::Place place = grid.locate(b);
   Val entry = b.load(indices, {place.batch, getSharedHead(place.head, op.getDy(), op.getIndices()), place.rows[0]});
-  Val window = b.i32(1), index = entry;
-  for (size_t level = 1; level < shape.windows.size(); ++level) {
-    Val above = entry >= b.i32(shape.offsets[level]);
-    window = b.select(above, b.i32(shape.windows[level]), window);
-    index = b.select(above, entry - double(shape.offsets[level]), index);
-  }
-  Val first = index * window + window - 1.0;
+  PyramidEntry found = findEntry(b, shape, entry);
+  Val window = found.window, first = found.index * window + window - 1.0;
   // Padding reaches no token.
-  Val end = b.select(entry < 0.0, first, b.min(first + window, b.i32(length)));
+  Val end = b.select(entry < 0.0, first, b.min(first + window, found.length));
   auto load = [&](Val token) {
-    return widen(b, b.load(source, {place.batch, place.head, token, place.column}, width), width);
+    Val row = token + found.firstToken;
+    return widen(b, b.load(source, {place.batch, place.head, row, place.column}, width), width);
   };
   // A single token needs no batch.
   SmallVector<Val> sum = b.ifElse(

@@ -6,13 +6,15 @@
 // in f32, level 0 first: no atomics, no zero fill, one write per element. The
 // slot of an entry is found by binary search: in the order of the cascade
 // (post-order), the last token of an entry's window never decreases, and of
-// entries with the same last token the finer comes first.
+// entries with the same last token the finer comes first. Of documents the windows
+// end with them, and what fills the end of a document's slots stands for the slot
+// before it.
 //
 //===----------------------------------------------------------------------===//
 
+#include "fresnel/Conversion/PyramidDocuments.h"
 #include "fresnel/Conversion/RowKernel.h"
 #include "fresnel/Conversion/ToTile.h"
-#include "fresnel/Dialect/CascadeShape.h"
 
 using namespace mlir;
 using namespace fresnel;
@@ -25,9 +27,12 @@ public:
   SlotSearch(KernelBuilder &b, const PyramidShape &shape, Val indices, Val batch, Val head, int64_t length)
       : b(b), shape(shape), indices(indices), batch(batch), head(head), length(length) {}
 
-  /// The slot of entry `index` of `level`, or -1 when it was not selected.
-  Val find(int64_t level, Val index) {
-    Val wanted = makeKey(b.i32(level), (index + 1.0) * double(shape.windows[level]));
+  /// The slot of entry `index` of `level` of a document, or -1 when it was not selected.
+  Val find(PyramidDocuments &documents, const PyramidDocuments::Place &document, int64_t level, Val index) {
+    Val end = (index + 1.0) * double(shape.windows[level]);
+    if (shape.isPacked())
+      end = b.min(end, documents.getSize(document, 0)) + document.firsts[0];
+    Val wanted = makeKey(b.i32(level), end);
     // The first slot whose key is not smaller, by halving [low, high).
     SmallVector<Val> bounds = b.whileLoop(
         {b.i32(0), b.i32(length)}, [&](ArrayRef<Val> s) { return s[0] < s[1]; },
@@ -37,7 +42,7 @@ public:
           return SmallVector<Val>{b.select(smaller, middle + 1.0, s[0]), b.select(smaller, s[1], middle)};
         });
     Val slot = bounds[0];
-    Val entry = index + double(shape.offsets[level]);
+    Val entry = documents.getEntry(document, level, index);
     Val last = b.min(slot, b.i32(length - 1));
     Val found = (slot < b.i32(length)) & (b.load(indices, {batch, head, last}) == entry);
     return b.select(found, slot, b.i32(-1));
@@ -48,17 +53,22 @@ private:
   Val makeKey(Val level, Val end) { return b.cast(end, b.getI64Type()) * 16.0 + b.cast(level, b.getI64Type()); }
 
   Val keyAt(Val slot) {
+    if (shape.isPacked())
+      return keyOfDocuments(slot);
     Val entry = b.load(indices, {batch, head, slot});
-    Val level = b.i32(0), window = b.i32(1), index = entry;
-    for (size_t l = 1; l < shape.windows.size(); ++l) {
-      Val above = entry >= b.i32(shape.offsets[l]);
-      level = b.select(above, b.i32(l), level);
-      window = b.select(above, b.i32(shape.windows[l]), window);
-      index = b.select(above, entry - double(shape.offsets[l]), index);
-    }
-    Val key = makeKey(level, (index + 1.0) * window);
+    PyramidEntry found = findEntry(b, shape, entry);
+    Val key = makeKey(found.level, (found.index + 1.0) * found.window);
     // The padding at the end comes after everything.
     return b.select(entry < 0.0, b.constant(b.getI64Type(), double(int64_t(1) << 62)), key);
+  }
+
+  Val keyOfDocuments(Val slot) {
+    SmallVector<Val> found = b.whileLoop(
+        {slot, b.load(indices, {batch, head, slot})}, [&](ArrayRef<Val> s) { return (s[0] > 0.0) & (s[1] < 0.0); },
+        [&](ArrayRef<Val> s) { return SmallVector<Val>{s[0] - 1.0, b.load(indices, {batch, head, s[0] - 1.0})}; });
+    PyramidEntry entry = findEntry(b, shape, found[1]);
+    Val key = makeKey(entry.level, b.min((entry.index + 1.0) * entry.window, entry.length) + entry.firstToken);
+    return b.select(found[1] < 0.0, b.constant(b.getI64Type(), -1.0), key);
   }
 
   KernelBuilder &b;
@@ -72,7 +82,8 @@ private:
 LogicalResult fresnel::lowerScatter(ScatterOp op, const KernelRequest &request, KernelBuilder &b) {
   auto x = cast<RankedTensorType>(op.getX().getType());
   auto result = cast<RankedTensorType>(op.getResult().getType());
-  PyramidShape shape(op.getSeqLen(), op.getLevels(), op.getFactor());
+  PyramidShape shape(op.getSeqLen(), op.getLevels(), op.getFactor(), op.getDocuments());
+  PyramidDocuments documents(b, shape, [](const DocumentShape &document) { return document.sizes[0]; });
   int64_t levels = shape.windows.size(), length = x.getDimSize(2);
   RowGrid grid(result.getShape(), x.getElementType());
   auto kernel = b.beginKernel(request.getName(), request.getArgumentTypes(), grid.threads(), grid.grid());
@@ -86,12 +97,13 @@ LogicalResult fresnel::lowerScatter(ScatterOp op, const KernelRequest &request, 
   b.forRange(b.id(tile::Id::Thread), b.i32(grid.rowsPerBlock() * levels), b.i32(grid.threads()), [&](Val item) {
     Val row = firstRow + item / double(levels), level = item % double(levels);
     b.store(b.i32(-1), slots, {item});
+    PyramidDocuments::Place document = documents.locate(b.min(row, b.i32(result.getDimSize(2) - 1)));
     for (int64_t l = 0; l < levels; ++l) {
-      Val shifted = row - double(shape.windows[l] - 1);
+      Val shifted = (shape.isPacked() ? document.item : row) - double(shape.windows[l] - 1);
       Val possible = (level == double(l)) & (shifted >= 0.0) & (row < b.i32(result.getDimSize(2)));
       b.ifThen(possible, [&] {
         SlotSearch search(b, shape, indices, place.batch, indexHead, length);
-        b.store(search.find(l, shifted / double(shape.windows[l])), slots, {item});
+        b.store(search.find(documents, document, l, shifted / double(shape.windows[l])), slots, {item});
       });
     }
   });

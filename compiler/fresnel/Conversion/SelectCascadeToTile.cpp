@@ -15,9 +15,9 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "fresnel/Conversion/PyramidDocuments.h"
 #include "fresnel/Conversion/RadixSelect.h"
 #include "fresnel/Conversion/ToTile.h"
-#include "fresnel/Dialect/CascadeShape.h"
 
 using namespace mlir;
 using namespace fresnel;
@@ -30,8 +30,10 @@ constexpr int64_t kMaxSharedBytes = 99 * 1024;
 class CascadeKernel {
 public:
   CascadeKernel(SelectCascadeOp op, const KernelRequest &request, KernelBuilder &builder)
-      : op(op), request(request), b(builder), shape(op.getSeqLen(), op.getLevels(), op.getFactor(), op.getTopk()),
-        levels(op.getLevels()), factor(op.getFactor()), maxKept(levels, 0), candidates(levels, 0) {
+      : op(op), request(request), b(builder),
+        shape(op.getSeqLen(), op.getLevels(), op.getFactor(), op.getTopk(), op.getDocuments()),
+        documents(b, shape.pyramid, [](const DocumentShape &) { return 1; }), levels(op.getLevels()),
+        factor(op.getFactor()), maxKept(levels, 0), candidates(levels, 0) {
     for (const CascadeChunk &chunk : shape.chunks)
       for (int64_t level = 1; level < levels; ++level) {
         maxKept[level] = std::max(maxKept[level], chunk.kept[level]);
@@ -100,12 +102,31 @@ private:
 
   void locateChunk() {
     Val chunk = b.id(tile::Id::BlockX);
+    if (shape.pyramid.isPacked())
+      return readChunk(chunk);
     first = share(chunk, shape.pyramid.sizes.back());
     coarsest = share(chunk + 1.0, shape.pyramid.sizes.back()) - first;
     budget = getBudget(chunk);
     slots = getSlots(chunk);
     firstSlot = b.forRange(b.i32(0), chunk, b.i32(1), {b.i32(0)},
                            [&](Val t, ArrayRef<Val> state) { return SmallVector<Val>{state[0] + getSlots(t)}; })[0];
+  }
+
+  /// The chunk of a document, from a table of all.
+  void readChunk(Val number) {
+    SmallVector<int32_t> values;
+    for (const CascadeChunk &chunk : shape.chunks)
+      for (int64_t value : {chunk.document, chunk.first, chunk.end - chunk.first, chunk.queryBudget + chunk.keyBudget,
+                            chunk.slot, chunk.slots})
+        values.push_back(int32_t(value));
+    Val table = b.table(values, values.size() / shape.chunks.size());
+    auto load = [&](int64_t column) { return b.load(table, {number, b.i32(column)}); };
+    document = documents.getDocument(load(0));
+    first = load(1);
+    coarsest = load(2);
+    budget = load(3);
+    firstSlot = load(4);
+    slots = load(5);
   }
 
   /// Words of a bitmap with a bit for each candidate, and one more for the bound.
@@ -130,9 +151,10 @@ private:
   void clearSlots() {
     for (int64_t level = 0; level < levels; ++level) {
       double width = double(shape.pyramid.windows[levels - 1 - level]);
-      Val size = b.i32(shape.pyramid.sizes[level]), offset = b.i32(shape.pyramid.offsets[level]);
-      b.forRange(b.min(first * width, size) + thread, b.min((first + coarsest) * width, size), b.i32(threads),
-                 [&](Val entry) { b.store(b.i32(-1), slotMap, {batch, head, offset + entry}); });
+      Val size = documents.getSize(document, level);
+      b.forRange(
+          b.min(first * width, size) + thread, b.min((first + coarsest) * width, size), b.i32(threads),
+          [&](Val index) { b.store(b.i32(-1), slotMap, {batch, head, documents.getEntry(document, level, index)}); });
     }
     b.barrier();
   }
@@ -143,8 +165,8 @@ private:
       return coarsest;
     Val parents = b.load(keptCounts, {b.i32(level + 1)});
     Val last = b.load(tables[level + 1].windows, {parents - 1.0});
-    // Only the last window of all can miss children, and it comes last.
-    Val missing = b.max((last + 1.0) * double(factor) - double(shape.pyramid.sizes[level]), b.i32(0));
+    // Only the last window of a document can miss children, and it comes last.
+    Val missing = b.max((last + 1.0) * double(factor) - documents.getSize(document, level), b.i32(0));
     return parents * double(factor) - missing;
   }
 
@@ -158,7 +180,7 @@ private:
   /// A candidate's ordered key from global memory.
   Val readKey(int64_t level, Val j, bool byQuery) {
     Val index = getCandidate(level, j);
-    Val entry = index + double(shape.pyramid.offsets[level]);
+    Val entry = documents.getEntry(document, level, index);
     if (!byQuery)
       return RadixSelect::orderedKey(b, b.load(keyScores, {batch, keyHead, entry}));
     Val score = b.load(queryScores, {batch, head * double(group), entry});
@@ -239,7 +261,7 @@ private:
         number = b.load(tables[coarser].numbers, {number / double(factor)});
         slot = slot + number;
       }
-      Val entry = getCandidate(level, j) + double(shape.pyramid.offsets[level]);
+      Val entry = documents.getEntry(document, level, getCandidate(level, j));
       b.store(entry, output, {batch, head, firstSlot + slot});
       if (slotMap)
         b.store(firstSlot + slot, slotMap, {batch, head, entry});
@@ -259,6 +281,9 @@ private:
   const KernelRequest &request;
   KernelBuilder &b;
   CascadeShape shape;
+  PyramidDocuments documents;
+  /// That of the chunk, whose windows are counted from its first on.
+  PyramidDocuments::Place document;
   /// `group` counts the query heads that share a selection.
   int64_t levels, factor, maxCandidates = 0, threads = 0, group = 1;
   /// Per level, over all chunks.

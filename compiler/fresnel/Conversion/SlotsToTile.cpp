@@ -10,9 +10,9 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "fresnel/Conversion/PyramidDocuments.h"
 #include "fresnel/Conversion/RowKernel.h"
 #include "fresnel/Conversion/ToTile.h"
-#include "fresnel/Dialect/CascadeShape.h"
 
 using namespace mlir;
 using namespace fresnel;
@@ -43,7 +43,10 @@ public:
              const KernelRequest &request, KernelBuilder &b)
       : b(b), request(request), shape(std::move(shape)), windows(windows), result(result), heads(result.getDimSize(1)),
         group(cast<RankedTensorType>(rows.getType()).getDimSize(1) / heads), rows(rows), slotMap(slotMap),
-        length(result.getDimSize(2)), unit(chooseUnit(this->shape)), one(result.getShape(), result.getElementType()) {}
+        unit(chooseUnit(this->shape)), one(result.getShape(), result.getElementType()),
+        documents(b, this->shape, [&](const DocumentShape &document) {
+          return int64_t(llvm::divideCeil(document.sizes[0] + windows.shift, unit));
+        }) {}
 
   void write() {
     locate();
@@ -62,7 +65,7 @@ private:
   /// Begins the kernel. A unit's threads are neighbours, and so are the units of neighbouring
   /// heads, whose rows [B, N, H, D] memory holds side by side.
   void locate() {
-    int64_t units = llvm::divideCeil(length + windows.shift, unit), all = units * heads, perBlock = one.rowsPerBlock();
+    int64_t all = documents.getItems() * heads, perBlock = one.rowsPerBlock();
     auto kernel = b.beginKernel(request.getName(), request.getArgumentTypes(), one.threads(),
                                 {int64_t(llvm::divideCeil(all, perBlock)), 1, one.batch});
     source = b.argument(kernel, 0);
@@ -78,7 +81,8 @@ private:
       item = b.min(item, b.i32(all - 1));
     }
     head = item % double(heads);
-    number = item / double(heads);
+    place = documents.locate(item / double(heads));
+    number = place.item;
     firstRow = number * double(unit) - double(windows.shift);
   }
 
@@ -87,15 +91,18 @@ private:
     Values rounded;
     for (int64_t i = 0; i < unit; ++i)
       rounded.push_back(narrow(b, sums.slice(i * one.width, one.width), result.getElementType()));
-    auto storeRow = [&](int64_t i) { b.store(rounded[i], target, {batch, head, firstRow + double(i), column}); };
+    auto storeRow = [&](int64_t i) {
+      b.store(rounded[i], target, {batch, head, documents.getEntry(place, 0, firstRow + double(i)), column});
+    };
     auto storeAll = [&] {
       for (int64_t i = 0; i < unit; ++i)
         storeRow(i);
     };
-    bool whole = windows.shift == 0 && length % unit == 0;
+    bool whole = windows.shift == 0 && documents.areMultiplesOf(unit);
     if (whole)
       return exists ? b.ifThen(exists, storeAll) : storeAll();
-    Val complete = (firstRow >= 0.0) & (firstRow <= double(length - unit));
+    Val length = documents.getSize(place, 0);
+    Val complete = (firstRow >= 0.0) & (firstRow <= length - double(unit));
     if (exists)
       complete = complete & exists;
     b.ifElse(
@@ -106,7 +113,7 @@ private:
         },
         [&] {
           for (int64_t i = 0; i < unit; ++i) {
-            Val row = firstRow + double(i), inside = (row >= 0.0) & (row < double(length));
+            Val row = firstRow + double(i), inside = (row >= 0.0) & (row < length);
             b.ifThen(exists ? inside & exists : inside, [&] { storeRow(i); });
           }
           return Values();
@@ -124,22 +131,17 @@ private:
     Val index = getWindow(level, i) - double(windows.shift);
     Val entry = windows.shift ? b.max(index, b.i32(0)) : index;
     // The rows of entries beyond the last do not exist.
-    if (windows.shift || length % unit)
-      entry = b.min(entry, b.i32(shape.sizes[level] - 1));
-    Val slot = b.load(slots, {batch, getSharedHead(from, rows, slotMap), entry + double(shape.offsets[level])});
+    if (windows.shift || !documents.areMultiplesOf(unit))
+      entry = b.min(entry, documents.getLast(place, level));
+    Val slot = b.load(slots, {batch, getSharedHead(from, rows, slotMap), documents.getEntry(place, level, entry)});
     return windows.shift ? b.select(index >= 0.0, slot, b.i32(-1)) : slot;
   }
 
   /// What the row of an entry is multiplied by, null for 1.
   Val getShare(int64_t level, int64_t i) {
-    int64_t window = shape.windows[level], last = shape.sizes[level] - 1;
-    if (!windows.mean || window == 1)
+    if (!windows.mean || shape.windows[level] == 1)
       return Val();
-    Val share = b.f32(1.0 / double(window));
-    // The last window of a level may be short.
-    if (length % window)
-      share = b.select(getWindow(level, i) == double(last), b.f32(1.0 / double(length - last * window)), share);
-    return share;
+    return documents.getShare(place, level, getWindow(level, i));
   }
 
   using Slots = SmallVector<Values>;
@@ -220,8 +222,11 @@ private:
   RankedTensorType result;
   int64_t heads, group;
   Value rows, slotMap;
-  int64_t length, unit;
+  int64_t unit;
   RowGrid one;
+  PyramidDocuments documents;
+  PyramidDocuments::Place place;
+  /// Rows and windows are counted from the first of the document on.
   Val source, slots, target, batch, head, column, number, firstRow, exists;
 };
 
@@ -229,14 +234,16 @@ private:
 
 LogicalResult fresnel::lowerScatterBySlots(ScatterBySlotsOp op, const KernelRequest &request, KernelBuilder &b) {
   SlotKernel(op.getX(), op.getSlots(), cast<RankedTensorType>(op.getResult().getType()),
-             PyramidShape(op.getSeqLen(), op.getLevels(), op.getFactor()), {/*shift=*/1, /*mean=*/false}, request, b)
+             PyramidShape(op.getSeqLen(), op.getLevels(), op.getFactor(), op.getDocuments()),
+             {/*shift=*/1, /*mean=*/false}, request, b)
       .write();
   return success();
 }
 
 LogicalResult fresnel::lowerGatherGradBySlots(GatherGradBySlotsOp op, const KernelRequest &request, KernelBuilder &b) {
   SlotKernel(op.getDy(), op.getSlots(), cast<RankedTensorType>(op.getDx().getType()),
-             PyramidShape(op.getSeqLen(), op.getLevels(), op.getFactor()), {/*shift=*/0, /*mean=*/true}, request, b)
+             PyramidShape(op.getSeqLen(), op.getLevels(), op.getFactor(), op.getDocuments()),
+             {/*shift=*/0, /*mean=*/true}, request, b)
       .write();
   return success();
 }

@@ -23,6 +23,12 @@ ref::Activation toActivation(Activation activation) {
   return activation == Activation::Sigmoid ? ref::Activation::Sigmoid : ref::Activation::None;
 }
 
+/// The lengths of the documents of an operation on pyramids.
+template <typename Op>
+std::vector<int64_t> getDocuments(Op op) {
+  return op.getDocuments().vec();
+}
+
 /// Evaluates one program; values are dropped after their last use.
 class Evaluation {
 public:
@@ -115,7 +121,8 @@ private:
                                             op.getTail() == Tail::Keep ? ref::Tail::Keep : ref::Tail::Drop});
         })
         .Case([&](PyramidOp op) -> Result {
-          return ref::pyramid(get(op.getX()), {toPool(op.getKind()), int64_t(op.getLevels()), int64_t(op.getFactor())});
+          return ref::pyramid(get(op.getX()), {toPool(op.getKind()), int64_t(op.getLevels()), int64_t(op.getFactor()),
+                                               getDocuments(op)});
         })
         .Case([&](NormOp op) -> Result { return ref::norm(get(op.getX())); })
         .Case([&](UnpoolOp op) -> Result {
@@ -127,10 +134,10 @@ private:
                                                     int64_t(op.getBlock()), int64_t(op.getSeqLen())});
         })
         .Case([&](SelectCascadeOp op) -> Result {
-          ref::IndexTensor selected =
-              ref::selectCascade(get(op.getQueryScores()), get(op.getKeyScores()),
-                                 {int64_t(op.getSeqLen()), int64_t(op.getLevels()), int64_t(op.getFactor()),
-                                  int64_t(op.getTopk()), op.getOpenFirstWindow(), op.getPerKeyHead()});
+          ref::IndexTensor selected = ref::selectCascade(
+              get(op.getQueryScores()), get(op.getKeyScores()),
+              {int64_t(op.getSeqLen()), int64_t(op.getLevels()), int64_t(op.getFactor()), int64_t(op.getTopk()),
+               op.getOpenFirstWindow(), op.getPerKeyHead(), getDocuments(op)});
           if (op.getSlots())
             values[op.getSlots()] = ref::invertSelection(selected, get(op.getQueryScores()).dim(2));
           return selected;
@@ -143,11 +150,13 @@ private:
         .Case([&](BlocksFromMaskOp op) -> Result { return ref::blocksFromMask(getIndices(op.getMask())); })
         .Case([&](GatherOp op) -> Result { return ref::gather(get(op.getX()), getIndices(op.getIndices())); })
         .Case([&](ScatterOp op) -> Result {
-          return ref::scatter(get(op.getX()), getIndices(op.getIndices()),
-                              {int64_t(op.getSeqLen()), int64_t(op.getLevels()), int64_t(op.getFactor())});
+          return ref::scatter(
+              get(op.getX()), getIndices(op.getIndices()),
+              {int64_t(op.getSeqLen()), int64_t(op.getLevels()), int64_t(op.getFactor()), getDocuments(op)});
         })
         .Case([&](DocumentBoundsOp op) -> Result {
-          return ref::documentBounds(getIndices(op.getCu()), int64_t(op.getSeqLen()));
+          return op.getCu() ? ref::documentBounds(getIndices(op.getCu()), int64_t(op.getSeqLen()))
+                            : ref::documentBounds(getDocuments(op));
         })
         .Case([&](FoldOp op) -> Result { return ref::fold(get(op.getX()), op.getFactor(), op.getRepeat()); })
         .Case([&](UnfoldOp op) -> Result {
@@ -226,7 +235,8 @@ private:
           return set(0, ref::poolGrad(get(op.getDy()), optional(op.getX()), op.getSeqLen(), pool)), true;
         })
         .Case([&](PyramidGradOp op) {
-          ref::PyramidOptions pyramid{toPool(op.getKind()), int64_t(op.getLevels()), int64_t(op.getFactor())};
+          ref::PyramidOptions pyramid{toPool(op.getKind()), int64_t(op.getLevels()), int64_t(op.getFactor()),
+                                      getDocuments(op)};
           return set(0, ref::pyramidGrad(get(op.getDy()), optional(op.getX()), op.getSeqLen(), pyramid)), true;
         })
         .Case([&](UnpoolGradOp op) { return set(0, ref::unpoolGrad(get(op.getDy()), op.getWindow())), true; })
@@ -234,10 +244,7 @@ private:
           return set(0, ref::gatherGrad(get(op.getDy()), getIndices(op.getIndices()), op.getHeads(), op.getRows())),
                  true;
         })
-        .Case([&](ScatterGradOp op) {
-          return set(0, ref::scatterGrad(get(op.getDy()), getIndices(op.getIndices()), op.getLevels(), op.getFactor())),
-                 true;
-        })
+        .Case([&](ScatterGradOp op) { return set(0, evaluateScatterGrad(op)), true; })
         .Case([&](GateGradOp op) {
           ref::GateGradients gradients = ref::gateGrad(getAll(op.getBranches()), get(op.getGates()), get(op.getDy()),
                                                        {toActivation(op.getActivation())});
@@ -257,14 +264,15 @@ private:
   bool evaluateFused(Operation *op) {
     auto set = [&](unsigned result, ref::Tensor value) { values[op->getResult(result)] = std::move(value); };
     auto getOptions = [](auto op) {
-      return ref::ScatterOptions{int64_t(op.getSeqLen()), int64_t(op.getLevels()), int64_t(op.getFactor())};
+      return ref::ScatterOptions{int64_t(op.getSeqLen()), int64_t(op.getLevels()), int64_t(op.getFactor()),
+                                 getDocuments(op)};
     };
     return TypeSwitch<Operation *, bool>(op)
         .Case([&](PoolLevelsOp op) {
           int64_t levels = op.getLevels(), factor = op.getFactor();
           if (op.getNorms())
-            set(1, ref::pyramid(ref::norm(get(op.getX())), {ref::PoolKind::Max, levels, factor}));
-          return set(0, ref::poolLevels(get(op.getX()), {ref::PoolKind::Mean, levels, factor})), true;
+            set(1, ref::pyramid(ref::norm(get(op.getX())), {ref::PoolKind::Max, levels, factor, getDocuments(op)}));
+          return set(0, ref::poolLevels(get(op.getX()), {ref::PoolKind::Mean, levels, factor, getDocuments(op)})), true;
         })
         .Case([&](GatherLevelsOp op) {
           for (auto [index, base] : llvm::enumerate(op.getBases()))
@@ -297,10 +305,7 @@ private:
                      ref::gatherGradBySlots(get(op.getDy()), getIndices(op.getSlots()), op.getHeads(), getOptions(op))),
                  true;
         })
-        .Case([&](ScatterGradBySlotsOp op) {
-          return set(0, ref::scatterGrad(get(op.getDy()), getIndices(op.getIndices()), op.getLevels(), op.getFactor())),
-                 true;
-        })
+        .Case([&](ScatterGradBySlotsOp op) { return set(0, evaluateScatterGrad(op)), true; })
         .Case([&](RegroupScoredOp op) {
           int64_t window = op.getWindow(), stride = op.getStride();
           ref::BlockScoreOptions score{op.getScaleOrDefault(),  op.getCausal(),   window, stride, 1,
@@ -319,6 +324,14 @@ private:
           return true;
         })
         .Default([](Operation *) { return false; });
+  }
+
+  /// Of either operation, with and without a slot map.
+  template <typename Op>
+  ref::Tensor evaluateScatterGrad(Op op) {
+    const ref::Tensor &dy = get(op.getDy());
+    return ref::scatterGrad(dy, getIndices(op.getIndices()),
+                            {dy.dim(2), int64_t(op.getLevels()), int64_t(op.getFactor()), getDocuments(op)});
   }
 
   void evaluateAttendGrad(AttendGradOp op) {

@@ -13,7 +13,7 @@ namespace fresnel {
 namespace {
 
 bool isSamePyramid(PyramidOp a, PyramidOp b) {
-  return a.getLevels() == b.getLevels() && a.getFactor() == b.getFactor();
+  return a.getLevels() == b.getLevels() && a.getFactor() == b.getFactor() && a.getDocuments() == b.getDocuments();
 }
 
 /// Whether `op` is a mean pyramid that only gathers read, of windows that fusion serves.
@@ -61,7 +61,7 @@ struct FusePyramidsPass final : impl::FusePyramidsPassBase<FusePyramidsPass> {
       place = scores;
     OpBuilder builder(place);
     auto levels = PoolLevelsOp::create(builder, pyramid.getLoc(), pyramid.getX(), pyramid.getLevels(),
-                                       pyramid.getFactor(), /*norms=*/bool(scores));
+                                       pyramid.getFactor(), /*norms=*/bool(scores), pyramid.getDocuments());
     if (scores) {
       Operation *norm = scores.getX().getDefiningOp();
       scores->getResult(0).replaceAllUsesWith(levels.getScores());

@@ -15,7 +15,8 @@ namespace {
 /// Whether two operations describe one pyramid of tokens.
 template <typename A, typename B>
 bool isSamePyramid(A a, B b) {
-  return a.getSeqLen() == b.getSeqLen() && a.getLevels() == b.getLevels() && a.getFactor() == b.getFactor();
+  return a.getSeqLen() == b.getSeqLen() && a.getLevels() == b.getLevels() && a.getFactor() == b.getFactor() &&
+         a.getDocuments() == b.getDocuments();
 }
 
 struct InvertSelectionsPass final : impl::InvertSelectionsPassBase<InvertSelectionsPass> {
@@ -42,11 +43,12 @@ struct InvertSelectionsPass final : impl::InvertSelectionsPassBase<InvertSelecti
       OpBuilder builder(reader);
       if (auto scatter = dyn_cast<ScatterOp>(reader))
         replace(scatter, ScatterBySlotsOp::create(builder, scatter.getLoc(), scatter.getX(), cascade.getSlots(),
-                                                  scatter.getSeqLen(), scatter.getLevels(), scatter.getFactor()));
+                                                  scatter.getSeqLen(), scatter.getLevels(), scatter.getFactor(),
+                                                  scatter.getDocuments()));
       else if (auto gradient = dyn_cast<ScatterGradOp>(reader))
-        replace(gradient,
-                ScatterGradBySlotsOp::create(builder, gradient.getLoc(), gradient.getDy(), gradient.getIndices(),
-                                             cascade.getSlots(), gradient.getLevels(), gradient.getFactor()));
+        replace(gradient, ScatterGradBySlotsOp::create(builder, gradient.getLoc(), gradient.getDy(),
+                                                       gradient.getIndices(), cascade.getSlots(), gradient.getLevels(),
+                                                       gradient.getFactor(), gradient.getDocuments()));
       else
         replaceGradient(cast<GatherGradOp>(reader), cascade, builder);
     }
@@ -57,7 +59,8 @@ struct InvertSelectionsPass final : impl::InvertSelectionsPassBase<InvertSelecti
     if (auto gradient = dyn_cast<ScatterGradOp>(op))
       return int64_t(cascade.getSeqLen()) == cast<RankedTensorType>(gradient.getDy().getType()).getDimSize(2) &&
              gradient.getLevels() == cascade.getLevels() && gradient.getFactor() == cascade.getFactor() &&
-             cascade.getLevels() > 1 && hasShortWindows(cascade.getLevels(), cascade.getFactor());
+             gradient.getDocuments() == cascade.getDocuments() && cascade.getLevels() > 1 &&
+             hasShortWindows(cascade.getLevels(), cascade.getFactor());
     if (auto scatter = dyn_cast<ScatterOp>(op))
       return isSamePyramid(scatter, cascade);
     auto gradient = dyn_cast<GatherGradOp>(op);
@@ -67,26 +70,26 @@ struct InvertSelectionsPass final : impl::InvertSelectionsPassBase<InvertSelecti
 
   static SelectCascadeOp addSlots(SelectCascadeOp cascade) {
     OpBuilder builder(cascade);
-    auto inverted =
-        SelectCascadeOp::create(builder, cascade.getLoc(), cascade.getQueryScores(), cascade.getKeyScores(),
-                                cascade.getSeqLen(), cascade.getLevels(), cascade.getFactor(), cascade.getTopk(),
-                                cascade.getOpenFirstWindow(), /*with_slots=*/true, cascade.getPerKeyHead());
+    auto inverted = SelectCascadeOp::create(builder, cascade.getLoc(), cascade.getQueryScores(), cascade.getKeyScores(),
+                                            cascade.getSeqLen(), cascade.getLevels(), cascade.getFactor(),
+                                            cascade.getTopk(), cascade.getOpenFirstWindow(), /*with_slots=*/true,
+                                            cascade.getPerKeyHead(), cascade.getDocuments());
     cascade.getResult().replaceAllUsesWith(inverted.getResult());
     cascade.erase();
     return inverted;
   }
 
   void replaceGradient(GatherGradOp gradient, SelectCascadeOp cascade, OpBuilder &builder) {
-    auto create = [&](int64_t length, int64_t levels, int64_t factor) {
+    auto create = [&](int64_t length, int64_t levels, int64_t factor, ArrayRef<int64_t> documents) {
       return GatherGradBySlotsOp::create(builder, gradient.getLoc(), gradient.getDy(), cascade.getSlots(),
-                                         gradient.getHeads(), length, levels, factor);
+                                         gradient.getHeads(), length, levels, factor, documents);
     };
     auto pyramid = gradient->hasOneUse() ? dyn_cast<PyramidGradOp>(*gradient->user_begin()) : PyramidGradOp();
     if (!pyramid || pyramid.getKind() != PoolKind::Mean || !isSamePyramid(pyramid, cascade))
       // One level: every row is a window of its own.
-      return replace(gradient, create(gradient.getRows(), /*levels=*/1, cascade.getFactor()));
+      return replace(gradient, create(gradient.getRows(), /*levels=*/1, cascade.getFactor(), /*documents=*/{}));
     builder.setInsertionPoint(pyramid);
-    replace(pyramid, create(pyramid.getSeqLen(), pyramid.getLevels(), pyramid.getFactor()));
+    replace(pyramid, create(pyramid.getSeqLen(), pyramid.getLevels(), pyramid.getFactor(), pyramid.getDocuments()));
     gradient.erase();
   }
 

@@ -7,18 +7,22 @@
 using namespace mlir;
 using namespace fresnel;
 
-LogicalResult DocumentBoundsOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
-                                                 SmallVectorImpl<Type> &results) {
+LogicalResult DocumentBoundsOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location,
+                                                 Adaptor adaptor, SmallVectorImpl<Type> &results) {
   Inference<DocumentBoundsOp> infer{location};
   if (failed(infer.requireScores(adaptor.getCu())) || failed(infer.require(adaptor.getAttributes(), {"seq_len"})))
     return failure();
   int64_t length = adaptor.getSeqLen();
   if (length <= 0 || length > INT32_MAX) // document_bounds_c1
     return infer.fail("`seq_len` must be in [1, 2147483647], but got ", length);
-  RankedTensorType cu = getTensor(adaptor.getCu());
-  if (cu.getDimSize(0) != 1 || cu.getDimSize(1) != 1) // document_bounds_c2
-    return infer.fail("`cu` must be [1, 1, C], one list for all batches and heads, but got ", cu);
-  results.push_back(RankedTensorType::get({1, 2, length}, cu.getElementType()));
+  Value cu = adaptor.getCu();
+  if (bool(cu) != adaptor.getDocuments().empty()) // document_bounds_c3
+    return infer.fail("needs either `cu` or `documents`, but got ", cu ? "both" : "neither");
+  if (cu && (getTensor(cu).getDimSize(0) != 1 || getTensor(cu).getDimSize(1) != 1)) // document_bounds_c2
+    return infer.fail("`cu` must be [1, 1, C], one list for all batches and heads, but got ", cu.getType());
+  if (failed(checkDocuments(infer, length, adaptor.getDocuments()))) // document_bounds_c4
+    return failure();
+  results.push_back(RankedTensorType::get({1, 2, length}, IntegerType::get(context, 32)));
   return success();
 }
 
@@ -61,7 +65,7 @@ static LogicalResult checkBlocks(Inference<AttendOp> infer, AttendOp::Adaptor ad
   return success();
 }
 
-static LogicalResult checkDocuments(Inference<AttendOp> infer, AttendOp::Adaptor adaptor) {
+static LogicalResult checkBounds(Inference<AttendOp> infer, AttendOp::Adaptor adaptor) {
   Value documents = getMaskOfRank(adaptor, 3);
   if (!documents)
     return success();
@@ -92,8 +96,7 @@ LogicalResult AttendOp::inferReturnTypes(MLIRContext *context, std::optional<Loc
   if (q.getDimSize(1) % k.getDimSize(1)) // attend_c2
     return infer.fail("the ", q.getDimSize(1), " query heads must be a multiple of the ", k.getDimSize(1),
                       " key heads");
-  if (failed(checkMasks(infer, adaptor)) || failed(checkBlocks(infer, adaptor)) ||
-      failed(checkDocuments(infer, adaptor)))
+  if (failed(checkMasks(infer, adaptor)) || failed(checkBlocks(infer, adaptor)) || failed(checkBounds(infer, adaptor)))
     return failure();
   SmallVector<int64_t> shape(q.getShape());
   results.push_back(RankedTensorType::get({shape[0], shape[1], shape[2], v.getDimSize(3)}, q.getElementType()));

@@ -11,22 +11,43 @@ using namespace fresnel;
 /// Tokens to which the paper's chunking gives one tile of selected windows.
 static constexpr int64_t kChunkBudget = 128;
 
-PyramidShape::PyramidShape(int64_t seqLen, int64_t levels, int64_t factor) {
+PyramidShape::PyramidShape(int64_t seqLen, int64_t levels, int64_t factor, llvm::ArrayRef<int64_t> lengths) {
+  if (lengths.empty())
+    lengths = seqLen;
   int64_t window = 1;
+  for (int64_t tokens : lengths)
+    if (tokens > 0)
+      documents.emplace_back();
   for (int64_t level = 0; level < levels; ++level, window *= factor) {
     windows.push_back(window);
-    sizes.push_back(llvm::divideCeil(seqLen, window));
     offsets.push_back(length);
-    length += sizes.back();
+    int64_t size = 0;
+    DocumentShape *document = documents.begin();
+    for (int64_t tokens : lengths) {
+      if (tokens == 0)
+        continue;
+      document->firsts.push_back(size);
+      document->sizes.push_back(llvm::divideCeil(tokens, window));
+      size += document++->sizes.back();
+    }
+    sizes.push_back(size);
+    length += size;
   }
 }
 
-CascadeShape::CascadeShape(int64_t seqLen, int64_t levels, int64_t factor, int64_t topk)
-    : pyramid(seqLen, levels, factor) {
-  int64_t coarsest = pyramid.sizes.back();
+CascadeShape::CascadeShape(int64_t seqLen, int64_t levels, int64_t factor, int64_t topk,
+                           llvm::ArrayRef<int64_t> documents)
+    : pyramid(seqLen, levels, factor, documents) {
+  for (size_t document = 0; document < pyramid.documents.size(); ++document)
+    addDocument(document, factor, topk);
+}
+
+void CascadeShape::addDocument(int64_t document, int64_t factor, int64_t topk) {
+  int64_t levels = pyramid.windows.size(), coarsest = pyramid.documents[document].sizes.back();
   int64_t count = std::max<int64_t>(1, std::min<int64_t>(llvm::divideCeil(topk, kChunkBudget), coarsest));
   for (int64_t t = 0; t < count; ++t) {
     CascadeChunk chunk;
+    chunk.document = document;
     chunk.first = t * coarsest / count;
     chunk.end = (t + 1) * coarsest / count;
     int64_t budget = (t + 1) * topk / count - t * topk / count;

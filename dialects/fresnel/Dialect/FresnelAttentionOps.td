@@ -37,16 +37,20 @@ def Fresnel_DocumentBoundsOp : Fresnel_ComputeOp<"document_bounds"> {
     `seq_len` and the entries that are greater than t. So the order of the entries,
     equal ones (empty documents) and those outside of (0, seq_len) do not matter: any
     number of documents up to C - 1 fits, with `seq_len` in the places that are left over.
+    Where the lengths are known, they stand in `documents` instead, and there is no `cu`.
 
     Constraints:
     - C1: `seq_len` is positive and at most 2^31 - 1.
     - C2: `cu` is [1, 1, C].
+    - C3: either `cu` or `documents` is there.
+    - C4: `documents`, if there are any, are at most 65535, none negative, and sum to `seq_len`.
 
-    Example: `%b = fresnel.document_bounds %cu {seq_len = 64} : tensor<1x1x5xi32>`
+    Examples: `%b = fresnel.document_bounds %cu {seq_len = 64} : tensor<1x1x5xi32>`,
+    `%b = fresnel.document_bounds {documents = array<i64: 24, 40>, seq_len = 64}`
   }];
-  let arguments = (ins Fresnel_Indices3:$cu, I64Attr:$seq_len);
+  let arguments = (ins Optional<Fresnel_Indices3>:$cu, I64Attr:$seq_len, Fresnel_Documents:$documents);
   let results = (outs Fresnel_Indices3:$result);
-  let assemblyFormat = "$cu attr-dict `:` type($cu)";
+  let assemblyFormat = "($cu^)? attr-dict (`:` type($cu)^)?";
 }
 
 def Fresnel_AttendOp : Fresnel_ComputeOp<"attend", [Fresnel_Differentiable]> {

@@ -35,6 +35,13 @@ def Fresnel_Dialect : Dialect {
     - LSE is the natural logarithm of the sum of exponentials; a row with nothing
       to attend gives output 0 and LSE -inf.
 
+    `documents = array<i64: n0, n1, ...>` of an operation on tokens and pyramids says that
+    documents of these lengths, some perhaps empty, lie one behind the other in the sequence.
+    Each has a pyramid of its own, whose windows begin at its first token and end at its last.
+    Level l of the pyramid of all holds the levels l of the documents, one behind the other,
+    ceil(n / factor^l) entries each, so that level 0 is the sequence. Every document gets what
+    it would get alone.
+
     Constraints are numbered per operation; the check in the source and the
     negative test carry the same number.
   }];
@@ -133,6 +140,9 @@ def Fresnel_Indices3Or4 : ConfinedType<StaticShapeTensorOf<[I32]>, [HasAnyRankOf
 def Fresnel_Mask4 : ConfinedType<StaticShapeTensorOf<[I8]>, [HasAnyRankOfPred<[4]>],
     "tensor of static shape and rank 4", "::mlir::RankedTensorType">;
 def Fresnel_Tensor : StaticShapeTensorOf<[BF16, F16, F32, I32, I8]>;
+
+/// Lengths of the documents of a sequence; none for one that is a whole.
+defvar Fresnel_Documents = DefaultValuedOptionalAttr<DenseI64ArrayAttr, "{}">;
 
 class Fresnel_Op<string mnemonic, list<Trait> traits = []> : Op<Fresnel_Dialect, mnemonic, traits>;
 /// An operation that computes: no effects, result types from operands and attributes.

@@ -22,11 +22,12 @@ def Fresnel_PoolLevelsOp : Fresnel_ComputeOp<"pool_levels"> {
 
     Constraints:
     - C1: `levels` is in [2, 16], `factor` at least 2, factor^(levels-1) at most 2^31 - 1.
+    - C2: `documents`, if there are any, are at most 65535, none negative, and sum to N.
 
     Example: `%r, %n = fresnel.pool_levels %x {levels = 3, factor = 4, norms = true} : tensor<1x2x1000x32xbf16>`
   }];
   let arguments = (ins Fresnel_Rows:$x, I64Attr:$levels, I64Attr:$factor,
-                       DefaultValuedOptionalAttr<BoolAttr, "false">:$norms);
+                       DefaultValuedOptionalAttr<BoolAttr, "false">:$norms, Fresnel_Documents:$documents);
   let results = (outs Fresnel_Rows:$rows, Optional<Fresnel_Scores3>:$scores);
   let assemblyFormat = "$x attr-dict `:` type($x)";
 }
@@ -70,6 +71,7 @@ def Fresnel_ScatterBySlotsOp : Fresnel_ComputeOp<"scatter_by_slots"> {
     - C1: x and `slots` agree in batch, and the heads of x are a multiple of those of `slots`.
     - C2: `levels` is in [1, 16], `factor` at least 2, factor^(levels-1) at most 2^31 - 1, `seq_len` positive.
     - C3: `slots` has one entry per row of the pyramid.
+    - C4: `documents`, if there are any, are at most 65535, none negative, and sum to `seq_len`.
 
     Example:
     ```mlir
@@ -77,7 +79,8 @@ def Fresnel_ScatterBySlotsOp : Fresnel_ComputeOp<"scatter_by_slots"> {
         : tensor<1x2x500x32xbf16>, tensor<1x2x1313xi32>
     ```
   }];
-  let arguments = (ins Fresnel_Rows:$x, Fresnel_Indices3:$slots, I64Attr:$seq_len, I64Attr:$levels, I64Attr:$factor);
+  let arguments = (ins Fresnel_Rows:$x, Fresnel_Indices3:$slots, I64Attr:$seq_len, I64Attr:$levels, I64Attr:$factor,
+                       Fresnel_Documents:$documents);
   let results = (outs Fresnel_Rows:$result);
   let assemblyFormat = "$x `,` $slots attr-dict `:` type($x) `,` type($slots)";
 }
@@ -96,6 +99,7 @@ def Fresnel_GatherGradBySlotsOp : Fresnel_ComputeOp<"gather_grad_by_slots"> {
     - C2: `levels` is in [1, 16], `factor` at least 2, factor^(levels-1) at most 2^31 - 1, `seq_len` positive.
     - C3: `slots` has one entry per row of the pyramid.
     - C4: `heads` is positive and divides the heads of dy.
+    - C5: `documents`, if there are any, are at most 65535, none negative, and sum to `seq_len`.
 
     Example:
     ```mlir
@@ -104,7 +108,7 @@ def Fresnel_GatherGradBySlotsOp : Fresnel_ComputeOp<"gather_grad_by_slots"> {
     ```
   }];
   let arguments = (ins Fresnel_Rows:$dy, Fresnel_Indices3:$slots, I64Attr:$heads, I64Attr:$seq_len, I64Attr:$levels,
-                       I64Attr:$factor);
+                       I64Attr:$factor, Fresnel_Documents:$documents);
   let results = (outs Fresnel_Rows:$dx);
   let assemblyFormat = "$dy `,` $slots attr-dict `:` type($dy) `,` type($slots)";
 }
@@ -121,6 +125,7 @@ def Fresnel_ScatterGradBySlotsOp : Fresnel_ComputeOp<"scatter_grad_by_slots"> {
     - C2: `levels` is in [1, 16], `factor` at least 2, factor^(levels-1) at most 2^31 - 1.
     - C3: `slots` has one entry per row of the pyramid.
     - C4: `indices` and `slots` agree in batch and heads.
+    - C5: `documents`, if there are any, are at most 65535, none negative, and sum to N.
 
     Example:
     ```mlir
@@ -129,7 +134,7 @@ def Fresnel_ScatterGradBySlotsOp : Fresnel_ComputeOp<"scatter_grad_by_slots"> {
     ```
   }];
   let arguments = (ins Fresnel_Rows:$dy, Fresnel_Indices3:$indices, Fresnel_Indices3:$slots, I64Attr:$levels,
-                       I64Attr:$factor);
+                       I64Attr:$factor, Fresnel_Documents:$documents);
   let results = (outs Fresnel_Rows:$dx);
   let assemblyFormat = "$dy `,` $indices `,` $slots attr-dict `:` type($dy) `,` type($indices) `,` type($slots)";
 }

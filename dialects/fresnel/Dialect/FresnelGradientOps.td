@@ -152,11 +152,12 @@ def Fresnel_PyramidGradOp : Fresnel_ComputeOp<"pyramid_grad"> {
     Constraints:
     - C1: the attributes are those of a `fresnel.pyramid` whose result has the rows of dy.
     - C2: x is there with `max` only; it has `seq_len` rows and is like dy otherwise.
+    - C3: `documents`, if there are any, are at most 65535, none negative, and sum to `seq_len`.
 
     Example: `%dx = fresnel.pyramid_grad mean %dp {seq_len = 1000, levels = 3, factor = 4} : tensor<1x2x1313x32xbf16>`
   }];
   let arguments = (ins Fresnel_PoolKindAttr:$kind, Fresnel_RowsOrScores:$dy, Optional<Fresnel_RowsOrScores>:$x,
-                       I64Attr:$seq_len, I64Attr:$levels, I64Attr:$factor);
+                       I64Attr:$seq_len, I64Attr:$levels, I64Attr:$factor, Fresnel_Documents:$documents);
   let results = (outs Fresnel_RowsOrScores:$dx);
   let assemblyFormat = "$kind $dy (`of` `(` $x^ `:` type($x) `)`)? attr-dict `:` type($dy)";
 }
@@ -206,10 +207,12 @@ def Fresnel_ScatterGradOp : Fresnel_ComputeOp<"scatter_grad"> {
     Constraints:
     - C1: dy and `indices` agree in batch, and the heads of dy are a multiple of those of `indices`.
     - C2: `levels` is in [1, 16], `factor` at least 2, factor^(levels-1) at most 2^31 - 1.
+    - C3: `documents`, if there are any, are at most 65535, none negative, and sum to N.
 
     Example: `%dx = fresnel.scatter_grad %dy, %i {levels = 3, factor = 4} : tensor<1x2x1000x32xbf16>, tensor<1x2x500xi32>`
   }];
-  let arguments = (ins Fresnel_Rows:$dy, Fresnel_Indices3:$indices, I64Attr:$levels, I64Attr:$factor);
+  let arguments = (ins Fresnel_Rows:$dy, Fresnel_Indices3:$indices, I64Attr:$levels, I64Attr:$factor,
+                       Fresnel_Documents:$documents);
   let results = (outs Fresnel_Rows:$dx);
   let assemblyFormat = "$dy `,` $indices attr-dict `:` type($dy) `,` type($indices)";
 }

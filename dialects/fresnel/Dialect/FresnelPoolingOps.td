@@ -45,10 +45,12 @@ def Fresnel_PyramidOp : Fresnel_ComputeOp<"pyramid", [Fresnel_Differentiable]> {
     - C1: `levels` is in [1, 16].
     - C2: `factor` is at least 2.
     - C3: factor^(levels-1) is at most 2^31 - 1.
+    - C4: `documents`, if there are any, are at most 65535, none negative, and sum to N.
 
     Example: `%p = fresnel.pyramid mean %x {levels = 3, factor = 4} : tensor<1x2x1000x32xbf16>`
   }];
-  let arguments = (ins Fresnel_PoolKindAttr:$kind, Fresnel_RowsOrScores:$x, I64Attr:$levels, I64Attr:$factor);
+  let arguments = (ins Fresnel_PoolKindAttr:$kind, Fresnel_RowsOrScores:$x, I64Attr:$levels, I64Attr:$factor,
+                       Fresnel_Documents:$documents);
   let results = (outs Fresnel_RowsOrScores:$result);
   let assemblyFormat = "$kind $x attr-dict `:` type($x)";
   let hasFolder = 1;

@@ -94,10 +94,15 @@ def Fresnel_SelectCascadeOp : Fresnel_ComputeOp<"select_cascade"> {
     With `with_slots` there is a second result, the inverse of the selection: for
     each entry of the pyramid its slot in the first result, or -1.
 
+    With `documents` each is selected from by itself, with a `topk` of its own, and the
+    selections lie one behind the other, with the -1 of each at its end. Entries are those
+    of the pyramid of all.
+
     Constraints:
     - C1: `levels` is in [1, 16], `factor` at least 2, factor^(levels-1) at most 2^31 - 1, `topk` and `seq_len` positive.
     - C2: both scores have the pyramid length of (seq_len, levels, factor).
     - C3: the batches agree and the query heads are a multiple of the key heads.
+    - C4: `documents`, if there are any, are at most 65535, none negative, and sum to `seq_len`.
 
     Example:
     ```mlir
@@ -108,7 +113,7 @@ def Fresnel_SelectCascadeOp : Fresnel_ComputeOp<"select_cascade"> {
   let arguments = (ins Fresnel_Scores3:$query_scores, Fresnel_Scores3:$key_scores, I64Attr:$seq_len, I64Attr:$levels,
                        I64Attr:$factor, I64Attr:$topk, DefaultValuedOptionalAttr<BoolAttr, "false">:$open_first_window,
                        DefaultValuedOptionalAttr<BoolAttr, "false">:$with_slots,
-                       DefaultValuedOptionalAttr<BoolAttr, "false">:$per_key_head);
+                       DefaultValuedOptionalAttr<BoolAttr, "false">:$per_key_head, Fresnel_Documents:$documents);
   let results = (outs Fresnel_Indices3:$result, Optional<Fresnel_Indices3>:$slots);
   let assemblyFormat = "$query_scores `,` $key_scores attr-dict `:` type($query_scores) `,` type($key_scores)";
 }
@@ -184,10 +189,12 @@ def Fresnel_ScatterOp : Fresnel_ComputeOp<"scatter", [Fresnel_Differentiable]> {
     Constraints:
     - C1: `x` and `indices` agree in batch and length, and the heads of `x` are a multiple of those of `indices`.
     - C2: `levels` is in [1, 16], `factor` at least 2, factor^(levels-1) at most 2^31 - 1, `seq_len` positive.
+    - C3: `documents`, if there are any, are at most 65535, none negative, and sum to `seq_len`.
 
     Example: `%y = fresnel.scatter %x, %i {seq_len = 1000, levels = 3, factor = 4} : tensor<1x2x500x32xbf16>, tensor<1x2x500xi32>`
   }];
-  let arguments = (ins Fresnel_Rows:$x, Fresnel_Indices3:$indices, I64Attr:$seq_len, I64Attr:$levels, I64Attr:$factor);
+  let arguments = (ins Fresnel_Rows:$x, Fresnel_Indices3:$indices, I64Attr:$seq_len, I64Attr:$levels, I64Attr:$factor,
+                       Fresnel_Documents:$documents);
   let results = (outs Fresnel_Rows:$result);
   let assemblyFormat = "$x `,` $indices attr-dict `:` type($x) `,` type($indices)";
 }

@@ -21,7 +21,9 @@ LogicalResult PoolLevelsOp::inferReturnTypes(MLIRContext *context, std::optional
     return infer.fail("`levels` must be in [2, 16], but got ", levels);
   if (failed(checkPyramid(infer, length, levels, adaptor.getFactor()))) // pool_levels_c1
     return failure();
-  PyramidShape shape(length, levels, adaptor.getFactor());
+  if (failed(checkDocuments(infer, length, adaptor.getDocuments()))) // pool_levels_c2
+    return failure();
+  PyramidShape shape(length, levels, adaptor.getFactor(), adaptor.getDocuments());
   results.push_back(withLength(x, shape.length - length));
   if (adaptor.getNorms())
     results.push_back(
@@ -78,8 +80,12 @@ static LogicalResult checkSlots(Inference<Op> infer, typename Op::Adaptor adapto
   // scatter_by_slots_c2, gather_grad_by_slots_c2, scatter_grad_by_slots_c2
   if (failed(checkPyramid(infer, length, levels, factor)))
     return failure();
+  // scatter_by_slots_c4, gather_grad_by_slots_c5, scatter_grad_by_slots_c5
+  if (failed(checkDocuments(infer, length, adaptor.getDocuments())))
+    return failure();
+  PyramidShape shape(length, levels, factor, adaptor.getDocuments());
   // scatter_by_slots_c3, gather_grad_by_slots_c3, scatter_grad_by_slots_c3
-  if (int64_t entries = PyramidShape(length, levels, factor).length; slots.getDimSize(2) != entries)
+  if (int64_t entries = shape.length; slots.getDimSize(2) != entries)
     return infer.fail("a pyramid of ", length, " tokens with `levels` ", levels, " and `factor` ", factor, " has ",
                       entries, " entries, but `slots` has ", slots.getDimSize(2));
   return success();

@@ -165,7 +165,9 @@ LogicalResult PyramidGradOp::inferReturnTypes(MLIRContext *, std::optional<Locat
   int64_t length = adaptor.getSeqLen(), levels = adaptor.getLevels(), factor = adaptor.getFactor();
   if (failed(checkPyramid(infer, length, levels, factor))) // pyramid_grad_c1
     return failure();
-  return inferPoolGrad(infer, adaptor, PyramidShape(length, levels, factor).length, results);
+  if (failed(checkDocuments(infer, length, adaptor.getDocuments()))) // pyramid_grad_c3
+    return failure();
+  return inferPoolGrad(infer, adaptor, PyramidShape(length, levels, factor, adaptor.getDocuments()).length, results);
 }
 
 LogicalResult UnpoolGradOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
@@ -220,6 +222,8 @@ LogicalResult ScatterGradOp::inferReturnTypes(MLIRContext *, std::optional<Locat
                       "but got ",
                       dy, " and ", indices);
   if (failed(checkPyramid(infer, dy.getDimSize(2), adaptor.getLevels(), adaptor.getFactor()))) // scatter_grad_c2
+    return failure();
+  if (failed(checkDocuments(infer, dy.getDimSize(2), adaptor.getDocuments()))) // scatter_grad_c3
     return failure();
   results.push_back(withLength(dy, indices.getDimSize(2)));
   return success();

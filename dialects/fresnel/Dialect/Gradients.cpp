@@ -62,7 +62,7 @@ LogicalResult PoolOp::buildGradients(OpBuilder &builder, ValueRange results, Sma
 
 LogicalResult PyramidOp::buildGradients(OpBuilder &builder, ValueRange results, SmallVectorImpl<Value> &operands) {
   operands.push_back(PyramidGradOp::create(builder, getLoc(), getKind(), results[0], getPooled(*this),
-                                           getTensor(getX()).getDimSize(2), getLevels(), getFactor()));
+                                           getTensor(getX()).getDimSize(2), getLevels(), getFactor(), getDocuments()));
   return success();
 }
 
@@ -91,6 +91,7 @@ LogicalResult GatherOp::buildGradients(OpBuilder &builder, ValueRange results, S
 
 LogicalResult ScatterOp::buildGradients(OpBuilder &builder, ValueRange results, SmallVectorImpl<Value> &operands) {
   operands.append(
-      {ScatterGradOp::create(builder, getLoc(), results[0], getIndices(), getLevels(), getFactor()), Value()});
+      {ScatterGradOp::create(builder, getLoc(), results[0], getIndices(), getLevels(), getFactor(), getDocuments()),
+       Value()});
   return success();
 }

@@ -94,6 +94,27 @@ mlir::LogicalResult checkPyramid(Inference<Op> infer, int64_t length, int64_t le
   return mlir::success();
 }
 
+/// The most documents that a sequence has: kernels hold a table of them.
+constexpr size_t kMaxDocuments = 65535;
+
+/// Checks the lengths of the documents, if there are any, of a sequence of `length` tokens.
+template <typename Op>
+mlir::LogicalResult checkDocuments(Inference<Op> infer, int64_t length, llvm::ArrayRef<int64_t> documents) {
+  if (documents.empty())
+    return mlir::success();
+  if (documents.size() > kMaxDocuments)
+    return infer.fail("`documents` must be at most ", kMaxDocuments, ", but there are ", documents.size());
+  int64_t sum = 0;
+  for (int64_t tokens : documents) {
+    if (tokens < 0 || tokens > length)
+      return infer.fail("each of `documents` must be in [0, ", length, "], but got ", tokens);
+    sum += tokens;
+  }
+  if (sum != length)
+    return infer.fail("`documents` must sum to the ", length, " tokens, but they sum to ", sum);
+  return mlir::success();
+}
+
 /// The scale of scores: 1/sqrt(D) of the queries when absent.
 inline double resolveScale(std::optional<llvm::APFloat> scale, mlir::Value q) {
   return scale ? scale->convertToDouble() : 1.0 / std::sqrt(double(getTensor(q).getDimSize(3)));

@@ -43,9 +43,12 @@ LogicalResult PyramidOp::inferReturnTypes(MLIRContext *, std::optional<Location>
     return failure();
   int64_t levels = adaptor.getLevels(), factor = adaptor.getFactor();
   RankedTensorType x = getTensor(adaptor.getX());
-  if (failed(checkPyramid(infer, x.getDimSize(2), levels, factor))) // pyramid_c1, pyramid_c2, pyramid_c3
+  int64_t length = x.getDimSize(2);
+  if (failed(checkPyramid(infer, length, levels, factor))) // pyramid_c1, pyramid_c2, pyramid_c3
     return failure();
-  results.push_back(withLength(x, PyramidShape(x.getDimSize(2), levels, factor).length));
+  if (failed(checkDocuments(infer, length, adaptor.getDocuments()))) // pyramid_c4
+    return failure();
+  results.push_back(withLength(x, PyramidShape(length, levels, factor, adaptor.getDocuments()).length));
   return success();
 }
 

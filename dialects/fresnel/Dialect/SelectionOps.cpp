@@ -76,7 +76,9 @@ LogicalResult SelectCascadeOp::inferReturnTypes(MLIRContext *context, std::optio
     return failure();
   if (adaptor.getTopk() == 0 || static_cast<int64_t>(adaptor.getTopk()) < 0) // select_cascade_c1
     return infer.fail("`topk` must be positive, but got ", static_cast<int64_t>(adaptor.getTopk()));
-  CascadeShape shape(seqLen, levels, factor, adaptor.getTopk());
+  if (failed(checkDocuments(infer, seqLen, adaptor.getDocuments()))) // select_cascade_c4
+    return failure();
+  CascadeShape shape(seqLen, levels, factor, adaptor.getTopk(), adaptor.getDocuments());
   RankedTensorType q = getTensor(adaptor.getQueryScores()), k = getTensor(adaptor.getKeyScores());
   for (RankedTensorType scores : {q, k}) // select_cascade_c2
     if (scores.getDimSize(2) != shape.pyramid.length)
@@ -155,6 +157,8 @@ LogicalResult ScatterOp::inferReturnTypes(MLIRContext *, std::optional<Location>
                       "`indices`, but got ",
                       x, " and ", indices);
   if (failed(checkPyramid(infer, adaptor.getSeqLen(), adaptor.getLevels(), adaptor.getFactor()))) // scatter_c2
+    return failure();
+  if (failed(checkDocuments(infer, adaptor.getSeqLen(), adaptor.getDocuments()))) // scatter_c3
     return failure();
   results.push_back(withLength(x, adaptor.getSeqLen()));
   return success();

@@ -19,11 +19,11 @@ struct Chunk {
   int64_t first, last, budget;
 };
 
-/// One head's selection.
+/// One head's selection from one document, `parts` of the pyramid.
 class Cascade {
 public:
-  Cascade(const float *sq, const float *sk, const CascadeOptions &options)
-      : sq(sq), sk(sk), options(options), offsets(pyramidOffsets(options.seqLen, options.levels, options.factor)) {}
+  Cascade(const float *sq, const float *sk, const CascadeOptions &options, const std::vector<LevelPart> &parts)
+      : sq(sq), sk(sk), options(options), parts(parts) {}
 
   std::vector<int32_t> select(const std::vector<Chunk> &chunks) {
     for (const Chunk &chunk : chunks) {
@@ -35,7 +35,7 @@ public:
   }
 
 private:
-  int64_t levelSize(int64_t level) const { return offsets[level + 1] - offsets[level]; }
+  int64_t levelSize(int64_t level) const { return parts[level].count; }
 
   /// Fills `kept` (ascending windows of each level) from the coarsest level down to 1.
   void keepBest(const Chunk &chunk) {
@@ -59,14 +59,14 @@ private:
                      [&](int64_t a, int64_t b) { return queryScore(level, a) > queryScore(level, b); });
     std::sort(order.begin() + byQuery, order.end());
     std::stable_sort(order.begin() + byQuery, order.end(),
-                     [&](int64_t a, int64_t b) { return sk[offsets[level] + a] > sk[offsets[level] + b]; });
+                     [&](int64_t a, int64_t b) { return sk[parts[level].first + a] > sk[parts[level].first + b]; });
     order.resize(both);
     std::sort(order.begin(), order.end());
     return order;
   }
 
   float queryScore(int64_t level, int64_t i) const {
-    return options.openFirstWindow && i == 0 ? std::numeric_limits<float>::infinity() : sq[offsets[level] + i];
+    return options.openFirstWindow && i == 0 ? std::numeric_limits<float>::infinity() : sq[parts[level].first + i];
   }
 
   /// Appends candidate (level, i) after its descendants.
@@ -74,22 +74,21 @@ private:
     if (level > 0 && std::binary_search(kept[level].begin(), kept[level].end(), i))
       for (int64_t c = i * options.factor; c < std::min((i + 1) * options.factor, levelSize(level - 1)); ++c)
         emit(level - 1, c);
-    entries.push_back(static_cast<int32_t>(offsets[level] + i));
+    entries.push_back(static_cast<int32_t>(parts[level].first + i));
   }
 
   const float *sq, *sk;
   const CascadeOptions &options;
-  std::vector<int64_t> offsets;
+  const std::vector<LevelPart> &parts;
   std::vector<std::vector<int64_t>> kept;
   std::vector<int32_t> entries;
 };
 
 } // namespace
 
-/// The chunks of the coarsest level.
-static std::vector<Chunk> chunksOf(const CascadeOptions &options) {
-  std::vector<int64_t> offsets = pyramidOffsets(options.seqLen, options.levels, options.factor);
-  int64_t coarsest = offsets[options.levels] - offsets[options.levels - 1];
+/// The chunks of the coarsest level of a document.
+static std::vector<Chunk> chunksOf(const CascadeOptions &options, const std::vector<LevelPart> &parts) {
+  int64_t coarsest = parts.back().count;
   int64_t count = std::max<int64_t>(1, std::min((options.topk + 127) / 128, coarsest));
   std::vector<Chunk> chunks;
   for (int64_t t = 0; t < count; ++t)
@@ -98,9 +97,10 @@ static std::vector<Chunk> chunksOf(const CascadeOptions &options) {
   return chunks;
 }
 
-int64_t ref::cascadeLength(const CascadeOptions &options) {
+/// Entries that the selection from a document holds.
+static int64_t lengthOf(const CascadeOptions &options, const std::vector<Chunk> &chunks) {
   int64_t total = 0;
-  for (const Chunk &chunk : chunksOf(options)) {
+  for (const Chunk &chunk : chunks) {
     int64_t candidates = chunk.last - chunk.first;
     total += candidates;
     for (int64_t level = options.levels - 1; level > 0; --level) {
@@ -108,6 +108,17 @@ int64_t ref::cascadeLength(const CascadeOptions &options) {
       total += candidates;
     }
   }
+  return total;
+}
+
+static std::vector<std::vector<LevelPart>> partsOf(const CascadeOptions &options) {
+  return pyramidParts(options.seqLen, options.levels, options.factor, options.documents);
+}
+
+int64_t ref::cascadeLength(const CascadeOptions &options) {
+  int64_t total = 0;
+  for (const std::vector<LevelPart> &parts : partsOf(options))
+    total += lengthOf(options, chunksOf(options, parts));
   return total;
 }
 
@@ -128,12 +139,17 @@ static Tensor maxOfHeads(const Tensor &scores, int64_t heads) {
 IndexTensor ref::selectCascade(const Tensor &queryScores, const Tensor &sk, const CascadeOptions &options) {
   const Tensor &sq = options.perKeyHead ? maxOfHeads(queryScores, sk.dim(1)) : queryScores;
   int64_t length = cascadeLength(options), group = sq.dim(1) / sk.dim(1);
-  std::vector<Chunk> chunks = chunksOf(options);
+  std::vector<std::vector<LevelPart>> documents = partsOf(options);
   IndexTensor out({sq.dim(0), sq.dim(1), length}, -1);
   parallelFor(sq.dim(0) * sq.dim(1), [&](int64_t bh) {
     int64_t b = bh / sq.dim(1), h = bh % sq.dim(1);
-    std::vector<int32_t> entries = Cascade(sq.plane(b, h), sk.plane(b, h / group), options).select(chunks);
-    std::copy(entries.begin(), entries.end(), out.plane(b, h));
+    int32_t *slot = out.plane(b, h);
+    for (const std::vector<LevelPart> &parts : documents) {
+      std::vector<Chunk> chunks = chunksOf(options, parts);
+      std::vector<int32_t> entries = Cascade(sq.plane(b, h), sk.plane(b, h / group), options, parts).select(chunks);
+      std::copy(entries.begin(), entries.end(), slot);
+      slot += lengthOf(options, chunks);
+    }
   });
   return out;
 }

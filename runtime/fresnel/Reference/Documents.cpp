@@ -22,3 +22,10 @@ IndexTensor ref::documentBounds(const IndexTensor &cu, int64_t seqLen) {
   }
   return bounds;
 }
+
+IndexTensor ref::documentBounds(const std::vector<int64_t> &lengths) {
+  IndexTensor cu({1, 1, int64_t(lengths.size()) + 1}, 0);
+  for (size_t document = 0; document < lengths.size(); ++document)
+    cu.data[document + 1] = cu.data[document] + int32_t(lengths[document]);
+  return documentBounds(cu, cu.data.back());
+}

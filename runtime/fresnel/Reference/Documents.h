@@ -5,6 +5,7 @@
 #define FRESNEL_REFERENCE_DOCUMENTS_H
 
 #include "fresnel/Reference/Tensor.h"
+#include <vector>
 
 namespace fresnel::ref {
 
@@ -12,6 +13,8 @@ namespace fresnel::ref {
 /// begins, the greatest of 0 and the entries up to the token; and where it ends, the
 /// least of seqLen and the entries after the token.
 IndexTensor documentBounds(const IndexTensor &cu, int64_t seqLen);
+/// The same for documents of these lengths.
+IndexTensor documentBounds(const std::vector<int64_t> &lengths);
 
 } // namespace fresnel::ref
 

@@ -46,18 +46,21 @@ Tensor ref::gatherLevels(const Tensor &base, const Tensor &tail, const IndexTens
 
 Tensor ref::scatterBySlots(const Tensor &x, const IndexTensor &slots, const ScatterOptions &options) {
   int64_t depth = x.dim(3), sharing = x.dim(1) / slots.dim(1);
-  std::vector<int64_t> offsets = pyramidOffsets(options.seqLen, options.levels, options.factor);
+  std::vector<std::vector<LevelPart>> parts =
+      pyramidParts(options.seqLen, options.levels, options.factor, options.documents);
   Tensor out({x.dim(0), x.dim(1), options.seqLen, depth});
   parallelFor(x.dim(0) * x.dim(1), [&](int64_t plane) {
     std::vector<double> sum(size_t(depth), 0.0);
-    for (int64_t j = 0; j < options.seqLen; ++j) {
-      std::fill(sum.begin(), sum.end(), 0.0);
-      for (int64_t l = 0, window = 1; l < options.levels && j >= window - 1; ++l, window *= options.factor)
-        if (int64_t slot = slots.plane(0, plane / sharing)[offsets[size_t(l)] + (j - window + 1) / window]; slot >= 0)
-          for (int64_t d = 0; d < depth; ++d)
-            sum[size_t(d)] += x.plane(0, plane)[slot * depth + d];
-      std::copy(sum.begin(), sum.end(), out.plane(0, plane) + j * depth);
-    }
+    const int32_t *slotOf = slots.plane(0, plane / sharing);
+    for (const std::vector<LevelPart> &part : parts)
+      for (int64_t j = 0; j < part[0].count; ++j) {
+        std::fill(sum.begin(), sum.end(), 0.0);
+        for (int64_t l = 0, window = 1; l < options.levels && j >= window - 1; ++l, window *= options.factor)
+          if (int64_t slot = slotOf[part[size_t(l)].first + (j - window + 1) / window]; slot >= 0)
+            for (int64_t d = 0; d < depth; ++d)
+              sum[size_t(d)] += x.plane(0, plane)[slot * depth + d];
+        std::copy(sum.begin(), sum.end(), out.plane(0, plane) + (part[0].first + j) * depth);
+      }
   });
   return out;
 }
@@ -65,22 +68,24 @@ Tensor ref::scatterBySlots(const Tensor &x, const IndexTensor &slots, const Scat
 Tensor ref::gatherGradBySlots(const Tensor &dy, const IndexTensor &slots, int64_t heads,
                               const ScatterOptions &options) {
   int64_t depth = dy.dim(3), group = dy.dim(1) / heads, sharing = dy.dim(1) / slots.dim(1);
-  std::vector<int64_t> offsets = pyramidOffsets(options.seqLen, options.levels, options.factor);
+  std::vector<std::vector<LevelPart>> parts =
+      pyramidParts(options.seqLen, options.levels, options.factor, options.documents);
   Tensor dx({dy.dim(0), heads, options.seqLen, depth});
   parallelFor(dy.dim(0) * heads, [&](int64_t plane) {
     int64_t b = plane / heads, first = plane % heads * group;
     std::vector<double> sum(size_t(depth), 0.0);
-    for (int64_t j = 0; j < options.seqLen; ++j) {
-      std::fill(sum.begin(), sum.end(), 0.0);
-      for (int64_t h = first; h < first + group; ++h)
-        for (int64_t l = 0, window = 1; l < options.levels; ++l, window *= options.factor) {
-          int64_t index = j / window, count = std::min(window, options.seqLen - index * window);
-          if (int64_t slot = slots.plane(b, h / sharing)[offsets[size_t(l)] + index]; slot >= 0)
-            for (int64_t d = 0; d < depth; ++d)
-              sum[size_t(d)] += dy.plane(b, h)[slot * depth + d] / double(count);
-        }
-      std::copy(sum.begin(), sum.end(), dx.plane(0, plane) + j * depth);
-    }
+    for (const std::vector<LevelPart> &part : parts)
+      for (int64_t j = 0; j < part[0].count; ++j) {
+        std::fill(sum.begin(), sum.end(), 0.0);
+        for (int64_t h = first; h < first + group; ++h)
+          for (int64_t l = 0, window = 1; l < options.levels; ++l, window *= options.factor) {
+            int64_t index = j / window, count = std::min(window, part[0].count - index * window);
+            if (int64_t slot = slots.plane(b, h / sharing)[part[size_t(l)].first + index]; slot >= 0)
+              for (int64_t d = 0; d < depth; ++d)
+                sum[size_t(d)] += dy.plane(b, h)[slot * depth + d] / double(count);
+          }
+        std::copy(sum.begin(), sum.end(), dx.plane(0, plane) + (part[0].first + j) * depth);
+      }
   });
   return dx;
 }

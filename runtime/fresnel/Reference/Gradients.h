@@ -80,7 +80,8 @@ Tensor unpoolGrad(const Tensor &dy, int64_t window);
 Tensor gatherGrad(const Tensor &dy, const IndexTensor &indices, int64_t heads, int64_t rows);
 /// dy [B, H, N, D], pyramid indices [B, H, S] -> [B, H, S, D]: slot s with the
 /// entry (l, i) sums dy over [i F + F - 1, min(i F + 2F - 1, N)), F = factor^l.
-Tensor scatterGrad(const Tensor &dy, const IndexTensor &indices, int64_t levels, int64_t factor);
+/// Tokens of documents are counted from the first of theirs on.
+Tensor scatterGrad(const Tensor &dy, const IndexTensor &indices, const ScatterOptions &options);
 
 //===----------------------------------------------------------------------===//
 // Combination

@@ -26,22 +26,24 @@ Tensor ref::gather(const Tensor &x, const IndexTensor &indices) {
 
 Tensor ref::scatter(const Tensor &x, const IndexTensor &indices, const ScatterOptions &options) {
   int64_t slots = x.dim(2), depth = x.dim(3), sharing = x.dim(1) / indices.dim(1);
-  std::vector<int64_t> offsets = pyramidOffsets(options.seqLen, options.levels, options.factor);
+  std::vector<std::vector<LevelPart>> parts =
+      pyramidParts(options.seqLen, options.levels, options.factor, options.documents);
   Tensor out({x.dim(0), x.dim(1), options.seqLen, depth});
   parallelFor(x.dim(0) * x.dim(1), [&](int64_t bh) {
-    std::vector<int64_t> slotOf(offsets.back(), -1);
+    std::vector<int64_t> slotOf(parts.back().back().first + parts.back().back().count, -1);
     for (int64_t s = 0; s < slots; ++s)
       if (int64_t entry = indices.plane(0, bh / sharing)[s]; entry >= 0)
         slotOf[entry] = s;
     std::vector<double> sum(depth);
-    for (int64_t j = 0; j < options.seqLen; ++j) {
-      std::fill(sum.begin(), sum.end(), 0.0);
-      for (int64_t l = 0, window = 1; l < options.levels && j >= window - 1; ++l, window *= options.factor)
-        if (int64_t slot = slotOf[offsets[l] + (j - window + 1) / window]; slot >= 0)
-          for (int64_t d = 0; d < depth; ++d)
-            sum[d] += x.plane(0, bh)[slot * depth + d];
-      std::copy(sum.begin(), sum.end(), out.plane(0, bh) + j * depth);
-    }
+    for (const std::vector<LevelPart> &part : parts)
+      for (int64_t j = 0; j < part[0].count; ++j) {
+        std::fill(sum.begin(), sum.end(), 0.0);
+        for (int64_t l = 0, window = 1; l < options.levels && j >= window - 1; ++l, window *= options.factor)
+          if (int64_t slot = slotOf[part[l].first + (j - window + 1) / window]; slot >= 0)
+            for (int64_t d = 0; d < depth; ++d)
+              sum[d] += x.plane(0, bh)[slot * depth + d];
+        std::copy(sum.begin(), sum.end(), out.plane(0, bh) + (part[0].first + j) * depth);
+      }
   });
   return out;
 }

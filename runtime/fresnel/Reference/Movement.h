@@ -16,11 +16,14 @@ struct ScatterOptions {
   int64_t seqLen = 1;
   int64_t levels = 1;
   int64_t factor = 2;
+  /// Lengths of the documents of the sequence; none for a whole.
+  std::vector<int64_t> documents = {};
 };
 
 /// x [B, H, S, D], pyramid indices [B, H, S] -> [B, H, seqLen, D]: row j is the
 /// sum, over the levels with j >= F - 1, F = factor^l, of the row of the entry
-/// (l, (j - F + 1) div F) where it was selected; 0 where none was.
+/// (l, (j - F + 1) div F) where it was selected; 0 where none was. Rows of documents are
+/// counted from the first of theirs on.
 Tensor scatter(const Tensor &x, const IndexTensor &indices, const ScatterOptions &options);
 
 /// x [B, H, N, D] or [B, H, N] -> [B, factor H, ceil(N / factor), D] or without D:

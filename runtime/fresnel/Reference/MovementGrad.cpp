@@ -25,9 +25,10 @@ Tensor ref::gatherGrad(const Tensor &dy, const IndexTensor &indices, int64_t hea
   return dx;
 }
 
-Tensor ref::scatterGrad(const Tensor &dy, const IndexTensor &indices, int64_t levels, int64_t factor) {
+Tensor ref::scatterGrad(const Tensor &dy, const IndexTensor &indices, const ScatterOptions &options) {
   int64_t slots = indices.dim(2), length = dy.dim(2), depth = dy.dim(3), sharing = dy.dim(1) / indices.dim(1);
-  std::vector<int64_t> offsets = pyramidOffsets(length, levels, factor);
+  std::vector<std::vector<LevelPart>> parts = pyramidParts(length, options.levels, options.factor, options.documents);
+  std::vector<int64_t> offsets = pyramidOffsets(length, options.levels, options.factor, options.documents);
   Tensor dx({dy.dim(0), dy.dim(1), slots, depth});
   parallelFor(dy.dim(0) * dy.dim(1) * slots, [&](int64_t index) {
     int64_t entry = indices.plane(0, index / slots / sharing)[index % slots], window = 1;
@@ -35,11 +36,15 @@ Tensor ref::scatterGrad(const Tensor &dy, const IndexTensor &indices, int64_t le
       return;
     size_t level = 0;
     for (; entry >= offsets[level + 1]; ++level)
-      window *= factor;
-    int64_t first = (entry - offsets[level]) * window + window - 1;
+      window *= options.factor;
+    auto part = std::find_if(parts.begin(), parts.end(), [&](const std::vector<LevelPart> &document) {
+      return entry < document[level].first + document[level].count;
+    });
+    int64_t start = (*part)[0].first, end = start + (*part)[0].count;
+    int64_t first = start + (entry - (*part)[level].first) * window + window - 1;
     for (int64_t d = 0; d < depth; ++d) {
       double sum = 0;
-      for (int64_t j = first; j < std::min(first + window, length); ++j)
+      for (int64_t j = first; j < std::min(first + window, end); ++j)
         sum += dy.plane(0, index / slots)[j * depth + d];
       dx.data[size_t(index * depth + d)] = float(sum);
     }

@@ -49,24 +49,41 @@ Tensor ref::pool(const Tensor &x, const PoolOptions &options) {
   return out;
 }
 
-std::vector<int64_t> ref::pyramidOffsets(int64_t seqLen, int64_t levels, int64_t factor) {
-  std::vector<int64_t> offsets = {0};
+std::vector<std::vector<LevelPart>> ref::pyramidParts(int64_t seqLen, int64_t levels, int64_t factor,
+                                                      const std::vector<int64_t> &documents) {
+  std::vector<int64_t> lengths = documents.empty() ? std::vector<int64_t>{seqLen} : documents;
+  std::vector<std::vector<LevelPart>> parts(lengths.size());
+  int64_t next = 0;
   for (int64_t l = 0, window = 1; l < levels; ++l, window *= factor)
-    offsets.push_back(offsets.back() + ceilDiv(seqLen, window));
+    for (size_t d = 0; d < lengths.size(); ++d) {
+      parts[d].push_back({next, ceilDiv(lengths[d], window)});
+      next += parts[d].back().count;
+    }
+  return parts;
+}
+
+std::vector<int64_t> ref::pyramidOffsets(int64_t seqLen, int64_t levels, int64_t factor,
+                                         const std::vector<int64_t> &documents) {
+  std::vector<std::vector<LevelPart>> parts = pyramidParts(seqLen, levels, factor, documents);
+  std::vector<int64_t> offsets;
+  for (const LevelPart &part : parts.front())
+    offsets.push_back(part.first);
+  offsets.push_back(parts.back().back().first + parts.back().back().count);
   return offsets;
 }
 
 Tensor ref::pyramid(const Tensor &x, const PyramidOptions &options) {
   int64_t n = x.dim(2), cols = width(x);
-  std::vector<int64_t> offsets = pyramidOffsets(n, options.levels, options.factor);
-  Tensor out(withRows(x, offsets.back()));
+  std::vector<std::vector<LevelPart>> parts = pyramidParts(n, options.levels, options.factor, options.documents);
+  Tensor out(withRows(x, parts.back().back().first + parts.back().back().count));
   parallelFor(x.dim(0) * x.dim(1), [&](int64_t bh) {
     const float *in = x.plane(0, bh);
     std::copy(in, in + n * cols, out.plane(0, bh));
-    for (int64_t l = 1, window = options.factor; l < options.levels; ++l, window *= options.factor)
-      for (int64_t i = 0; i < offsets[l + 1] - offsets[l]; ++i)
-        poolRows(options.kind, in, i * window, std::min((i + 1) * window, n), cols,
-                 out.plane(0, bh) + (offsets[l] + i) * cols);
+    for (const std::vector<LevelPart> &part : parts)
+      for (int64_t l = 1, window = options.factor; l < options.levels; ++l, window *= options.factor)
+        for (int64_t i = 0; i < part[l].count; ++i)
+          poolRows(options.kind, in + part[0].first * cols, i * window, std::min((i + 1) * window, part[0].count), cols,
+                   out.plane(0, bh) + (part[l].first + i) * cols);
   });
   return out;
 }

@@ -27,14 +27,27 @@ struct PyramidOptions {
   PoolKind kind = PoolKind::Mean;
   int64_t levels = 1;
   int64_t factor = 2;
+  /// Lengths of the documents of the sequence, each of which has a pyramid of its own; none for a whole.
+  std::vector<int64_t> documents = {};
 };
 
 /// x [B, H, N, D] or [B, H, N] -> the levels 0 (x itself) .. levels-1 along
 /// dimension 2; entry i of level l pools the base rows [i F, min((i+1) F, N)), F = factor^l.
+/// A level of a sequence of documents holds those of the documents, one behind the other.
 Tensor pyramid(const Tensor &x, const PyramidOptions &options);
 
 /// First entry of each level of a pyramid, and its length P at the end: levels + 1 values.
-std::vector<int64_t> pyramidOffsets(int64_t seqLen, int64_t levels, int64_t factor);
+std::vector<int64_t> pyramidOffsets(int64_t seqLen, int64_t levels, int64_t factor,
+                                    const std::vector<int64_t> &documents = {});
+
+/// A document's entries of one level of a pyramid: the first, among all of the pyramid, and how many.
+struct LevelPart {
+  int64_t first, count;
+};
+/// The parts of every document, level by level: of all of `seqLen` tokens where `documents` is empty.
+/// Level 0 is the document's tokens.
+std::vector<std::vector<LevelPart>> pyramidParts(int64_t seqLen, int64_t levels, int64_t factor,
+                                                 const std::vector<int64_t> &documents);
 
 /// x [B, H, N, D] -> [B, H, N]: square root in f32 of the f64 sum of squares rounded to f32.
 Tensor norm(const Tensor &x);

@@ -17,7 +17,7 @@ public:
   Plane(const Tensor &like, int64_t rows)
       : width(like.rank() == 4 ? like.dim(3) : 1), sums(size_t(rows * width), 0.0) {}
 
-  /// Hands the gradient of a window over the rows [first, last) to them.
+  /// Hands the gradient of a window over the rows [first, last) to them; `x` is that of row 0.
   void spread(PoolKind kind, const float *dy, const float *x, int64_t first, int64_t last) {
     for (int64_t d = 0; d < width; ++d) {
       if (kind == PoolKind::Mean) {
@@ -63,14 +63,17 @@ Tensor ref::poolGrad(const Tensor &dy, const Tensor *x, int64_t seqLen, const Po
 }
 
 Tensor ref::pyramidGrad(const Tensor &dy, const Tensor *x, int64_t seqLen, const PyramidOptions &options) {
-  std::vector<int64_t> offsets = pyramidOffsets(seqLen, options.levels, options.factor);
+  std::vector<std::vector<LevelPart>> parts = pyramidParts(seqLen, options.levels, options.factor, options.documents);
   Tensor dx(withRows(dy, seqLen));
   parallelFor(dy.dim(0) * dy.dim(1), [&](int64_t plane) {
     Plane sums(dy, seqLen);
-    for (int64_t l = 0, window = 1; l < options.levels; ++l, window *= options.factor)
-      for (int64_t i = 0; i < offsets[size_t(l + 1)] - offsets[size_t(l)]; ++i)
-        sums.spread(options.kind, dy.plane(0, plane) + (offsets[size_t(l)] + i) * sums.width,
-                    x ? x->plane(0, plane) : nullptr, i * window, std::min((i + 1) * window, seqLen));
+    for (const std::vector<LevelPart> &part : parts) {
+      int64_t start = part[0].first, end = start + part[0].count;
+      for (int64_t l = 0, window = 1; l < options.levels; ++l, window *= options.factor)
+        for (int64_t i = 0; i < part[size_t(l)].count; ++i)
+          sums.spread(options.kind, dy.plane(0, plane) + (part[size_t(l)].first + i) * sums.width,
+                      x ? x->plane(0, plane) : nullptr, start + i * window, std::min(start + (i + 1) * window, end));
+    }
     sums.write(dx.plane(0, plane));
   });
   return dx;
