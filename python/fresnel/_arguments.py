@@ -170,6 +170,11 @@ def is_word(text):
     return "\n" not in text and SEPARATOR not in text
 
 
+def _is_list_of_lengths(name, value):
+    return name == "documents" and isinstance(value, (list, tuple)) and all(
+        isinstance(length, int) and not isinstance(length, bool) for length in value)
+
+
 def check_parameters(method, parameters):
     if not isinstance(method, (str, os.PathLike)):
         raise TypeError(f"method must be a preset's name or the path of an .mlir or .fkb file, but got "
@@ -179,7 +184,7 @@ def check_parameters(method, parameters):
     for name, value in parameters.items():
         if name in _DERIVED:
             raise ValueError(f"{name} is taken from the tensors; do not pass it")
-        if not isinstance(value, (bool, int, float, str)):
+        if not isinstance(value, (bool, int, float, str)) and not _is_list_of_lengths(name, value):
             raise TypeError(f"{name} must be a number, a bool or a string, but got {type(value).__name__}")
         if isinstance(value, str) and not is_word(value):
             raise ValueError(f"{name} is {value!r}, but values have one line, without {SEPARATOR}")

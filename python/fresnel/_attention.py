@@ -435,13 +435,16 @@ def attention(q, k, v, method="dense", *, cu_seqlens=None, mask=None, return_lse
     q is [batch, sequence, heads, head_dim]; k and v have heads that divide q's (GQA); "dense" takes another sequence
     length there, and another head_dim of v. All are bfloat16 or float16 CUDA tensors of any strides with a contiguous
     head_dim; none is copied. Under torch.autocast they are converted to its type first. `method` is a preset ("dense",
-    "window", "documents", "block_mask", "lighthouse"; `fresnel presets` lists them with their `parameters`), or the path of
+    "window", "documents", "block_mask", "lighthouse", ...; `fresnel presets` lists them with their `parameters`), or the path of
     an .mlir program or of a .fkb bundle made for these shapes.
 
     "documents" attends within the documents that lie packed in the sequence, cut by `cu_seqlens`, an int32 tensor on the
     same device: 0, then the end of each document in ascending order, the last of them the sequence's; the same for the whole
     batch. Its values are not looked at (that would wait for the GPU); whatever they are, tokens between two of them see each
     other. The program has room for more documents: up to the next power of two, at least 16, or for `documents` of them.
+
+    "lighthouse_documents" is "lighthouse" within each of `documents`, a list of their lengths: numbers of the host, for which a
+    program is compiled. Each document gets what it would get alone, with a `topk` of its own.
 
     "block_mask" attends to the blocks of keys that `mask` allows: a tensor of bools or bytes, [batch, heads, rows, blocks],
     on the same device, where a row stands for `query_block` tokens of q and a column for `key_block` tokens of k (128 each if

@@ -79,6 +79,8 @@ def text_of(value):
     """A parameter's value as `--set` takes it."""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, (list, tuple)):
+        return ",".join(str(length) for length in value)
     return str(value)
 
 

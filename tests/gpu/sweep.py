@@ -5,7 +5,7 @@ selection exactly. A third of the cases are small programs of the block-selectio
 the others Lighthouse with dilated scores (dilated_cases.py). Half of the cases compute the gradients, too. Without --wrap
 a case runs once more, and the two outputs must agree in every bit. Usage: sweep.py --fresnel PATH [--cases N] [--seed S]
 [--jobs J] [--max-seconds T] [--grad-only] [--blocks-only] [--dilated-only]
-[--documents-only] [--lighthouse-only] [--wrap "compute-sanitizer --tool memcheck"]. Exit code 1 if a case failed or none ran.
+[--documents-only] [--lighthouse-only] [--lighthouse-documents-only] [--wrap "compute-sanitizer --tool memcheck"]. Exit code 1 if a case failed or none ran.
 """
 
 import argparse
@@ -36,9 +36,20 @@ def random_length(rng, longest):
 LONGEST_GRADIENT = 2048
 
 
+def cut_documents(rng, length):
+    """Lengths that sum to `length`: one document, a few, many, with empty ones and single tokens among them."""
+    count = min(rng.choice((1, 2, 3, 5, 16, 16, max(1, length // 64), max(1, length // 7))), 512)
+    cuts = sorted(rng.randint(0, length) for _ in range(count - 1))
+    for _ in range(rng.choice((0, 0, 1, 4))):
+        at = rng.choice([0, *cuts])
+        cuts += [at, min(at + 1, length)]
+    cuts = [0, *sorted(cuts), length]
+    return [last - first for first, last in zip(cuts, cuts[1:])]
+
+
 def make_case(rng, longest, grad_only, method=None):
     """One method with parameters; the work is bounded by fewer heads at long lengths."""
-    method = method or rng.choice(("dense", "window", "lighthouse", "documents"))
+    method = method or rng.choice(("dense", "window", "lighthouse", "documents", "lighthouse_documents"))
     grad = grad_only or rng.random() < 0.5
     longest = min(longest, LONGEST_GRADIENT) if grad else longest
     length = random_length(rng, longest)
@@ -67,6 +78,9 @@ def make_case(rng, longest, grad_only, method=None):
         sets["window"] = rng.randint(1, max(1, length))
         sets["sinks"] = rng.choice((0, 1, 4, 64, 100))
     else:
+        if method == "lighthouse_documents":
+            del sets["seq_len"]
+            sets["documents"] = ",".join(map(str, cut_documents(rng, length)))
         sets["levels"] = rng.choice((1, 2, 3, 3, 4))
         sets["factor"] = rng.choice((2, 3, 4, 4, 5, 7, 8, 11))
         sets["topk"] = rng.choice((1, 37, 128, 200, 256, 512, 1536))
@@ -230,11 +244,14 @@ def main():
     parser.add_argument("--dilated-only", action="store_true", help="only Lighthouse with dilated scores")
     parser.add_argument("--lighthouse-only", action="store_true", help="only Lighthouse")
     parser.add_argument("--schedule", default="", metavar="FIELD", help="only attention whose schedule sets this field")
+    parser.add_argument("--lighthouse-documents-only", action="store_true", help="only Lighthouse over packed documents")
     parser.add_argument("--max-seconds", type=float, default=1e9)
     parser.add_argument("--wrap", default="", help="command that runs each case, e.g. compute-sanitizer")
     arguments = parser.parse_args()
     def make(rng):
-        method = "documents" if arguments.documents_only else "lighthouse" if arguments.lighthouse_only else None
+        only = {"documents": arguments.documents_only, "lighthouse": arguments.lighthouse_only,
+                "lighthouse_documents": arguments.lighthouse_documents_only}
+        method = next((name for name, asked in only.items() if asked), None)
         if method or arguments.schedule:
             while True:
                 case = make_case(rng, arguments.longest, arguments.grad_only, method)

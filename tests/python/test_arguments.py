@@ -72,6 +72,8 @@ class ArgumentTest(CacheTest):
             (ValueError, "head_dim is taken from the tensors", {"method": "dense", "head_dim": 64}),
             (ValueError, "value_dim is taken from the tensors", {"method": "dense", "value_dim": 64}),
             (TypeError, "topk must be a number, a bool or a string, but got list", {"method": "lighthouse", "topk": [1]}),
+            (TypeError, "documents must be a number, a bool or a string, but got list",
+             {"method": "lighthouse_documents", "documents": [40, 60.0]}),
             (ValueError, "there is no file /nonexistent.fkb", {"method": "/nonexistent.fkb"}),
             (ValueError, r"parameters \['topk'\] apply to presets", {"method": "/nonexistent.mlir", "topk": 3}),
             (TypeError, "gradient_schedule must be a string FIELD=VALUE:..., but got dict", {"gradient_schedule": {}}),

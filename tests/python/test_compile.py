@@ -32,6 +32,14 @@ class CompileTest(CacheTest):
         self.assertEqual(sorted(_bundle.arguments(manifest["backward"])), ["dk", "dout", "dq", "dv", "k", "lse", "out", "q", "v"])
         self.assertNotIn("backward", _bundle.read_manifest(fresnel.compile("dense", grad=False, **SMALL)))
 
+    def test_lists_of_lengths_are_parameters(self):
+        sizes = {name: size for name, size in SMALL.items() if name != "seq_len"}
+        path = fresnel.compile("lighthouse_documents", documents=[40, 0, 60], topk=4, **sizes)
+        self.assertEqual(_bundle.read_manifest(path)["parameters"]["documents"], "40,0,60")
+        self.assertEqual(fresnel.compile("lighthouse_documents", documents="40,0,60", topk=4, **sizes), path)
+        with self.assertRaisesRegex(ValueError, "'documents' sum to 100 tokens, but 'seq_len' is 101"):
+            fresnel.compile("lighthouse_documents", documents=(40, 60), seq_len=101, topk=4, **sizes)
+
     def test_damaged_entry_is_compiled_again_with_a_warning(self):
         path = fresnel.compile("dense", **SMALL)
         good = path.read_bytes()

@@ -25,13 +25,15 @@ static std::string rangeText(const PresetParam &param) {
       text += (text.empty() ? "" : ", ") + choice;
     return text;
   }
+  case ParamType::Lengths:
+    return "0 .. 2147483647 each";
   default:
     return number(param.min) + " .. " + number(param.max);
   }
 }
 
 static const char *typeText(ParamType type) {
-  static const char *names[] = {"int", "float", "bool", "choice"};
+  static const char *names[] = {"int", "float", "bool", "choice", "lengths"};
   return names[int(type)];
 }
 

@@ -29,6 +29,8 @@ static PresetParam parseParam(StringRef text) {
   param.meaning = meaning.trim().str();
   if (words[1] == "bool") {
     param.type = ParamType::Bool;
+  } else if (words[1] == "lengths") {
+    param.type = ParamType::Lengths;
   } else if (words[1] == "choice") {
     param.type = ParamType::Choice;
     for (StringRef choice : llvm::split(words[3], ','))
@@ -134,11 +136,30 @@ static llvm::Expected<std::string> checkNumber(const PresetParam &param, StringR
   return isInt ? std::to_string(integer) : llvm::formatv("{0:E}", number).str();
 }
 
+/// What a list of lengths holds; fails where it is none.
+static llvm::Expected<llvm::SmallVector<int64_t>> parseLengths(StringRef name, StringRef text) {
+  llvm::SmallVector<int64_t> lengths;
+  for (StringRef part : llvm::split(text, ',')) {
+    int64_t length = 0;
+    if (part.getAsInteger(10, length) || length < 0 || length > INT32_MAX)
+      return llvm::createStringError("parameter '" + name +
+                                     "' takes lengths from 0 to 2147483647 with commas between "
+                                     "them, but got '" +
+                                     part + "' in '" + text + "'");
+    lengths.push_back(length);
+  }
+  return lengths;
+}
+
 static llvm::Expected<std::string> checkValue(const PresetParam &param, StringRef value) {
   switch (param.type) {
   case ParamType::Int:
   case ParamType::Float:
     return checkNumber(param, value);
+  case ParamType::Lengths:
+    if (llvm::Error error = parseLengths(param.name, value).takeError())
+      return std::move(error);
+    return value.str();
   case ParamType::Bool:
     if (value == "true" || value == "1")
       return std::string("true");
@@ -181,6 +202,19 @@ fresnel::resolveParams(const Preset &preset, const std::map<std::string, std::st
 // Derived sizes
 //===----------------------------------------------------------------------===//
 
+/// The tokens of all documents, which a length that is not 0 must agree with.
+static llvm::Expected<std::string> sumDocuments(int64_t length, llvm::ArrayRef<int64_t> documents) {
+  int64_t sum = 0;
+  for (int64_t tokens : documents)
+    sum += tokens;
+  if (sum == 0)
+    return llvm::createStringError("'documents' hold no token");
+  if (length && sum != length)
+    return llvm::createStringError(
+        llvm::formatv("'documents' sum to {0} tokens, but 'seq_len' is {1}; change one of them", sum, length));
+  return std::to_string(sum);
+}
+
 static llvm::Expected<std::string> evaluate(const PresetDerived &derived,
                                             const std::map<std::string, std::string> &known) {
   llvm::SmallVector<int64_t> n;
@@ -193,6 +227,11 @@ static llvm::Expected<std::string> evaluate(const PresetDerived &derived,
     n.push_back(int64_t(value));
   }
   StringRef function = derived.function;
+  llvm::SmallVector<int64_t> documents;
+  if (auto at = llvm::find(derived.arguments, "documents"); at != derived.arguments.end())
+    documents = llvm::cantFail(parseLengths(*at, known.at(*at)));
+  if (function == "total")
+    return sumDocuments(n[0], documents);
   if (function == "or")
     return std::to_string(n[0] ? n[0] : n[1]);
   if (function == "choose")
@@ -218,9 +257,16 @@ static llvm::Expected<std::string> evaluate(const PresetDerived &derived,
     return llvm::createStringError(
         llvm::formatv("{0} levels of factor {1} pool more than 2147483647 tokens into one", n[1], n[2]));
   if (function == "pyramid")
-    return std::to_string(PyramidShape(n[0], n[1], n[2]).length);
+    return std::to_string(PyramidShape(n[0], n[1], n[2], documents).length);
+  if (function == "cascades")
+    return llvm::join(llvm::map_range(documents,
+                                      [&](int64_t tokens) {
+                                        return std::to_string(tokens ? CascadeShape(tokens, n[1], n[2], n[3]).length
+                                                                     : 0);
+                                      }),
+                      ",");
   assert(function == "cascade" && "a preset derives a size by an unknown function");
-  return std::to_string(CascadeShape(n[0], n[1], n[2], n[3]).length);
+  return std::to_string(CascadeShape(n[0], n[1], n[2], n[3], documents).length);
 }
 
 llvm::Expected<std::string> fresnel::instantiate(const Preset &preset,

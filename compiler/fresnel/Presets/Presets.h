@@ -9,6 +9,7 @@
 //   // param NAME int DEFAULT MIN MAX : meaning      (also float)
 //   // param NAME bool DEFAULT : meaning
 //   // param NAME choice DEFAULT A,B,C : meaning
+//   // param NAME lengths DEFAULT : meaning             (comma-separated, 0 among them)
 //   // hint NAME : what to say to someone who sets NAME, which the preset does not have
 //   // derive NAME = FUNCTION(ARGUMENT, ...)
 //
@@ -26,7 +27,7 @@
 
 namespace fresnel {
 
-enum class ParamType { Int, Float, Bool, Choice };
+enum class ParamType { Int, Float, Bool, Choice, Lengths };
 
 struct PresetParam {
   std::string name;
