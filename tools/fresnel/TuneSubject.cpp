@@ -8,6 +8,7 @@
 #include "fresnel/Artifact/File.h"
 #include "fresnel/Artifact/Safetensors.h"
 #include "fresnel/Artifact/Sha256.h"
+#include "fresnel/Presets/Presets.h"
 
 #include <iostream>
 #include <unistd.h>
@@ -109,6 +110,10 @@ static std::optional<Method> loadChecked(const TuneRequest &request, std::string
   std::vector<std::string> small = {"seq_len=" + std::to_string(kCheckedLength)};
   if (presetHasParameter(request.method, "batch"))
     small.push_back("batch=1");
+  // Of documents with lengths a few, one of them a single token.
+  const PresetParam *documents = findPreset(request.method)->findParam("documents");
+  if (documents && documents->type == ParamType::Lengths)
+    small.push_back("documents=" + std::to_string(kCheckedLength - 201) + ",1,200");
   // Keys keep their length in proportion, which is that of the queries.
   if (presetHasParameter(request.method, "kv_len"))
     small.push_back("kv_len=0");
