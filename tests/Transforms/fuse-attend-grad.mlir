@@ -43,9 +43,11 @@ fresnel.program @alone(%x: !x, %l: !l) {
 !x = tensor<1x4x100x128xbf16>
 !k = tensor<1x4x99x128xbf16>
 !l = tensor<1x4x100xf32>
-// Causal queries without keys have no kernel that computes all at once.
+// Nothing adds to the tiles of causal queries in front of the first key: their rows become 0 where they are rounded.
 // CHECK-LABEL: fresnel.program @empty
-// CHECK: fresnel.attend_grad_q
+// CHECK-NEXT: %[[S:.*]] = fresnel.attend_stats
+// CHECK-NEXT: %[[DQ:.*]], %{{.*}}, %{{.*}} = fresnel.attend_grad
+// CHECK-NEXT: fresnel.round_tiles %[[DQ]] stats(%[[S]] : tensor<1x4x2x128xf32>)
 fresnel.program @empty(%x: !x, %k: !k, %l: !l) {
   %d = fresnel.attend_delta %x, %x : !x
   %a = fresnel.attend_grad_q %x, %k, %k lse %l delta %d dout %x {causal = true} : !x, !k, !k, !l, !l, !x

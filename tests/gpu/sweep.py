@@ -117,10 +117,9 @@ def has_one_pass(method, sets):
     dim, value_dim = sets["head_dim"], sets.get("value_dim") or sets["head_dim"]
     if method == "documents" and (sets.get("window") or sets.get("softcap") and dim == 128):
         return False
-    if value_dim != dim and (dim, value_dim) not in ((128, 64), (128, 96), (192, 128)):
+    if value_dim != dim and (dim, value_dim) not in ((128, 64), (128, 96), (192, 128), (256, 128), (256, 192)):
         return False
-    return (dim >= 96 or dim == 64 and not sets.get("softcap")) and not (
-        sets.get("causal") == "true" and sets.get("kv_len", sets["seq_len"]) < sets["seq_len"])
+    return dim >= 96 or dim == 64 and not sets.get("softcap")
 
 
 def run_case(arguments, case, seed):

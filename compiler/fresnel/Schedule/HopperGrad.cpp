@@ -104,17 +104,18 @@ std::optional<BlockSetSizes> fresnel::getHopperGradLists(AttendGradOp op) { retu
 std::string fresnel::explainHopperGrad(Operation *op, const TargetInfo &target) {
   if (!target.hasWgmma)
     return llvm::formatv("family hopper needs wgmma, which {0} does not have; use portable", target.name);
-  RankedTensorType q = getTensor(op->getOperand(0)), k = getTensor(op->getOperand(1)), v = getTensor(op->getOperand(2));
+  RankedTensorType q = getTensor(op->getOperand(0)), v = getTensor(op->getOperand(2));
   if (!q.getElementType().isBF16() && !q.getElementType().isF16())
     return "the matrix units take bf16 and f16, but the tensors hold f32; convert them";
   int64_t headDim = q.getDimSize(3), valueDim = v.getDimSize(3);
   std::pair<int64_t, int64_t> dims(headDim, valueDim);
   bool narrower =
-      !getBlockList(op) && llvm::is_contained({std::pair<int64_t, int64_t>(128, 64), {128, 96}, {192, 128}}, dims);
+      !getBlockList(op) &&
+      llvm::is_contained({std::pair<int64_t, int64_t>(128, 64), {128, 96}, {192, 128}, {256, 128}, {256, 192}}, dims);
   if (!narrower && (headDim != valueDim || !llvm::is_contained({64, 96, 128, 192, 256}, headDim)))
     return llvm::formatv(
-        "the hopper gradient serves head dims 64, 96, 128, 192 and 256, equal for keys and values, or 128/64, 128/96 "
-        "and 192/128, but got {0} and {1}; use portable",
+        "the hopper gradient serves head dims 64, 96, 128, 192 and 256, equal for keys and values, or 128/64, 128/96, "
+        "192/128, 256/128 and 256/192, but got {0} and {1}; use portable",
         headDim, valueDim);
   for (StringRef name : {"key_window", "key_stride"})
     if (int64_t value = getInteger(op, name, 1); value != 1)
@@ -127,11 +128,6 @@ std::string fresnel::explainHopperGrad(Operation *op, const TargetInfo &target) 
   if (softcap && softcap.getValueAsDouble() > 0 && headDim == 128 && getDocumentBounds(op))
     return "the hopper gradient has no registers for a soft cap beside the bounds of documents with head dim 128; use "
            "portable";
-  // The first keys are to be seen by all queries: their thread block begins every sum.
-  if (isCausal(op) && q.getDimSize(2) > k.getDimSize(2))
-    return llvm::formatv("the hopper gradient serves causal queries that all see a key, but there are {0} queries and "
-                         "{1} keys; use portable",
-                         q.getDimSize(2), k.getDimSize(2));
   if (int64_t window = getInteger(op, "window", 0); getDocumentBounds(op) && window > 0)
     return llvm::formatv("the hopper gradient serves no window within documents, but `window` is {0}; use portable",
                          window);

@@ -34,6 +34,13 @@ AttendGradKvOp findPartner(AttendGradQOp queries) {
 /// in order, whatever the numbers are from which they are made.
 bool hasOrder(AttendGradQOp op) { return !op.getDocuments() || op.getDocuments().getDefiningOp<DocumentBoundsOp>(); }
 
+/// Whether nothing may add to the tiles of some rows: those whose lists are empty, and those in
+/// front of the first key.
+bool mayBeEmpty(AttendGradQOp op) {
+  auto getRows = [](Value value) { return cast<RankedTensorType>(value.getType()).getDimSize(2); };
+  return op.getBlocks() || (op.getCausal() && getRows(op.getQ()) > getRows(op.getK()));
+}
+
 int64_t countKeyBlocks(AttendGradQOp op) {
   return llvm::divideCeil(cast<RankedTensorType>(op.getK().getType()).getDimSize(2), int64_t(op.getKeyBlock()));
 }
@@ -82,9 +89,8 @@ struct FuseAttendGradPass final : impl::FuseAttendGradPassBase<FuseAttendGradPas
                                          queries.getCausal(), queries.getWindow(), queries.getSinks(),
                                          queries.getSoftcap(), queries.getQueryBlock(), queries.getKeyBlock());
     auto q = cast<RankedTensorType>(queries.getQ().getType());
-    // Nothing adds to the tiles of rows whose lists are empty.
     Value rows =
-        RoundTilesOp::create(builder, queries.getLoc(), gradient.getDq(), queries.getBlocks() ? stats : Value(),
+        RoundTilesOp::create(builder, queries.getLoc(), gradient.getDq(), mayBeEmpty(queries) ? stats : Value(),
                              q.getDimSize(2), q.getDimSize(3), APFloat(scale), q.getElementType());
     queries.getDq().replaceAllUsesWith(rows);
     keys.getDk().replaceAllUsesWith(gradient.getDk());
