@@ -193,6 +193,30 @@ fresnel.program @attend_stats_c1(%x: tensor<1x2x64x32xbf16>, %l: tensor<1x2x63xf
 
 // -----
 
+fresnel.program @attend_stats_c2(%x: tensor<1x2x64x32xbf16>, %l: tensor<1x2x64xf32>, %b: tensor<1x2x3x1xf32>) {
+  // expected-error @+1 {{`bounds` must be what `fresnel.bound_keys` gives for 'tensor<1x2x64x32xbf16>', but got 'tensor<1x2x3x1xf32>'}}
+  %s = fresnel.attend_stats %x, %x of %l more(%b : tensor<1x2x3x1xf32>) : tensor<1x2x64x32xbf16>, tensor<1x2x64xf32>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @attend_stats_c3(%x: tensor<1x2x64x32xbf16>, %l: tensor<1x2x64xf32>) {
+  // expected-error @+1 {{`more` may have one LSE's gradient and bounds, but has 2 tensors, the first of type 'tensor<1x2x64xf32>'}}
+  %s = fresnel.attend_stats %x, %x of %l more(%l, %l : tensor<1x2x64xf32>, tensor<1x2x64xf32>) : tensor<1x2x64x32xbf16>, tensor<1x2x64xf32>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @bound_keys_c1(%k: tensor<1x2x64x32xbf16>, %v: tensor<1x2x63x32xbf16>) {
+  // expected-error @+1 {{k and v must agree in all but the head dim}}
+  %b = fresnel.bound_keys %k, %v : tensor<1x2x64x32xbf16>, tensor<1x2x63x32xbf16>
+  fresnel.return {names = []}
+}
+
+// -----
+
 fresnel.program @attend_grad_c1(%q: tensor<1x2x64x32xbf16>, %k: tensor<1x2x64x16xbf16>, %s: tensor<1x2x2x128xf32>) {
   // expected-error @+1 {{q, k and v do not fit}}
   %a, %b, %c = fresnel.attend_grad %q, %k, %k stats %s dout %q : tensor<1x2x64x32xbf16>, tensor<1x2x64x16xbf16>, tensor<1x2x64x16xbf16>, tensor<1x2x2x128xf32>, tensor<1x2x64x32xbf16>
@@ -210,7 +234,7 @@ fresnel.program @attend_grad_c1_columns(%q: tensor<1x2x64x36xbf16>, %s: tensor<1
 // -----
 
 fresnel.program @attend_grad_c2(%q: tensor<1x2x64x32xbf16>, %s: tensor<1x2x2x64xf32>) {
-  // expected-error @+1 {{`stats` must be 'tensor<1x2x2x128xf32>'}}
+  // expected-error @+1 {{`stats` must be 'tensor<1x2x2x128xf32>', or with a third row}}
   %a, %b, %c = fresnel.attend_grad %q, %q, %q stats %s dout %q : tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x2x64xf32>, tensor<1x2x64x32xbf16>
   fresnel.return {names = []}
 }
@@ -260,6 +284,14 @@ fresnel.program @round_tiles_c2(%t: tensor<1x2x2x4096xf32>) {
 fresnel.program @round_tiles_c3(%t: tensor<1x2x2x4096xf32>, %s: tensor<1x2x2x64xf32>) {
   // expected-error @+1 {{`stats` must be 'tensor<1x2x2x128xf32>', but got 'tensor<1x2x2x64xf32>'}}
   %d = fresnel.round_tiles %t stats(%s : tensor<1x2x2x64xf32>) {seq_len = 100, head_dim = 64, scale = 1.0, element = bf16} : tensor<1x2x2x4096xf32>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @round_tiles_c3_integers(%t: tensor<1x2x2x4096xi32>) {
+  // expected-error @+1 {{integers need `stats`, 'tensor<1x2x3x128xf32>'}}
+  %d = fresnel.round_tiles %t {seq_len = 100, head_dim = 64, scale = 1.0, element = bf16} : tensor<1x2x2x4096xi32>
   fresnel.return {names = []}
 }
 

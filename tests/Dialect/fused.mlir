@@ -47,13 +47,22 @@ fresnel.program @syntax(%x: !x, %k: !k, %s: !s, %t: !t, %l: tensor<1x4x100xf32>)
 fresnel.program @gradients(%q: !g, %k: !h, %l: !l) {
   // CHECK: %[[S:.*]] = fresnel.attend_stats %q, %q of %l : tensor<1x4x100x96xbf16>, tensor<1x4x100xf32>
   %s = fresnel.attend_stats %q, %q of %l : !g, !l
-  // CHECK: fresnel.attend_stats %q, %q of %l lse(%l : tensor<1x4x100xf32>)
-  %t = fresnel.attend_stats %q, %q of %l lse(%l : !l) : !g, !l
+  // CHECK: fresnel.attend_stats %q, %q of %l more(%l : tensor<1x4x100xf32>)
+  %t = fresnel.attend_stats %q, %q of %l more(%l : !l) : !g, !l
+  // CHECK: %[[BOUNDS:.*]] = fresnel.bound_keys %k, %k : tensor<1x2x130x96xbf16>, tensor<1x2x130x96xbf16>
+  %bounds = fresnel.bound_keys %k, %k : !h, !h
+  // CHECK: fresnel.attend_stats %q, %q of %l more(%l, %[[BOUNDS]] : tensor<1x4x100xf32>, tensor<1x2x2x2xf32>)
+  %three = fresnel.attend_stats %q, %q of %l more(%l, %bounds : !l, tensor<1x2x2x2xf32>) : !g, !l
+  // With three rows of stats sums are integers.
+  // CHECK: fresnel.attend_grad {{.*}} tensor<1x4x3x128xf32>
+  %i, %j, %m = fresnel.attend_grad %q, %k, %k stats %three dout %q : !g, !h, !h, tensor<1x4x3x128xf32>, !g
+  // CHECK: fresnel.round_tiles %{{.*}} stats(%{{.*}} : tensor<1x4x3x128xf32>) {{.*}} : tensor<1x4x2x6144xi32>
+  %n = fresnel.round_tiles %i stats(%three : tensor<1x4x3x128xf32>) {seq_len = 100, head_dim = 96, scale = 0.25, element = bf16} : tensor<1x4x2x6144xi32>
   // Two tiles of 64 rows.
-  // CHECK: %dq, %dk, %dv = fresnel.attend_grad %q, %k, %k stats %[[S]] dout %q {causal = true}
+  // CHECK: %[[DQ:.*]], %{{.*}}, %{{.*}} = fresnel.attend_grad %q, %k, %k stats %[[S]] dout %q {causal = true}
   // CHECK-SAME: tensor<1x4x2x128xf32>, tensor<1x4x100x96xbf16>
   %a, %b, %c = fresnel.attend_grad %q, %k, %k stats %s dout %q {causal = true} : !g, !h, !h, tensor<1x4x2x128xf32>, !g
-  // CHECK: fresnel.round_tiles %dq {element = bf16, head_dim = 96 : i64, scale = 2.500000e-01 : f64, seq_len = 100 : i64} : tensor<1x4x2x6144xf32>
+  // CHECK: fresnel.round_tiles %[[DQ]] {element = bf16, head_dim = 96 : i64, scale = 2.500000e-01 : f64, seq_len = 100 : i64} : tensor<1x4x2x6144xf32>
   %d = fresnel.round_tiles %a {seq_len = 100, head_dim = 96, scale = 0.25, element = bf16} : tensor<1x4x2x6144xf32>
   fresnel.return %d, %b, %c {names = ["dq", "dk", "dv"]} : !g, !h, !h
 }

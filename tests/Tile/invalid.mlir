@@ -354,11 +354,11 @@ func.func @bulk_store_c1(%dst: !tile.global<1x8x64xf32>, %p: i1) {
 
 // -----
 
-func.func @bulk_store_c2(%dst: !tile.global<64xi32>, %p: i1) {
+func.func @bulk_store_c2(%dst: !tile.global<64xbf16>, %p: i1) {
   %c0 = arith.constant 0 : i32
-  %row = tile.alloc : !tile.shared<8xi32, linear>
-  // expected-error @+1 {{`add` takes f32, but got 'i32'}}
-  tile.bulk_store add %row, %dst[%c0] if %p : !tile.shared<8xi32, linear>, !tile.global<64xi32>
+  %row = tile.alloc : !tile.shared<8xbf16, linear>
+  // expected-error @+1 {{`add` takes f32 or i32, but got 'bf16'}}
+  tile.bulk_store add %row, %dst[%c0] if %p : !tile.shared<8xbf16, linear>, !tile.global<64xbf16>
   return
 }
 
@@ -417,6 +417,14 @@ func.func @store_fragment_c2_indices(%s: tensor<64x64xf32, #tile.acc>) {
   %square = tile.alloc : !tile.shared<4096xf32, linear>
   // expected-error @+1 {{takes no indices of a shared array, but got 1}}
   tile.store_fragment %s, %square[%c0] : tensor<64x64xf32, #tile.acc>, !tile.shared<4096xf32, linear>
+  return
+}
+
+// -----
+
+func.func @round_c1(%s: tensor<64x64xf32, #tile.acc>) {
+  // expected-error @+1 {{rounds f32 to i32 of the same shape}}
+  %n = tile.round %s : tensor<64x64xf32, #tile.acc> -> tensor<64x32xi32, #tile.acc>
   return
 }
 

@@ -227,6 +227,8 @@ tile.kernel @sums(%stats: !tile.global<1x8x2x1024xf32>, %sums: !tile.global<1x8x
   tile.store_fragment %s, %square : tensor<64x64xf32, #tile.acc>, !tile.shared<4096xf32, linear>
   // CHECK: tile.store_fragment %{{.*}}, %{{.*}}[%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}] : tensor<64x64xf32, #tile.acc>, !tile.global<1x8x16x8192xf32>
   tile.store_fragment %s, %sums[%c0, %c0, %c0, %c0] : tensor<64x64xf32, #tile.acc>, !tile.global<1x8x16x8192xf32>
+  // CHECK: tile.round %{{.*}} : tensor<64x64xf32, #tile.acc> -> tensor<64x64xi32, #tile.acc>
+  %rounded = tile.round %s : tensor<64x64xf32, #tile.acc> -> tensor<64x64xi32, #tile.acc>
   // CHECK: tile.load_fragment %{{.*}}[%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}] : <1x8x16x8192xf32> -> tensor<64x64xf32, #tile.acc>
   %earlier = tile.load_fragment %sums[%c0, %c0, %c0, %c0] : !tile.global<1x8x16x8192xf32> -> tensor<64x64xf32, #tile.acc>
   // CHECK: tile.semaphore_wait %{{.*}}[%{{.*}}], %{{.*}} : <128xi32>

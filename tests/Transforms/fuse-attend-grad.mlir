@@ -1,5 +1,6 @@
 // RUN: fresnel-opt %s --split-input-file --fresnel-fuse-attend-grad | FileCheck %s
 // RUN: fresnel-opt %s --split-input-file --fresnel-fuse-attend-grad="schedule=section=4:ordered=false" | FileCheck %s --check-prefix=ANY
+// RUN: fresnel-opt %s --split-input-file --fresnel-fuse-attend-grad="schedule=ordered=true" | FileCheck %s --check-prefix=ORDER
 // RUN: fresnel-opt %s --split-input-file --fresnel-fuse-attend-grad=target=sm_90 | FileCheck %s --check-prefix=APART
 // RUN: fresnel-opt %s --split-input-file --fresnel-fuse-attend-grad=schedule=family=portable | FileCheck %s --check-prefix=APART
 
@@ -11,7 +12,7 @@
 // ANY-LABEL: fresnel.program @both
 // ANY: fresnel.attend_grad %
 // CHECK-LABEL: fresnel.program @both
-// CHECK-NEXT: %[[S:.*]] = fresnel.attend_stats %x, %g of %l lse(%m
+// CHECK-NEXT: %[[S:.*]] = fresnel.attend_stats %x, %g of %l more(%m
 // CHECK-NEXT: %[[DQ:.*]], %[[DK:.*]], %[[DV:.*]] = fresnel.attend_grad %x, %k, %k stats %[[S]] dout %g {causal = true, {{.*}}scale = 5.000000e-01
 // CHECK-NEXT: %[[Q:.*]] = fresnel.round_tiles %[[DQ]] {element = bf16, head_dim = 128 : i64, scale = 5.000000e-01 : f64, seq_len = 100 : i64}
 // CHECK-NEXT: fresnel.return %[[Q]], %[[DK]], %[[DV]]
@@ -146,4 +147,27 @@ fresnel.program @documents(%x: !x, %l: !l, %cu: !c, %b: !d) {
   %g = fresnel.attend_grad_q %x, %x, %x lse %l delta %d dout %x documents(%b : !d) {causal = true} : !x, !x, !x, !l, !l, !x
   %h, %i = fresnel.attend_grad_kv %x, %x, %x lse %l delta %d dout %x documents(%b : !d) {causal = true} : !x, !x, !x, !l, !l, !x
   fresnel.return %a, %e, %c, %g, %h, %i {names = ["a", "e", "c", "g", "h", "i"]} : !x, !x, !x, !x, !x, !x
+}
+
+// -----
+
+// With wide heads sums are integers if the LSE is known to be that of the scores and no order is asked for.
+// CHECK-LABEL: fresnel.program @integers
+// CHECK: %[[B:.*]] = fresnel.bound_keys %k, %k
+// CHECK: %[[S:.*]] = fresnel.attend_stats %{{.*}}, %g of %{{.*}} more(%[[B]] : tensor<1x2x2x1xf32>)
+// CHECK: fresnel.attend_grad %{{.*}} stats %[[S]]
+// CHECK: fresnel.round_tiles %{{.*}} stats(%[[S]] : tensor<1x4x3x128xf32>) {{.*}} : tensor<1x4x2x12288xi32>
+// ANY-LABEL: fresnel.program @integers
+// ANY-NOT: fresnel.bound_keys
+// ORDER-LABEL: fresnel.program @integers
+// ORDER-NOT: fresnel.bound_keys
+!x = tensor<1x4x100x192xbf16>
+!k = tensor<1x2x100x192xbf16>
+!l = tensor<1x4x100xf32>
+fresnel.program @integers(%x: !x, %k: !k, %g: !x) {
+  %o, %l = fresnel.attend %x, %k, %k {causal = true} : !x, !k, !k
+  %d = fresnel.attend_delta %o, %g : !x
+  %a = fresnel.attend_grad_q %x, %k, %k lse %l delta %d dout %g {causal = true} : !x, !k, !k, !l, !l, !x
+  %b, %c = fresnel.attend_grad_kv %x, %k, %k lse %l delta %d dout %g {causal = true} : !x, !k, !k, !l, !l, !x
+  fresnel.return %a, %b, %c {names = ["dq", "dk", "dv"]} : !x, !k, !k
 }

@@ -20,13 +20,16 @@ namespace {
 
 /// Rows of a thread.
 constexpr int64_t kRows = 4;
+/// What the bound of a sum becomes: near 2^31, less what the rounding of the weights and of their gradients may add.
+constexpr double kIntegerBound = 0x1.e6p30, kLeastBound = 0x1p-90;
 
 /// The products of the rows of two tensors.
 class RowProducts {
 public:
-  RowProducts(RankedTensorType rows, KernelBuilder &builder)
-      : b(builder), rows(rows), width(getVectorWidth(rows.getElementType())), chunks(rows.getDimSize(3) / width),
-        team(std::min<int64_t>(llvm::PowerOf2Ceil(chunks), 32)) {}
+  /// With `squares` the squares of the second tensor's rows, too.
+  RowProducts(RankedTensorType rows, KernelBuilder &builder, bool squares = false)
+      : b(builder), rows(rows), squares(squares), width(getVectorWidth(rows.getElementType())),
+        chunks(rows.getDimSize(3) / width), team(std::min<int64_t>(llvm::PowerOf2Ceil(chunks), 32)) {}
 
   int64_t rowsPerBlock() const { return kRowThreads / team * kRows; }
   std::array<int64_t, 3> grid(int64_t length) const {
@@ -39,8 +42,8 @@ public:
   };
   using Values = SmallVector<Val>;
 
-  /// Calls `read` for each row and when the products are there `write`, with the row's product and what `read`
-  /// gave, in one thread or in several alike.
+  /// Calls `read` for each row and when the products are there `write`, with the row's product, what `read`
+  /// gave and the square if there is one, in one thread or in several alike.
   void forEachRow(Val out, Val dout, int64_t length, function_ref<Values(Row)> read,
                   function_ref<void(Row, Val, Values)> write) {
     Val batch = b.id(tile::Id::BlockZ), head = b.id(tile::Id::BlockY), thread = b.id(tile::Id::Thread);
@@ -59,7 +62,7 @@ public:
       own.push_back(getRow(b.min(member, b.i32(writers - 1)) + double(i)));
       others.push_back(read(own.back()));
     }
-    Values sums(kRows, b.f32(0));
+    Values sums(kRows * (squares ? 2 : 1), b.f32(0));
     for (int64_t i = 0; i < kRows; ++i)
       places.push_back(getRow(b.i32(i)));
     for (int64_t chunk = 0; chunk < chunks; chunk += team)
@@ -68,9 +71,15 @@ public:
       for (Val &sum : sums)
         sum = sum + b.shuffleXor(sum, mask);
     for (size_t i = 0; i < own.size(); ++i) {
-      Val product = sums[(i + 1) * writers - 1];
-      for (int64_t lane = writers - 2; lane >= 0; --lane)
-        product = b.select(member == double(lane), sums[i * writers + lane], product);
+      auto choose = [&](ArrayRef<Val> values) {
+        Val chosen = values[(i + 1) * writers - 1];
+        for (int64_t lane = writers - 2; lane >= 0; --lane)
+          chosen = b.select(member == double(lane), values[i * writers + lane], chosen);
+        return chosen;
+      };
+      Val product = choose(sums);
+      if (squares)
+        others[i].push_back(choose(ArrayRef<Val>(sums).drop_front(kRows)));
       auto writeRow = [&] { write(own[i], product, others[i]); };
       length % rowsPerBlock() ? b.ifThen(own[i].row < double(length), writeRow) : writeRow();
     }
@@ -87,16 +96,22 @@ private:
       SmallVector<Val> at{place.batch, place.head, place.near, column};
       loaded.push_back({b.load(out, at, width), b.load(dout, at, width)});
     }
-    for (auto [sum, pair] : llvm::zip(sums, loaded)) {
+    auto sumUp = [&](Val &sum, Val first, Val second) {
       Val partial = sum;
-      for (auto [x, y] : llvm::zip(widen(b, pair.first, width), widen(b, pair.second, width)))
+      for (auto [x, y] : llvm::zip(widen(b, first, width), widen(b, second, width)))
         partial = b.fma(x, y, partial);
       sum = whole ? partial : b.select(chunk < double(chunks), partial, sum);
+    };
+    for (auto [i, pair] : llvm::enumerate(loaded)) {
+      sumUp(sums[i], pair.first, pair.second);
+      if (squares)
+        sumUp(sums[kRows + i], pair.second, pair.second);
     }
   }
 
   KernelBuilder &b;
   RankedTensorType rows;
+  bool squares;
   int64_t width, chunks, team;
 };
 
@@ -118,12 +133,32 @@ LogicalResult fresnel::lowerAttendDelta(AttendDeltaOp op, const KernelRequest &r
   return success();
 }
 
+/// The largest of a row of the bounds of this block's key head.
+static Val loadBound(AttendStatsOp op, KernelBuilder &b, Val bounds, int64_t which) {
+  Val lane = b.id(tile::Id::Lane), head = getSharedHead(b.id(tile::Id::BlockY), op.getOut(), op.getBounds());
+  int64_t chunks = cast<RankedTensorType>(op.getBounds().getType()).getDimSize(3);
+  // Not negative, so that their bits are in the same order, with NaN behind all numbers.
+  Val largest = b.forRange(lane, b.i32(chunks), b.i32(32), {b.i32(0)}, [&](Val chunk, ArrayRef<Val> carried) {
+    Val value = b.load(bounds, {b.id(tile::Id::BlockZ), head, b.i32(which), chunk});
+    return SmallVector<Val>{b.max(carried[0], b.bitcast(value, b.getI32Type()))};
+  })[0];
+  for (int64_t mask : {16, 8, 4, 2, 1})
+    largest = b.max(largest, b.shuffleXor(largest, mask));
+  return b.bitcast(largest, b.getF32Type());
+}
+
 LogicalResult fresnel::lowerAttendStats(AttendStatsOp op, const KernelRequest &request, KernelBuilder &b) {
   auto rows = cast<RankedTensorType>(op.getOut().getType());
   int64_t length = rows.getDimSize(2), padded = cast<RankedTensorType>(op.getStats().getType()).getDimSize(3);
-  RowProducts products(rows, b);
+  bool bounded = bool(op.getBounds());
+  RowProducts products(rows, b, /*squares=*/bounded);
   auto kernel = b.beginKernel(request.getName(), request.getArgumentTypes(), kRowThreads, products.grid(padded));
-  Val lses = b.argument(kernel, 2), target = b.argument(kernel, op.getDlse() ? 4 : 3);
+  unsigned bounds = op.getDlse() ? 4 : 3;
+  Val lses = b.argument(kernel, 2), target = b.argument(kernel, bounds + bounded), keys, values;
+  if (bounded) {
+    keys = loadBound(op, b, b.argument(kernel, bounds), 0);
+    values = loadBound(op, b, b.argument(kernel, bounds), 1);
+  }
   using Row = RowProducts::Row;
   products.forEachRow(
       b.argument(kernel, 0), b.argument(kernel, 1), padded,
@@ -136,7 +171,14 @@ LogicalResult fresnel::lowerAttendStats(AttendStatsOp op, const KernelRequest &r
         // A weight of a row without keys is exp2(-inf).
         Val open = inside & (lse > -INFINITY);
         b.store(b.select(open, lse * M_LOG2E, b.f32(INFINITY)), target, {at.batch, at.head, b.i32(0), at.row});
-        b.store(b.select(inside, sum - scores[1], b.f32(0)), target, {at.batch, at.head, b.i32(1), at.row});
+        Val delta = b.select(inside, sum - scores[1], b.f32(0));
+        b.store(delta, target, {at.batch, at.head, b.i32(1), at.row});
+        if (!bounded)
+          return;
+        Val bound = keys * (b.sqrt(scores[2]) * values + b.max(delta, 0.0 - delta));
+        // Neither infinite nor without an inverse; NaN stays.
+        bound = b.select(bound < kLeastBound, b.f32(kLeastBound), bound);
+        b.store(kIntegerBound / bound, target, {at.batch, at.head, b.i32(2), at.row});
       });
   return success();
 }

@@ -24,8 +24,8 @@ HopperGradKernel::HopperGradKernel(AttendGradOp op, const KernelRequest &request
       queryRows(request.schedule.getTileN()), steps(int64_t(llvm::alignTo(shape.queries, 128)) / queryRows),
       blocks(llvm::divideCeil(shape.keys, keyRows)), group(shape.heads / shape.kvHeads),
       section(getHopperGradSection(request.schedule, op)), doutStages(getHopperGradDoutStages(request.schedule, op)),
-      ordered(request.schedule.getOrdered()), squareLists{std::move(first), std::move(second)},
-      listSizes(getHopperGradLists(op)) {}
+      ordered(isHopperGradOrdered(request.schedule, op)), integers(op.hasIntegerSums()),
+      squareLists{std::move(first), std::move(second)}, listSizes(getHopperGradLists(op)) {}
 
 void HopperGradKernel::write() {
   int64_t count = blocks * shape.kvHeads * shape.batches;
@@ -75,12 +75,14 @@ void HopperGradKernel::allocate() {
   queries = allocRing(request.schedule.getStages(), shape.headDim);
   douts = allocRing(doutStages, shape.valueDim);
   allocateScores();
-  squares = b.alloc({kConsumers, kSquare * kSquare}, b.getF32Type(), tile::Layout::Linear);
+  Type element = integers ? Type(b.getI32Type()) : b.getF32Type();
+  squares = b.alloc({kConsumers, kSquare * kSquare}, element, tile::Layout::Linear);
   // A part of one: its first columns.
   int64_t rest = shape.headDim % kSquare;
-  parts = rest ? b.allocReusing(squares, {kConsumers * kSquare / rest, kSquare * rest}, b.getF32Type(),
-                                tile::Layout::Linear)
+  parts = rest ? b.allocReusing(squares, {kConsumers * kSquare / rest, kSquare * rest}, element, tile::Layout::Linear)
                : squares;
+  if (integers)
+    factors = b.alloc({queries.stages, queryRows}, b.getF32Type(), tile::Layout::Linear);
   keysFull = allocBarriers(1);
 }
 
@@ -161,16 +163,21 @@ void HopperGradKernel::load(Argument map, Val head, Val row, Val target, Val bar
                           Value(barriers), Value(slot), /*evict_last=*/false, /*evict_first=*/bool(lists));
 }
 
-/// One tile of a ring and its row of the stats.
+/// One tile of a ring and its row of the stats; with queries also the factors of their sums.
 void HopperGradKernel::fill(const RowRing &ring, Argument map, int64_t statsRow, Val i, const Step &step) {
   auto [slot, parity] = slotOf(ring, i);
-  Val tile = b.slice(ring.tiles, slot), values = b.slice(ring.values, slot);
+  Val tile = b.slice(ring.tiles, slot);
+  SmallVector<std::pair<int64_t, Val>> rows{{statsRow, b.slice(ring.values, slot)}};
+  if (integers && map == kQ)
+    rows.push_back({2, b.slice(factors, slot)});
   wait(ring.empty, slot, parity ^ 1.0);
-  expect(ring.full, slot,
-         cast<tile::SharedType>(tile.getType()).getBytes() + cast<tile::SharedType>(values.getType()).getBytes());
+  int64_t rowBytes = cast<tile::SharedType>(rows[0].second.getType()).getBytes();
+  expect(ring.full, slot, cast<tile::SharedType>(tile.getType()).getBytes() + int64_t(rows.size()) * rowBytes);
   load(map, step.head, step.row, tile, ring.full, slot);
-  SmallVector<Value> indices{batch, step.head, b.i32(statsRow), step.row};
-  tile::BulkLoadOp::create(b, Value(argument(kStats)), indices, Value(values), Value(ring.full), Value(slot));
+  for (auto [row, values] : rows) {
+    SmallVector<Value> indices{batch, step.head, b.i32(row), step.row};
+    tile::BulkLoadOp::create(b, Value(argument(kStats)), indices, Value(values), Value(ring.full), Value(slot));
+  }
 }
 
 void HopperGradKernel::loadAll() {
@@ -321,10 +328,23 @@ Val HopperGradKernel::getVisible(Val key, Val row, int64_t columns) {
 }
 
 void HopperGradKernel::handOut(Val square, Val i) {
+  if (integers)
+    square = toIntegers(square, i);
   meet(consumer + double(kTakenBarrier), kHandThreads);
   tile::StoreFragmentOp::create(b, Value(square), Value(b.slice(squares, consumer)), ValueRange());
   tile::FenceAsyncOp::create(b);
   meet(i % double(kAddWarps) * double(kConsumers) + consumer + double(kReadyBarrier), kHandThreads, /*arriving=*/true);
+}
+
+Val HopperGradKernel::toIntegers(Val square, Val i) {
+  // The squares of the two consumers may lie one below the other.
+  Val first = consumer * double(squareLists[1].front().tile * kSquare);
+  Val rows = b.wrap(tile::RowIndexOp::create(b, tile::getRowsType(kGroupRows, b.getI32Type()), Value(first)));
+  Val factor = b.wrap(tile::LookupOp::create(b, tile::getRowsType(kGroupRows, b.getF32Type()),
+                                             Value(b.slice(factors, slotOf(queries, i).first)), ValueRange(),
+                                             Value(rows), b.getF32FloatAttr(0.0f)));
+  Val scaled = square * b.wrap(tile::BroadcastOp::create(b, square.getType(), Value(factor)));
+  return b.wrap(tile::RoundOp::create(b, tile::getAccType(kGroupRows, kSquare, b.getI32Type()), Value(scaled)));
 }
 
 void HopperGradKernel::beginConsumer() {

@@ -15,6 +15,10 @@
 // in common, the queries, is read by all of them at about the same time. Query heads that
 // share a key head take turns at each tile, for the same reason.
 //
+// Integers have the same sums in any order: each square is multiplied by a factor for each row,
+// which keeps all sums within 32 bits, and rounded. Then nobody waits for a turn. Nor does anybody
+// where any order will do.
+//
 // With block lists only the queries are walked whose rows list the owned keys
 // (HopperGradLists.h).
 //
@@ -122,11 +126,14 @@ private:
   void addRound(const Step &step, Val now, size_t round, Val ready, Val elected);
   void addFrom(Val first);
   void produce();
+  /// A square of step i as integers.
+  Val toIntegers(Val square, Val i);
 
   /// Steps over the queries of a head, blocks of keys, query heads of a key head, key heads of a section.
   int64_t steps, blocks, group, section;
   int64_t doutStages;
-  bool ordered;
+  /// Whether dQ is summed in one order, or in integers.
+  bool ordered, integers;
   Squares squareLists[kConsumers];
   std::optional<BlockSetSizes> listSizes;
   std::optional<HopperGradLists> lists;
@@ -135,6 +142,8 @@ private:
   /// Behind the last step of a query head.
   Val endStep;
   Val squares, parts, keysFull;
+  /// What makes integers of a row of dQ, beside the queries.
+  Val factors;
 };
 
 } // namespace fresnel

@@ -284,12 +284,19 @@ private:
         })
         .Case([&](AttendStatsOp op) {
           const ref::Tensor *dlse = op.getDlse() ? &get(op.getDlse()) : nullptr;
-          return set(0, ref::attendStats(get(op.getOut()), get(op.getDout()), get(op.getLse()), dlse)), true;
+          ref::Tensor stats = ref::attendStats(get(op.getOut()), get(op.getDout()), get(op.getLse()), dlse);
+          if (op.getBounds())
+            stats = ref::addFactors(stats, get(op.getDout()), get(op.getBounds()));
+          return set(0, std::move(stats)), true;
         })
+        .Case([&](BoundKeysOp op) { return set(0, ref::boundKeys(get(op.getK()), get(op.getV()))), true; })
         .Case([&](AttendGradOp op) { return evaluateAttendGrad(op), true; })
         .Case([&](RoundTilesOp op) {
-          return set(0, ref::fromTiles(get(op.getTiles()), op.getSeqLen(), op.getHeadDim(),
-                                       op.getScale().convertToDouble())),
+          double scale = op.getScale().convertToDouble();
+          if (cast<RankedTensorType>(op.getTiles().getType()).getElementType().isF32())
+            return set(0, ref::fromTiles(get(op.getTiles()), op.getSeqLen(), op.getHeadDim(), scale)), true;
+          return set(0, ref::fromIntegers(getIndices(op.getTiles()), get(op.getStats()), op.getSeqLen(),
+                                          op.getHeadDim(), scale)),
                  true;
         })
         .Case([&](TransposeBlocksOp op) {
@@ -342,7 +349,10 @@ private:
     for (float &value : dq.data)
       value = float(value / op.getScaleOrDefault());
     ref::KvGradients gradients = ref::attendGradKv(in, attend);
-    values[op.getDq()] = ref::toTiles(dq);
+    if (op.hasIntegerSums())
+      values[op.getDq()] = ref::toIntegers(dq, get(op.getStats()));
+    else
+      values[op.getDq()] = ref::toTiles(dq);
     values[op.getDk()] = std::move(gradients.dk);
     values[op.getDv()] = std::move(gradients.dv);
   }

@@ -118,7 +118,9 @@ static int64_t countFlops(Operation *op) {
         return countScores(score, score.getKeyWindow(), score.getKeyStride(), score.getQueryStride());
       })
       .Case([&](RegroupScoredOp score) { return countScores(score, score.getWindow(), score.getStride(), 1); })
-      .Case<AttendDeltaOp, AttendStatsOp, NormOp>([&](auto) { return 2 * first(); })
+      .Case([&](AttendStatsOp stats) { return (stats.getBounds() ? 4 : 2) * first(); })
+      .Case([&](BoundKeysOp bound) { return 2 * getElements(bound.getV()); })
+      .Case<AttendDeltaOp, NormOp>([&](auto) { return 2 * first(); })
       // Level by level from the tokens, as the definition has it.
       .Case([&](PyramidOp pyramid) { return (int64_t(pyramid.getLevels()) - 1) * first(); })
       .Case([&](PoolLevelsOp pool) { return (int64_t(pool.getLevels()) - 1 + (pool.getNorms() ? 2 : 0)) * first(); })

@@ -34,7 +34,8 @@ namespace {
 /// How the gradient is cut; from any operation that has the operands and attributes of attention.
 struct Cut {
   explicit Cut(Operation *op)
-      : headDim(getTensor(op->getOperand(0)).getDimSize(3)), valueDim(getTensor(op->getOperand(2)).getDimSize(3)) {
+      : integers(isa<AttendGradOp>(op) && cast<AttendGradOp>(op).hasIntegerSums()),
+        headDim(getTensor(op->getOperand(0)).getDimSize(3)), valueDim(getTensor(op->getOperand(2)).getDimSize(3)) {
     if (Value list = getBlockList(op)) {
       queryBlock = getInteger(op, "query_block", 1);
       keyBlock = getInteger(op, "key_block", 1);
@@ -56,7 +57,7 @@ struct Cut {
   int64_t getSharedBytes(int64_t stages, int64_t doutStages) const {
     int64_t keyRow = llvm::alignTo(2 * headDim, 128), valueRow = llvm::alignTo(2 * valueDim, 128);
     int64_t keysAndValues = keyRows * (keyRow + valueRow), slots = stages + doutStages;
-    int64_t ring = queryRows * (stages * (keyRow + 4) + doutStages * (valueRow + 4));
+    int64_t ring = queryRows * (stages * (keyRow + (integers ? 8 : 4)) + doutStages * (valueRow + 4));
     // The gradients of the scores, twice, and where the consumers share columns the weights, too.
     int64_t scores = (wide ? 4 : 2) * queryRows * keyRows * 2, queryGradient = 2 * 64 * 64 * 4;
     // The list starts at a multiple of 16 bytes.
@@ -90,6 +91,7 @@ struct Cut {
 
   /// Warps of the kernel: two consumers and the producer.
   static constexpr int64_t kWarps = 12;
+  bool integers;
   int64_t headDim, valueDim, queryBlock = 128, keyBlock = 128;
   int64_t keyRows, queryRows;
   bool wide;
@@ -98,6 +100,12 @@ struct Cut {
 } // namespace
 
 bool fresnel::isHopperGradWide(AttendGradOp op) { return Cut(op).wide; }
+
+bool fresnel::isHopperGradOrdered(ScheduleAttr schedule, AttendGradOp op) {
+  return schedule.getOrdered() && !op.hasIntegerSums();
+}
+
+bool fresnel::prefersIntegerSums(Operation *op) { return Cut(op).wide; }
 
 std::optional<BlockSetSizes> fresnel::getHopperGradLists(AttendGradOp op) { return Cut(op).lists; }
 
@@ -187,10 +195,9 @@ int64_t fresnel::getHopperGradSection(ScheduleAttr schedule, AttendGradOp op) {
   // Over lists, the dQ of one head fills L2.
   if (op.getBlocks())
     return 1;
+  bool wide = isHopperGradWide(op), ordered = isHopperGradOrdered(schedule, op);
   int64_t steps = int64_t(llvm::divideCeil(k.getDimSize(2), schedule.getTileM())) *
                   int64_t(llvm::divideCeil(q.getDimSize(2), schedule.getTileN())) * group / (isCausal(op) ? 2 : 1);
-  int64_t section = !schedule.getOrdered() || isHopperGradWide(op) ? kFewSection
-                    : steps < kLongSteps                           ? kOrderedSection
-                                                                   : kLongOrderedSection;
+  int64_t section = !ordered || wide ? kFewSection : steps < kLongSteps ? kOrderedSection : kLongOrderedSection;
   return std::min(section, heads);
 }

@@ -115,10 +115,10 @@ std::string fresnel::explainUnsupported(Operation *op) {
       TypeSwitch<Operation *, std::string>(op)
           .Case<AttendOp, AttendGradQOp, AttendGradKvOp, AttendGradOp>([](auto op) { return explainAttend(op); })
           .Case([](RoundTilesOp op) { return explainRows(op.getRows()); })
-          .Case<PyramidOp, NormOp, GatherOp, ScatterOp, AttendDeltaOp, AttendStatsOp, GatherGradOp, ScatterGradOp,
-                PoolLevelsOp, GatherLevelsOp, ScatterBySlotsOp, GatherGradBySlotsOp, ScatterGradBySlotsOp, PoolOp,
-                UnpoolOp, UnpoolGradOp, GateOp, GateGradOp, MergeOp, MergeGradOp, FoldOp, UnfoldOp>(
-              [](auto op) { return explainRows(op->getOperand(0)); })
+          .Case<PyramidOp, NormOp, GatherOp, ScatterOp, AttendDeltaOp, AttendStatsOp, BoundKeysOp, GatherGradOp,
+                ScatterGradOp, PoolLevelsOp, GatherLevelsOp, ScatterBySlotsOp, GatherGradBySlotsOp,
+                ScatterGradBySlotsOp, PoolOp, UnpoolOp, UnpoolGradOp, GateOp, GateGradOp, MergeOp, MergeGradOp, FoldOp,
+                UnfoldOp>([](auto op) { return explainRows(op->getOperand(0)); })
           .Case([](AddOp op) { return explainAdd(op); })
           .Case([](PyramidGradOp op) { return explainPyramidGrad(op); })
           .Case([](PoolGradOp op) { return explainPoolGrad(op); })

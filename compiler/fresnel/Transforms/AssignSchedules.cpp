@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 
+#include "fresnel/Schedule/HopperGrad.h"
 #include "fresnel/Schedule/Schedule.h"
 #include "fresnel/Transforms/Passes.h"
 
@@ -50,7 +51,7 @@ struct AssignSchedulesPass final : impl::AssignSchedulesPassBase<AssignSchedules
       return op->emitOpError() << "cannot use schedule " << schedule << ": " << reason;
     program->setAttr(kScheduleAttr, schedule);
     // Without an order every block adds, the first one, too.
-    if (isa<AttendGradOp>(op) && !schedule.getOrdered())
+    if (auto gradient = dyn_cast<AttendGradOp>(op); gradient && !isHopperGradOrdered(schedule, gradient))
       program->setAttr(kZeroedAttr, DenseI64ArrayAttr::get(&getContext(), {0}));
     if (dependentLaunch && info.hasDependentLaunch)
       program->setAttr(kDependentLaunchAttr, UnitAttr::get(&getContext()));

@@ -45,6 +45,16 @@ int64_t countKeyBlocks(AttendGradQOp op) {
   return llvm::divideCeil(cast<RankedTensorType>(op.getK().getType()).getDimSize(2), int64_t(op.getKeyBlock()));
 }
 
+/// Whether the LSE is that of the scores, so that the weights of a row add up to one.
+bool hasOwnLse(AttendGradQOp op) {
+  auto attend = op.getLse().getDefiningOp<AttendOp>();
+  return attend && op.getLse() == attend.getLse() && attend.getQ() == op.getQ() && attend.getK() == op.getK() &&
+         attend.getV() == op.getV() && attend.getMask() == op.getMask() &&
+         attend.getScaleOrDefault() == op.getScaleOrDefault() && attend.getCausal() == op.getCausal() &&
+         attend.getWindow() == op.getWindow() && attend.getSinks() == op.getSinks() &&
+         attend.getSoftcap() == op.getSoftcap();
+}
+
 struct FuseAttendGradPass final : impl::FuseAttendGradPassBase<FuseAttendGradPass> {
   using Base::Base;
 
@@ -63,6 +73,8 @@ struct FuseAttendGradPass final : impl::FuseAttendGradPassBase<FuseAttendGradPas
     SmallVector<StringRef> fields;
     StringRef(schedule).split(fields, ':');
     bool unordered = llvm::is_contained(fields, "ordered=false");
+    // Asked for an order there is one, or none.
+    integers = !unordered && !llvm::is_contained(fields, "ordered=true");
     for (auto queries : llvm::make_early_inc_range(main.getBody().getOps<AttendGradQOp>())) {
       auto delta = queries.getDelta().getDefiningOp<AttendDeltaOp>();
       AttendGradKvOp partner = findPartner(queries);
@@ -76,8 +88,15 @@ struct FuseAttendGradPass final : impl::FuseAttendGradPassBase<FuseAttendGradPas
   void fuse(AttendDeltaOp delta, AttendGradQOp queries, AttendGradKvOp keys) {
     // The first of the two stands behind all operands of both.
     OpBuilder builder(queries->isBeforeInBlock(keys) ? queries.getOperation() : keys.getOperation());
-    Value stats = AttendStatsOp::create(builder, delta.getLoc(), delta.getOut(), delta.getDout(), queries.getLse(),
-                                        delta.getDlse());
+    Value bounds;
+    if (integers && !queries.getMask() && hasOwnLse(queries) && prefersIntegerSums(queries))
+      bounds = BoundKeysOp::create(builder, queries.getLoc(), queries.getK(), queries.getV());
+    SmallVector<Value> more;
+    for (Value value : {Value(delta.getDlse()), bounds})
+      if (value)
+        more.push_back(value);
+    Value stats =
+        AttendStatsOp::create(builder, delta.getLoc(), delta.getOut(), delta.getDout(), queries.getLse(), more);
     double scale = queries.getScaleOrDefault();
     SmallVector<Value> mask;
     if (Value list = queries.getBlocks())
@@ -89,9 +108,9 @@ struct FuseAttendGradPass final : impl::FuseAttendGradPassBase<FuseAttendGradPas
                                          queries.getCausal(), queries.getWindow(), queries.getSinks(),
                                          queries.getSoftcap(), queries.getQueryBlock(), queries.getKeyBlock());
     auto q = cast<RankedTensorType>(queries.getQ().getType());
-    Value rows =
-        RoundTilesOp::create(builder, queries.getLoc(), gradient.getDq(), mayBeEmpty(queries) ? stats : Value(),
-                             q.getDimSize(2), q.getDimSize(3), APFloat(scale), q.getElementType());
+    Value rows = RoundTilesOp::create(builder, queries.getLoc(), gradient.getDq(),
+                                      mayBeEmpty(queries) || bounds ? stats : Value(), q.getDimSize(2), q.getDimSize(3),
+                                      APFloat(scale), q.getElementType());
     queries.getDq().replaceAllUsesWith(rows);
     keys.getDk().replaceAllUsesWith(gradient.getDk());
     keys.getDv().replaceAllUsesWith(gradient.getDv());
@@ -101,6 +120,9 @@ struct FuseAttendGradPass final : impl::FuseAttendGradPassBase<FuseAttendGradPas
       delta.erase();
     ++numFused;
   }
+
+  /// Whether dQ may be summed in integers.
+  bool integers = false;
 };
 
 } // namespace

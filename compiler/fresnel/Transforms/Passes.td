@@ -118,6 +118,12 @@ def FuseAttendGradPass : Pass<"fresnel-fuse-attend-grad", "::mlir::ModuleOp"> {
     `explainHopperGrad`), and not if `schedule` names another family. Over block lists
     only if `schedule` has `ordered=false`, or there are no separate kernels in the
     family (`explainHopperLists`).
+
+    Where these are the faster of the two kinds of sums of dQ that have the same bits in
+    every run (`prefersIntegerSums`), sums are integers, for which a `fresnel.bound_keys`
+    says how large they may become: without lists and documents, if the LSE is that of an
+    attention of the same operands, so that the weights of a row add up to one, and if
+    `schedule` says nothing of `ordered`.
   }];
   let options = [
     Option<"target", "target", "std::string", "\"sm_90a\"", "GPU to compile for">,

@@ -233,6 +233,27 @@ def Fresnel_CountRowsOp : Fresnel_ComputeOp<"count_rows"> {
 // Gradients of attention in one pass
 //===----------------------------------------------------------------------===//
 
+def Fresnel_BoundKeysOp : Fresnel_ComputeOp<"bound_keys"> {
+  let summary = "how large keys and values are";
+  let description = [{
+    Rows 0 and 1 of the result [B, H, 2, C]: for chunk c of 128 keys the largest magnitude
+    of an element of k, and the largest Euclidean norm of a row of v. Either is NaN if an
+    element is.
+
+    Constraints:
+    - C1: k and v agree in all but the head dim.
+
+    Example: `%b = fresnel.bound_keys %k, %v : tensor<1x2x300x64xbf16>, tensor<1x2x300x32xbf16>`
+  }];
+  let arguments = (ins Fresnel_Rows:$k, Fresnel_Rows:$v);
+  let results = (outs Fresnel_Scores4:$bounds);
+  let assemblyFormat = "$k `,` $v attr-dict `:` type($k) `,` type($v)";
+}
+
+/// LSEs or bounds.
+def Fresnel_Scores3Or4 : ConfinedType<StaticShapeTensorOf<[F32]>, [HasAnyRankOfPred<[3, 4]>],
+    "tensor of static shape and rank 3 or 4", "::mlir::RankedTensorType">;
+
 def Fresnel_AttendStatsOp : Fresnel_ComputeOp<"attend_stats", [AllTypesMatch<["out", "dout"]>]> {
   let summary = "what the gradient of attention reads of each query row";
   let description = [{
@@ -240,17 +261,36 @@ def Fresnel_AttendStatsOp : Fresnel_ComputeOp<"attend_stats", [AllTypesMatch<["o
     the LSE times log2(e), with +inf for rows without keys and beyond the last one;
     and `fresnel.attend_delta`, 0 beyond the last row.
 
+    `more` is the LSE's gradient `dlse`, the `bounds` of keys and values, or both in this order.
+    With bounds there is a row 2: what makes integers of the sums of
+    dQ, 1.9 * 2^30 / (K (|dout| V + |delta|)), K the largest magnitude of an element of k and V
+    the largest norm of a row of v in the key head. An element of a row of `fresnel.attend_grad`'s dQ is
+    at most K times a sum of p |dout . v - delta| whose weights p add up to 1, so that none
+    leaves 32 bits.
+
     Constraints:
     - C1: `out` and `dout` have one type, `lse` and `dlse` its shape without the head dim.
+    - C2: `bounds` is what `fresnel.bound_keys` gives, for as many batches and heads or a divisor of them.
+    - C3: `more` has at most one tensor of each rank.
 
     Example: `%s = fresnel.attend_stats %out, %dout of %lse : tensor<1x2x64x32xbf16>, tensor<1x2x64xf32>`
   }];
-  let arguments = (ins Fresnel_Rows:$out, Fresnel_Rows:$dout, Fresnel_Scores3:$lse, Optional<Fresnel_Scores3>:$dlse);
+  let arguments = (ins Fresnel_Rows:$out, Fresnel_Rows:$dout, Fresnel_Scores3:$lse,
+                       Variadic<Fresnel_Scores3Or4>:$more);
   let results = (outs Fresnel_Scores4:$stats);
   let assemblyFormat = [{
-    $out `,` $dout `of` $lse (`lse` `(` $dlse^ `:` type($dlse) `)`)? attr-dict `:` type($out) `,` type($lse)
+    $out `,` $dout `of` $lse (`more` `(` $more^ `:` type($more) `)`)? attr-dict `:` type($out) `,` type($lse)
+  }];
+  let extraClassDeclaration = [{
+    /// The LSE's gradient and the bounds of keys and values, or null.
+    ::mlir::TypedValue<::mlir::RankedTensorType> getDlse();
+    ::mlir::TypedValue<::mlir::RankedTensorType> getBounds();
   }];
 }
+
+/// Sums of dQ.
+def Fresnel_Tiles : ConfinedType<StaticShapeTensorOf<[F32, I32]>, [HasAnyRankOfPred<[4]>],
+    "tensor of static shape and rank 4", "::mlir::RankedTensorType">;
 
 def Fresnel_AttendGradOp : Fresnel_ComputeOp<"attend_grad"> {
   let summary = "gradients of attention with respect to queries, keys and values in one pass";
@@ -261,8 +301,11 @@ def Fresnel_AttendGradOp : Fresnel_ComputeOp<"attend_grad"> {
     an accumulator: place 4 (128 j + t) + 2 r + i is row 16 (t div 32) +
     (t mod 32) div 4 + 8 r, column 8 j + 2 (t mod 4) + i. Rows beyond those of q are 0.
     `mask` are the `documents` of `fresnel.attend`, or its `blocks` and what
-    `fresnel.transpose_blocks` makes of them; tiles whose rows all list no block may then
-    hold anything.
+    `fresnel.transpose_blocks` makes of them. Tiles whose rows all list no block, or stand in
+    front of the first key, may hold anything.
+
+    Where `stats` has three rows, the tiles hold integers: dQ times the third one. Their
+    sums are the same in any order.
 
     Constraints:
     - C1: q, k, v and the mask fit as in `fresnel.attend`; the head dim of q is a multiple of 8.
@@ -283,7 +326,7 @@ def Fresnel_AttendGradOp : Fresnel_ComputeOp<"attend_grad"> {
                        DefaultValuedOptionalAttr<F64Attr, "0.0">:$softcap,
                        DefaultValuedOptionalAttr<I64Attr, "1">:$query_block,
                        DefaultValuedOptionalAttr<I64Attr, "1">:$key_block);
-  let results = (outs Fresnel_Scores4:$dq, Fresnel_Rows:$dk, Fresnel_Rows:$dv);
+  let results = (outs Fresnel_Tiles:$dq, Fresnel_Rows:$dk, Fresnel_Rows:$dv);
   let assemblyFormat = [{
     $q `,` $k `,` $v `stats` $stats `dout` $dout (`mask` `(` $mask^ `:` type($mask) `)`)? attr-dict
     `:` type($q) `,` type($k) `,` type($v) `,` type($stats) `,` type($dout)
@@ -294,6 +337,8 @@ def Fresnel_AttendGradOp : Fresnel_ComputeOp<"attend_grad"> {
     ::mlir::TypedValue<::mlir::RankedTensorType> getBlocks();
     ::mlir::TypedValue<::mlir::RankedTensorType> getTransposed();
     ::mlir::TypedValue<::mlir::RankedTensorType> getDocuments();
+    /// Whether dQ is summed in integers.
+    bool hasIntegerSums() { return getDq().getType().getElementType().isInteger(32); }
     /// What the other gradients have and this one has not.
     int64_t getKeyWindow() { return 1; }
     int64_t getKeyStride() { return 1; }
@@ -304,20 +349,20 @@ def Fresnel_RoundTilesOp : Fresnel_ComputeOp<"round_tiles"> {
   let summary = "rows out of the tiles of `fresnel.attend_grad`, scaled and rounded";
   let description = [{
     With `stats` of `fresnel.attend_stats`, rows that see no key become 0 whatever their
-    tiles hold.
+    tiles hold. Integers are divided by its third row.
 
     Constraints:
     - C1: `tiles` has an even number of tiles, all of the `seq_len` rows and not 128 more, and 64 times `head_dim`
       elements in each, `head_dim` a multiple of 8.
     - C2: `element` is bf16, f16 or f32.
-    - C3: `stats` is [B, H, 2, 64 T] for T tiles.
+    - C3: `stats` is [B, H, 2, 64 T] for T tiles of f32, and [B, H, 3, 64 T] for integers, which need it.
 
     Example:
     ```mlir
     %dq = fresnel.round_tiles %t {seq_len = 100, head_dim = 96, scale = 0.125, element = bf16} : tensor<1x2x2x6144xf32>
     ```
   }];
-  let arguments = (ins Fresnel_Scores4:$tiles, Optional<Fresnel_Scores4>:$stats, I64Attr:$seq_len, I64Attr:$head_dim,
+  let arguments = (ins Fresnel_Tiles:$tiles, Optional<Fresnel_Scores4>:$stats, I64Attr:$seq_len, I64Attr:$head_dim,
                        F64Attr:$scale, TypeAttr:$element);
   let results = (outs Fresnel_Rows:$rows);
   let assemblyFormat = "$tiles (`stats` `(` $stats^ `:` type($stats) `)`)? attr-dict `:` type($tiles)";

@@ -233,22 +233,62 @@ LogicalResult CountRowsOp::inferReturnTypes(MLIRContext *, std::optional<Locatio
 constexpr int64_t kStatsStep = 128;
 constexpr int64_t kTileRows = 64;
 
+LogicalResult BoundKeysOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location, Adaptor adaptor,
+                                            SmallVectorImpl<Type> &results) {
+  Inference<BoundKeysOp> infer{location};
+  if (failed(infer.requireRows({adaptor.getK(), adaptor.getV()})))
+    return failure();
+  RankedTensorType k = getTensor(adaptor.getK()), v = getTensor(adaptor.getV());
+  if (k.getShape().drop_back() != v.getShape().drop_back() || k.getElementType() != v.getElementType()) // bound_keys_c1
+    return infer.fail("k and v must agree in all but the head dim, but are ", k, " and ", v);
+  int64_t chunks = llvm::divideCeil(k.getDimSize(2), kStatsStep);
+  results.push_back(RankedTensorType::get({k.getDimSize(0), k.getDimSize(1), 2, chunks}, Float32Type::get(context)));
+  return success();
+}
+
+/// The first of the tensors that has this rank, or null.
+static Value findOfRank(ValueRange values, int64_t rank) {
+  auto hasRank = [&](Value value) {
+    auto tensor = dyn_cast<RankedTensorType>(value.getType());
+    return tensor && tensor.getRank() == rank;
+  };
+  auto found = llvm::find_if(values, hasRank);
+  return found == values.end() ? Value() : *found;
+}
+
+TypedValue<RankedTensorType> AttendStatsOp::getDlse() {
+  return cast_if_present<TypedValue<RankedTensorType>>(findOfRank(getMore(), 3));
+}
+TypedValue<RankedTensorType> AttendStatsOp::getBounds() {
+  return cast_if_present<TypedValue<RankedTensorType>>(findOfRank(getMore(), 4));
+}
+
 LogicalResult AttendStatsOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location, Adaptor adaptor,
                                               SmallVectorImpl<Type> &results) {
   Inference<AttendStatsOp> infer{location};
+  ValueRange more = adaptor.getMore();
+  Value dlse = findOfRank(more, 3), bounds = findOfRank(more, 4);
+  if (more.size() != size_t(bool(dlse)) + size_t(bool(bounds))) // attend_stats_c3
+    return infer.fail("`more` may have one LSE's gradient and bounds, but has ", more.size(),
+                      " tensors, the first of type ", more[0].getType());
   if (failed(infer.requireRows({adaptor.getOut(), adaptor.getDout()})) ||
-      failed(infer.requireScores({adaptor.getLse(), adaptor.getDlse()})))
+      failed(infer.requireScores({adaptor.getLse(), dlse})))
     return failure();
   RankedTensorType out = getTensor(adaptor.getOut());
   auto fits = [&](Value scores) { return getTensor(scores).getShape() == out.getShape().drop_back(); };
-  if (adaptor.getDout().getType() != out || !fits(adaptor.getLse()) ||
-      (adaptor.getDlse() && !fits(adaptor.getDlse()))) // attend_stats_c1
+  if (adaptor.getDout().getType() != out || !fits(adaptor.getLse()) || (dlse && !fits(dlse))) // attend_stats_c1
     return infer.fail("`dout` must have the type of `out`, ", out,
                       ", and `lse` and `dlse` its shape without the head "
                       "dim");
-  int64_t padded = llvm::alignTo(out.getDimSize(2), kStatsStep);
+  int64_t padded = llvm::alignTo(out.getDimSize(2), kStatsStep), rows = 2;
+  if (bounds) {
+    RankedTensorType type = getTensor(bounds);
+    if (type.getDimSize(2) != 2 || !sharesHeads(out, type)) // attend_stats_c2
+      return infer.fail("`bounds` must be what `fresnel.bound_keys` gives for ", out, ", but got ", type);
+    rows = 3;
+  }
   results.push_back(
-      RankedTensorType::get({out.getDimSize(0), out.getDimSize(1), 2, padded}, Float32Type::get(context)));
+      RankedTensorType::get({out.getDimSize(0), out.getDimSize(1), rows, padded}, Float32Type::get(context)));
   return success();
 }
 
@@ -283,12 +323,15 @@ LogicalResult AttendGradOp::inferReturnTypes(MLIRContext *context, std::optional
     return infer.fail("the head dim of q must be a multiple of 8, but is ", q.getDimSize(3));
   int64_t padded = llvm::alignTo(q.getDimSize(2), kStatsStep);
   Type f32 = Float32Type::get(context);
-  Type stats = RankedTensorType::get({q.getDimSize(0), q.getDimSize(1), 2, padded}, f32);
-  if (adaptor.getDout().getType() != forward[0] || adaptor.getStats().getType() != stats) // attend_grad_c2
-    return infer.fail("`stats` must be ", stats, " and `dout` ", forward[0], ", but got ", adaptor.getStats().getType(),
-                      " and ", adaptor.getDout().getType());
+  RankedTensorType stats = RankedTensorType::get({q.getDimSize(0), q.getDimSize(1), 2, padded}, f32);
+  bool integers = adaptor.getStats().getType() == withLength(stats, 3);
+  if (adaptor.getDout().getType() != forward[0] ||
+      (adaptor.getStats().getType() != stats && !integers)) // attend_grad_c2
+    return infer.fail("`stats` must be ", stats, ", or with a third row, and `dout` ", forward[0], ", but got ",
+                      adaptor.getStats().getType(), " and ", adaptor.getDout().getType());
   results.push_back(
-      RankedTensorType::get({q.getDimSize(0), q.getDimSize(1), padded / kTileRows, kTileRows * q.getDimSize(3)}, f32));
+      RankedTensorType::get({q.getDimSize(0), q.getDimSize(1), padded / kTileRows, kTileRows * q.getDimSize(3)},
+                            integers ? Type(IntegerType::get(context, 32)) : f32));
   results.append({adaptor.getK().getType(), adaptor.getV().getType()});
   return success();
 }
@@ -322,9 +365,13 @@ LogicalResult RoundTilesOp::inferReturnTypes(MLIRContext *, std::optional<Locati
       tiles.getDimSize(3) != kTileRows * columns) // round_tiles_c1
     return infer.fail("`seq_len` ", length, " and `head_dim` ", columns, " do not fit tiles of type ",
                       adaptor.getTiles().getType());
-  if (Value stats = adaptor.getStats()) {
+  bool integers = tiles.getElementType().isInteger(32);
+  if (Value stats = adaptor.getStats(); stats || integers) {
     auto expected = RankedTensorType::get(
-        {tiles.getDimSize(0), tiles.getDimSize(1), 2, tiles.getDimSize(2) * kTileRows}, tiles.getElementType());
+        {tiles.getDimSize(0), tiles.getDimSize(1), integers ? 3 : 2, tiles.getDimSize(2) * kTileRows},
+        Float32Type::get(tiles.getContext()));
+    if (!stats) // round_tiles_c3
+      return infer.fail("integers need `stats`, ", expected);
     if (stats.getType() != expected) // round_tiles_c3
       return infer.fail("`stats` must be ", expected, ", but got ", stats.getType());
   }

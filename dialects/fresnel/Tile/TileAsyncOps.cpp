@@ -64,8 +64,8 @@ LogicalResult BulkStoreOp::verify() {
   auto source = cast<SharedType>(getSource().getType());
   if (failed(verifyBulk(*this, cast<GlobalType>(getTarget().getType()), source, getIndices().size())))
     return failure();
-  if (getAdd() && !source.getElementType().isF32()) // bulk_store_c2
-    return emitOpError() << "`add` takes f32, but got " << source.getElementType();
+  if (getAdd() && !source.getElementType().isF32() && !source.getElementType().isInteger(32)) // bulk_store_c2
+    return emitOpError() << "`add` takes f32 or i32, but got " << source.getElementType();
   return success();
 }
 

@@ -173,14 +173,14 @@ def Tile_BulkLoadOp : Tile_Op<"bulk_load", [MemoryEffects<[MemRead, MemWrite]>]>
 def Tile_BulkStoreOp : Tile_Op<"bulk_store", [MemoryEffects<[MemRead, MemWrite]>]> {
   let summary = "starts a bulk copy of a linear shared array to consecutive elements, where the predicate holds";
   let description = [{
-    With `add` the f32 elements are added to what is there, in one rounding each and
-    in no order among the threads of the device. The array must be left alone until
+    With `add` the elements are added to what is there, f32 in one rounding each and i32
+    modulo 2^32, in no order among the threads of the device. The array must be left alone until
     the same thread's `tile.tma_store_wait`.
 
     Constraints:
     - C1: the array is linear, of rank 1, a multiple of 16 bytes, and of the tensor's element type; one index per
       dimension. The first element must lie at a multiple of 16 bytes.
-    - C2: `add` takes f32.
+    - C2: `add` takes f32 or i32.
 
     Example:
     ```mlir

@@ -163,6 +163,20 @@ def Tile_LookupOp : Tile_Op<"lookup", [MemoryEffects<[MemRead]>]> {
   let hasVerifier = 1;
 }
 
+def Tile_RoundOp : Tile_Op<"round", [Pure]> {
+  let summary = "the nearest integers, even ones in the middle; NaN gives 0, what is out of range the nearest end";
+  let description = [{
+    Constraints:
+    - C1: f32 becomes i32; the shapes agree.
+
+    Example: `%n = tile.round %x : tensor<64x64xf32, #tile.acc> -> tensor<64x64xi32, #tile.acc>`
+  }];
+  let arguments = (ins Tile_Acc:$value);
+  let results = (outs Tile_Acc:$result);
+  let assemblyFormat = "$value attr-dict `:` type($value) `->` type($result)";
+  let hasVerifier = 1;
+}
+
 def Tile_ToLhsOp : Tile_Op<"to_lhs", [Pure]> {
   let summary = "rounds an f32 accumulator to a 16-bit left operand, in place";
   let description = [{

@@ -162,6 +162,14 @@ LogicalResult StoreFragmentOp::verify() {
   return success();
 }
 
+LogicalResult RoundOp::verify() {
+  auto value = getValue().getType(), result = getResult().getType();
+  if (!value.getElementType().isF32() || !result.getElementType().isInteger(32) ||
+      value.getShape() != result.getShape()) // round_c1
+    return emitOpError() << "rounds f32 to i32 of the same shape, but got " << value << " and " << result;
+  return success();
+}
+
 LogicalResult LoadFragmentOp::verify() {
   if (!fitsFragment(cast<GlobalType>(getSource().getType()), getResult().getType(),
                     getIndices().size())) // load_fragment_c1

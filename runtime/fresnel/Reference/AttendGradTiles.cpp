@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 using namespace fresnel;
 using namespace fresnel::ref;
@@ -29,6 +30,47 @@ Tensor ref::attendStats(const Tensor &out, const Tensor &dout, const Tensor &lse
     }
   }
   return stats;
+}
+
+/// The larger one, or NaN if there is one.
+static float getLarger(float a, float b) { return std::isnan(a) || a >= b ? a : b; }
+
+Tensor ref::boundKeys(const Tensor &k, const Tensor &v) {
+  int64_t rows = k.dim(2), chunks = alignTo(rows, kStatsStep) / kStatsStep;
+  Tensor bounds({k.dim(0), k.dim(1), 2, chunks});
+  for (int64_t plane = 0; plane < k.dim(0) * k.dim(1); ++plane)
+    for (int64_t row = 0; row < rows; ++row) {
+      float *keys = bounds.plane(0, plane) + row / kStatsStep;
+      double square = 0;
+      for (int64_t column = 0; column < k.dim(3); ++column)
+        *keys = getLarger(*keys, std::abs(k.plane(0, plane)[row * k.dim(3) + column]));
+      for (int64_t column = 0; column < v.dim(3); ++column)
+        square += std::pow(double(v.plane(0, plane)[row * v.dim(3) + column]), 2);
+      keys[chunks] = getLarger(keys[chunks], float(std::sqrt(square)));
+    }
+  return bounds;
+}
+
+Tensor ref::addFactors(const Tensor &stats, const Tensor &dout, const Tensor &bounds) {
+  constexpr double near = 0x1.e6p30, least = 0x1p-90;
+  int64_t rows = dout.dim(2), padded = stats.dim(3), chunks = bounds.dim(3), group = dout.dim(1) / bounds.dim(1);
+  Tensor result({stats.dim(0), stats.dim(1), 3, padded});
+  auto getLargest = [](const float *values, int64_t count) {
+    return std::accumulate(values, values + count, 0.0f, getLarger);
+  };
+  for (int64_t plane = 0; plane < stats.dim(0) * stats.dim(1); ++plane) {
+    std::copy_n(stats.plane(0, plane), 2 * padded, result.plane(0, plane));
+    const float *bound = bounds.plane(0, plane / group), *deltas = stats.plane(0, plane) + padded;
+    double keys = getLargest(bound, chunks), values = getLargest(bound + chunks, chunks);
+    for (int64_t row = 0; row < padded; ++row) {
+      double square = 0;
+      for (int64_t column = 0; column < dout.dim(3); ++column)
+        square += std::pow(double(dout.plane(0, plane)[std::min(row, rows - 1) * dout.dim(3) + column]), 2);
+      double most = keys * (std::sqrt(square) * values + std::abs(double(deltas[row])));
+      result.plane(0, plane)[2 * padded + row] = float(near / (most < least ? least : most));
+    }
+  }
+  return result;
 }
 
 AttendResult ref::splitStats(const Tensor &stats, int64_t rows) {
@@ -67,5 +109,32 @@ Tensor ref::fromTiles(const Tensor &tiles, int64_t rows, int64_t columns, double
       for (int64_t column = 0; column < columns; ++column)
         result.plane(0, plane)[row * columns + column] =
             float(scale * tiles.plane(0, plane)[row / kTileRows * tiles.dim(3) + getPlace(row % kTileRows, column)]);
+  return result;
+}
+
+IndexTensor ref::toIntegers(const Tensor &rows, const Tensor &stats) {
+  Tensor scaled = rows;
+  int64_t columns = rows.dim(3);
+  for (int64_t plane = 0; plane < rows.dim(0) * rows.dim(1); ++plane)
+    for (int64_t row = 0; row < rows.dim(2); ++row) {
+      float factor = stats.plane(0, plane)[2 * stats.dim(3) + row];
+      for (int64_t column = 0; column < columns; ++column)
+        scaled.plane(0, plane)[row * columns + column] *= factor;
+    }
+  Tensor tiles = toTiles(scaled);
+  IndexTensor result(tiles.shape);
+  for (size_t i = 0; i < tiles.data.size(); ++i)
+    result.data[i] = std::isnan(tiles.data[i]) ? 0 : int32_t(std::nearbyint(tiles.data[i]));
+  return result;
+}
+
+Tensor ref::fromIntegers(const IndexTensor &tiles, const Tensor &stats, int64_t rows, int64_t columns, double scale) {
+  Tensor sums(tiles.shape);
+  std::copy(tiles.data.begin(), tiles.data.end(), sums.data.begin());
+  Tensor result = fromTiles(sums, rows, columns, scale);
+  for (int64_t plane = 0; plane < result.dim(0) * result.dim(1); ++plane)
+    for (int64_t row = 0; row < rows; ++row)
+      for (int64_t column = 0; column < columns; ++column)
+        result.plane(0, plane)[row * columns + column] /= stats.plane(0, plane)[2 * stats.dim(3) + row];
   return result;
 }

@@ -48,6 +48,11 @@ KvGradients attendGradKv(const AttendGradInputs &inputs, const AttendOptions &op
 /// of 128. Row 0 is the LSE times log2(e), +inf where there are no keys or no row; row 1
 /// is `attendDelta`, 0 where there is no row.
 Tensor attendStats(const Tensor &out, const Tensor &dout, const Tensor &lse, const Tensor *dlse);
+/// For each chunk of 128 keys the largest magnitude of an element of k, and the largest norm of a row of v:
+/// [B, H, 2, ceil(N / 128)]. NaN if there is one.
+Tensor boundKeys(const Tensor &k, const Tensor &v);
+/// `stats` with a third row: the factors with which sums of dQ become integers, from those bounds.
+Tensor addFactors(const Tensor &stats, const Tensor &dout, const Tensor &bounds);
 /// The LSE and delta of `rows` rows out of that.
 AttendResult splitStats(const Tensor &stats, int64_t rows);
 
@@ -58,6 +63,9 @@ AttendResult splitStats(const Tensor &stats, int64_t rows);
 Tensor toTiles(const Tensor &rows);
 /// ... times `scale`.
 Tensor fromTiles(const Tensor &tiles, int64_t rows, int64_t columns, double scale);
+/// The same with integers: each row times its factor, the third row of `stats`, rounded; and divided by it.
+IndexTensor toIntegers(const Tensor &rows, const Tensor &stats);
+Tensor fromIntegers(const IndexTensor &tiles, const Tensor &stats, int64_t rows, int64_t columns, double scale);
 
 //===----------------------------------------------------------------------===//
 // Pooling: a mean hands each row of a window its share, a maximum gives all to

@@ -126,6 +126,9 @@ TEST(Fusion, GradientsInOnePass) {
   check(70, 130, 96, "causal = true");
   check(200, 33, 64, "scale = 0.3");
   check(129, 129, 128, "causal = true, softcap = 5.0");
+  // Sums in integers.
+  check(70, 130, 192, "causal = true");
+  check(130, 70, 256, "causal = true, softcap = 5.0");
 }
 
 TEST(Reference, TilesHoldEveryElementOnce) {
@@ -135,6 +138,19 @@ TEST(Reference, TilesHoldEveryElementOnce) {
   // Row 17, column 70: eight columns eight times, thread 32 + 1 * 4 + 3 of the warpgroup.
   EXPECT_EQ(tiles.data[4 * (128 * 8 + 32 + 4 + 3)], rows.data[17 * 96 + 70]);
   EXPECT_EQ(std::count_if(tiles.data.begin(), tiles.data.end(), [](float x) { return x != 0; }), 2 * 150 * 96);
+}
+
+// Integers hold dQ to 2^-31 of its bound; NaN in a key makes the sums of its head NaN.
+TEST(Reference, IntegersHoldSums) {
+  ref::Tensor dout = randomTensor({1, 2, 150, 32}, 1), rows = randomTensor({1, 2, 150, 64}, 2);
+  ref::Tensor k = randomTensor({1, 1, 200, 64}, 3), v = randomTensor({1, 1, 200, 32}, 4);
+  ref::Tensor stats = ref::attendStats(dout, dout, ref::Tensor({1, 2, 150}), nullptr);
+  ref::Tensor three = ref::addFactors(stats, dout, ref::boundKeys(k, v));
+  EXPECT_EQ(three.shape, (std::vector<int64_t>{1, 2, 3, 256}));
+  EXPECT_LT(getDistance(ref::fromIntegers(ref::toIntegers(rows, three), three, 150, 64, 1.0), rows), 1e-6);
+  k.data[130 * 64 + 5] = std::nanf("");
+  ref::Tensor broken = ref::addFactors(stats, dout, ref::boundKeys(k, v));
+  EXPECT_TRUE(std::isnan(ref::fromIntegers(ref::toIntegers(rows, broken), broken, 150, 64, 1.0).data[0]));
 }
 
 /// Lists whose entries repeat, are -1 and come in any order.

@@ -179,8 +179,12 @@ struct BulkStoreLowering final : TilePattern<BulkStoreOp> {
     Value to =
         emitter.globalAddress(cast<GlobalType>(op.getTarget().getType()), adaptor.getTarget(), adaptor.getIndices());
     // Predicated with its commit, so that the warp never diverges around named barriers.
-    std::string copy = op.getAdd() ? "@$3 cp.reduce.async.bulk.global.shared::cta.bulk_group.add.f32 [$0], [$1], $2;"
-                                   : "@$3 cp.async.bulk.global.shared::cta.bulk_group [$0], [$1], $2;";
+    std::string copy = "@$3 cp.async.bulk.global.shared::cta.bulk_group [$0], [$1], $2;";
+    if (op.getAdd()) {
+      bool integers = cast<SharedType>(op.getSource().getType()).getElementType().isInteger(32);
+      copy = "@$3 cp.reduce.async.bulk.global.shared::cta.bulk_group.add." + std::string(integers ? "s32" : "f32") +
+             " [$0], [$1], $2;";
+    }
     emitter.ptx(copy + "\n\t@$3 cp.async.bulk.commit_group;", "l,r,r,b",
                 {to, adaptor.getSource(), emitter.i32(cast<SharedType>(op.getSource().getType()).getBytes()),
                  adaptor.getPredicate()});

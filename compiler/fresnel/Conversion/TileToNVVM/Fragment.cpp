@@ -295,6 +295,20 @@ struct ToLhsLowering final : TilePattern<ToLhsOp> {
   }
 };
 
+struct RoundLowering final : TilePattern<RoundOp> {
+  using TilePattern::TilePattern;
+  LogicalResult matchAndRewrite(RoundOp op, OpAdaptor adaptor, ConversionPatternRewriter &rewriter) const override {
+    Emitter emitter(op.getLoc(), rewriter);
+    SmallVector<Value> values;
+    for (Value value : emitter.unpack(adaptor.getValue()))
+      values.push_back(
+          LLVM::CallIntrinsicOp::create(emitter, emitter.getI32Type(), emitter.getStringAttr("llvm.nvvm.f2i.rn"), value)
+              .getResult(0));
+    rewriter.replaceOp(op, emitter.pack(getTypeConverter()->convertType(op.getResult().getType()), values));
+    return success();
+  }
+};
+
 struct StoreTileLowering final : TilePattern<StoreTileOp> {
   using TilePattern::TilePattern;
   LogicalResult matchAndRewrite(StoreTileOp op, OpAdaptor adaptor, ConversionPatternRewriter &rewriter) const override {
@@ -443,5 +457,5 @@ void fresnel::tile::populateFragmentPatterns(const TileTypeConverter &converter,
   patterns.add<SplatLowering, RowIndexLowering, ColIndexLowering, ReduceLowering, QuadReduceLowering, AnyLowering,
                BroadcastLowering, LoadRowsLowering, LoadColsLowering, LookupLowering, ToLhsLowering, StoreTileLowering,
                StoreSharedLowering, StoreFragmentLowering, LoadFragmentLowering, StoreRowsLowering, TriangleLowering,
-               ColumnsLowering>(converter);
+               ColumnsLowering, RoundLowering>(converter);
 }
