@@ -151,10 +151,10 @@ fresnel.program @documents(%x: !x, %l: !l, %cu: !c, %b: !d) {
 
 // -----
 
-// With wide heads sums are integers if the LSE is known to be that of the scores and no order is asked for.
+// With wide heads of their own keys sums are integers if the LSE is known to be that of the scores and no order is asked for.
 // CHECK-LABEL: fresnel.program @integers
 // CHECK: %[[B:.*]] = fresnel.bound_keys %k, %k
-// CHECK: %[[S:.*]] = fresnel.attend_stats %{{.*}}, %g of %{{.*}} more(%[[B]] : tensor<1x2x2x1xf32>)
+// CHECK: %[[S:.*]] = fresnel.attend_stats %{{.*}}, %g of %{{.*}} more(%[[B]] : tensor<1x4x2x1xf32>)
 // CHECK: fresnel.attend_grad %{{.*}} stats %[[S]]
 // CHECK: fresnel.round_tiles %{{.*}} stats(%[[S]] : tensor<1x4x3x128xf32>) {{.*}} : tensor<1x4x2x12288xi32>
 // ANY-LABEL: fresnel.program @integers
@@ -162,9 +162,26 @@ fresnel.program @documents(%x: !x, %l: !l, %cu: !c, %b: !d) {
 // ORDER-LABEL: fresnel.program @integers
 // ORDER-NOT: fresnel.bound_keys
 !x = tensor<1x4x100x192xbf16>
-!k = tensor<1x2x100x192xbf16>
+!k = tensor<1x4x100x192xbf16>
 !l = tensor<1x4x100xf32>
 fresnel.program @integers(%x: !x, %k: !k, %g: !x) {
+  %o, %l = fresnel.attend %x, %k, %k {causal = true} : !x, !k, !k
+  %d = fresnel.attend_delta %o, %g : !x
+  %a = fresnel.attend_grad_q %x, %k, %k lse %l delta %d dout %g {causal = true} : !x, !k, !k, !l, !l, !x
+  %b, %c = fresnel.attend_grad_kv %x, %k, %k lse %l delta %d dout %g {causal = true} : !x, !k, !k, !l, !l, !x
+  fresnel.return %a, %b, %c {names = ["dq", "dk", "dv"]} : !x, !k, !k
+}
+
+// -----
+
+// Not where query heads share a key head.
+// CHECK-LABEL: fresnel.program @shared
+// CHECK-NOT: fresnel.bound_keys
+// CHECK: fresnel.attend_grad %
+!x = tensor<1x4x100x192xbf16>
+!k = tensor<1x2x100x192xbf16>
+!l = tensor<1x4x100xf32>
+fresnel.program @shared(%x: !x, %k: !k, %g: !x) {
   %o, %l = fresnel.attend %x, %k, %k {causal = true} : !x, !k, !k
   %d = fresnel.attend_delta %o, %g : !x
   %a = fresnel.attend_grad_q %x, %k, %k lse %l delta %d dout %g {causal = true} : !x, !k, !k, !l, !l, !x

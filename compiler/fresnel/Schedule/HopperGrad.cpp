@@ -106,7 +106,11 @@ bool fresnel::isHopperGradOrdered(ScheduleAttr schedule, AttendGradOp op) {
   return schedule.getOrdered() && !op.hasIntegerSums();
 }
 
-bool fresnel::prefersIntegerSums(Operation *op) { return Cut(op).wide; }
+// Query heads that share a key head walk so many tiles that L2 holds them only if blocks wait for each other.
+bool fresnel::prefersIntegerSums(Operation *op) {
+  RankedTensorType q = getTensor(op->getOperand(0)), k = getTensor(op->getOperand(1));
+  return Cut(op).wide && q.getDimSize(1) == k.getDimSize(1);
+}
 
 std::optional<BlockSetSizes> fresnel::getHopperGradLists(AttendGradOp op) { return Cut(op).lists; }
 

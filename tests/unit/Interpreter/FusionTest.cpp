@@ -109,15 +109,15 @@ fresnel.program @p(%q: !q, %k: tensor<1x1x5x16xbf16>) {
 
 // Both gradients of attention in one pass: values of 16 bits differ where a sum of f32 is rounded once more.
 TEST(Fusion, GradientsInOnePass) {
-  auto check = [](int64_t queries, int64_t keys, int64_t depth, const std::string &attributes) {
+  auto check = [](int64_t queries, int64_t keys, int64_t depth, const std::string &attributes, int64_t kvHeads = 2) {
     std::vector<NamedValue> inputs = {{"q", randomTensor({1, 4, queries, depth}, 1)},
-                                      {"k", randomTensor({1, 2, keys, depth}, 2)},
-                                      {"v", randomTensor({1, 2, keys, depth}, 3)},
+                                      {"k", randomTensor({1, kvHeads, keys, depth}, 2)},
+                                      {"v", randomTensor({1, kvHeads, keys, depth}, 3)},
                                       {"dout", randomTensor({1, 4, queries, depth}, 4)}};
     auto type = [&](int64_t heads, int64_t rows) {
       return "tensor<1x" + std::to_string(heads) + "x" + std::to_string(rows) + "x" + std::to_string(depth) + "xbf16>";
     };
-    std::string q = type(4, queries), k = type(2, keys);
+    std::string q = type(4, queries), k = type(kvHeads, keys);
     compare("fresnel.program @p(%q: " + q + ", %k: " + k + ", %v: " + k +
                 ") {\n%out, %lse = fresnel.attend %q, %k, %v {" + attributes + "} : " + q + ", " + k + ", " + k +
                 "\nfresnel.return %out {names = [\"out\"]} : " + q + "\n}",
@@ -127,8 +127,8 @@ TEST(Fusion, GradientsInOnePass) {
   check(200, 33, 64, "scale = 0.3");
   check(129, 129, 128, "causal = true, softcap = 5.0");
   // Sums in integers.
-  check(70, 130, 192, "causal = true");
-  check(130, 70, 256, "causal = true, softcap = 5.0");
+  check(70, 130, 192, "causal = true", 4);
+  check(130, 70, 256, "causal = true, softcap = 5.0", 4);
 }
 
 TEST(Reference, TilesHoldEveryElementOnce) {
