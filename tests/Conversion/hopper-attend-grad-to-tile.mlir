@@ -150,3 +150,23 @@ fresnel.program @main(%q: !q, %g: !q) {
   %b, %c = fresnel.attend_grad_kv %q, %q, %q lse %l delta %d dout %g : !q, !q, !q, !l, !l, !q
   fresnel.return %a, %b, %c {names = ["dq", "dk", "dv"]} : !q, !q, !q
 }
+
+// -----
+
+// Beside a soft cap steps are of 64 queries; with 64 columns one consumer has the only square.
+// CHECK-LABEL: tile.kernel @attend_grad_1(
+// CHECK-SAME: %{{.*}}: !tile.tensor_map<64, 64, bf16>, %{{.*}}: !tile.tensor_map<128, 64, bf16>
+// CHECK-SAME: fresnel.counters = 32
+// CHECK: consumer(2)
+// CHECK: %[[CONSUMER:.*]] = arith.subi
+// CHECK: %[[FIRST:.*]] = arith.cmpi eq, %[[CONSUMER]]
+// CHECK: scf.if %[[FIRST]]
+// CHECK: tile.store_fragment
+!q = tensor<1x2x1000x64xbf16>
+!l = tensor<1x2x1000xf32>
+fresnel.program @main(%q: !q, %l: !l, %g: !q) {
+  %d = fresnel.attend_delta %q, %g : !q
+  %a = fresnel.attend_grad_q %q, %q, %q lse %l delta %d dout %g {softcap = 20.0} : !q, !q, !q, !l, !l, !q
+  %b, %c = fresnel.attend_grad_kv %q, %q, %q lse %l delta %d dout %g {softcap = 20.0} : !q, !q, !q, !l, !l, !q
+  fresnel.return %a, %b, %c {names = ["dq", "dk", "dv"]} : !q, !q, !q
+}

@@ -119,7 +119,7 @@ def has_one_pass(method, sets):
         return False
     if value_dim != dim and (dim, value_dim) not in ((128, 64), (128, 96), (192, 128), (256, 128), (256, 192)):
         return False
-    return dim >= 96 or dim == 64 and not sets.get("softcap")
+    return dim >= 64
 
 
 def run_case(arguments, case, seed):

@@ -24,15 +24,18 @@ constexpr int64_t kOwnBarrier = 8;
 class HopperAttendGradKernel final : public HopperGradKernel {
 public:
   HopperAttendGradKernel(AttendGradOp op, const KernelRequest &request, KernelBuilder &builder)
-      : HopperGradKernel(op, request, builder, {getSquare(request, op, 0)}, {getSquare(request, op, 1)}),
-        math(builder, shape, Owner::Keys, kGroupRows, queryRows) {}
+      : HopperGradKernel(op, request, builder, getSquares(request, op, 0), getSquares(request, op, 1)),
+        math(builder, shape, Owner::Keys, kGroupRows, queryRows), hasOwnSquare(!getSquares(request, op, 1).empty()) {}
 
 private:
-  static Square getSquare(const KernelRequest &request, AttendGradOp op, int64_t c) {
+  /// One square, or none beside a soft cap in one panel of columns.
+  static Squares getSquares(const KernelRequest &request, AttendGradOp op, int64_t c) {
     int64_t headDim = cast<RankedTensorType>(op.getQ().getType()).getDimSize(3);
     if (request.schedule.getTileN() > kSquare)
-      return {c, 0, kSquare};
-    return {0, c * kSquare, std::min(kSquare, headDim - c * kSquare)};
+      return {{c, 0, kSquare}};
+    if (c * kSquare >= headDim)
+      return {};
+    return {{0, c * kSquare, std::min(kSquare, headDim - c * kSquare)}};
   }
 
   void allocateScores() override {
@@ -56,7 +59,7 @@ private:
   Val multiplyScores(Val scores) {
     bool below = queryRows > kSquare;
     Val row = below ? groupRow : b.i32(0);
-    Val keys = below ? keyTile : b.wrap(tile::PanelOp::create(b, Value(keyTile), Value(consumer)));
+    Val keys = shape.headDim <= kSquare ? keyTile : b.wrap(tile::PanelOp::create(b, Value(keyTile), Value(consumer)));
     return b.wrap(tile::WgmmaOp::create(b, getAccType(kSquare), Value(scores), Value(row), Value(keys), Value(),
                                         /*transposed=*/false));
   }
@@ -87,7 +90,8 @@ private:
     dv = waitFor(dv, 1);
     arrive(douts.empty, doutSlot);
     Val dk = accumulate(sums[0], dscores, query);
-    handOut(waitFor(dq, 1), i);
+    dq = waitFor(dq, 1);
+    hasOwnSquare ? handOut(dq, i) : b.ifThen(consumer == 0.0, [&] { handOut(dq, i); });
     dk = waitFor(dk, 0);
     arrive(queries.empty, slot);
     return {dk, dv};
@@ -108,6 +112,8 @@ private:
   }
 
   AttendGradMath math;
+  /// Whether each consumer has a square.
+  bool hasOwnSquare;
   Val scoreTiles;
   // In a consumer: its first row.
   Val groupRow;

@@ -31,6 +31,11 @@ static bool isCausal(Operation *op) {
   return causal && causal.getValue();
 }
 
+static bool hasSoftcap(Operation *op) {
+  auto softcap = op->getAttrOfType<FloatAttr>("softcap");
+  return softcap && softcap.getValueAsDouble() > 0;
+}
+
 namespace {
 /// How the gradient is cut; from any operation that has the operands and attributes of attention.
 struct Cut {
@@ -49,9 +54,10 @@ struct Cut {
     wide = headDim > 128 || keyBlock % 128;
     // 64 for each of two consumers, or 64 whose columns they share.
     keyRows = wide ? 64 : 128;
-    // Enough for a square of 64 x 64 of dQ for each consumer at least. They lie side by side
-    // where the head has several panels of 64 columns, else one below the other.
-    queryRows = headDim <= 64 ? 128 : 64;
+    // Enough for a square of 64 x 64 of dQ for each consumer. They lie side by side where the head
+    // has several panels of 64 columns, else one below the other; beside a soft cap there are no
+    // registers for so many queries, and one consumer has the only square.
+    queryRows = headDim <= 64 && !hasSoftcap(op) ? 128 : 64;
   }
 
   /// Shared memory of the kernel, in bytes.
@@ -133,12 +139,7 @@ std::string fresnel::explainHopperGrad(Operation *op, const TargetInfo &target) 
   for (StringRef name : {"key_window", "key_stride"})
     if (int64_t value = getInteger(op, name, 1); value != 1)
       return llvm::formatv("the hopper gradient serves no pooled keys, but `{0}` is {1}; use portable", name, value);
-  auto softcap = op->getAttrOfType<FloatAttr>("softcap");
-  if (softcap && softcap.getValueAsDouble() > 0 && headDim <= 64)
-    return llvm::formatv("the hopper gradient has no registers for a soft cap beside {0} queries, with head dim {1}; "
-                         "use portable",
-                         Cut(op).queryRows, headDim);
-  if (softcap && softcap.getValueAsDouble() > 0 && headDim == 128 && getDocumentBounds(op))
+  if (hasSoftcap(op) && headDim == 128 && getDocumentBounds(op))
     return "the hopper gradient has no registers for a soft cap beside the bounds of documents with head dim 128; use "
            "portable";
   if (int64_t window = getInteger(op, "window", 0); getDocumentBounds(op) && window > 0)
@@ -164,8 +165,9 @@ std::string fresnel::verifyHopperGrad(ScheduleAttr schedule, AttendGradOp op, co
         "tile_m, the keys of a thread block, must be {0} in gradients with head dim {1}{2}, but is {3}", cut.keyRows,
         cut.headDim, cut.lists ? " and these lists" : "", schedule.getTileM());
   if (schedule.getTileN() != cut.queryRows)
-    return llvm::formatv("tile_n, the queries of a step, must be {0} in gradients with head dim {1}, but is {2}",
-                         cut.queryRows, cut.headDim, schedule.getTileN());
+    return llvm::formatv("tile_n, the queries of a step, must be {0} in gradients with head dim {1}{2}, but is {3}",
+                         cut.queryRows, cut.headDim, cut.headDim <= 64 && hasSoftcap(op) ? " and a soft cap" : "",
+                         schedule.getTileN());
   if (schedule.getPersistent())
     return "gradients are not persistent; set persistent = false";
   if (!schedule.getPingPong())
