@@ -171,10 +171,10 @@ public:
       fail(std::string("'") + key + "' is not a number of at least " + dump(json(low)));
     return number;
   }
-  int64_t integer(const json &object, const char *key) {
+  int64_t integer(const json &object, const char *key, double most = 9e15) {
     double value = number(object, key, 0);
-    if (value > 9e15 || value != std::floor(value))
-      fail(std::string("'") + key + "' is not an integer");
+    if (value > most || value != std::floor(value))
+      fail(std::string("'") + key + "' is not an integer of at most " + dump(json(most)));
     return error.empty() ? int64_t(value) : 0;
   }
   std::string object(const json &parent, const char *key) {
@@ -246,8 +246,8 @@ Expected<Record> parseRecord(std::string_view line) {
     return problem.status();
   trial.problem = std::move(*problem);
   const json &device = reader.member(value, "device");
-  trial.device = {reader.text(device, "name"), int(reader.integer(device, "compute")),
-                  int(reader.integer(device, "multiprocessors"))};
+  trial.device = {reader.text(device, "name"), int(reader.integer(device, "compute", 1e6)),
+                  int(reader.integer(device, "multiprocessors", 1e6))};
   trial.kernel = reader.text(value, "kernel");
   trial.schedule = reader.object(value, "schedule");
   if (record.kind == RecordKind::Trial)

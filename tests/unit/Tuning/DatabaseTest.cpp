@@ -99,6 +99,8 @@ TEST(RecordTest, RefusesWhatWouldMislead) {
   refuse(R"("status":"ok")", R"("status":"fine")", "'fine', which this version does not know");
   refuse(R"("schedule":{"tile_n":128})", R"("schedule":[1])", "'schedule' is not an object");
   refuse(R"("stage":)", R"("target":90,"stage":)", "'target' is not a string");
+  refuse(R"("multiprocessors":132)", R"("multiprocessors":3181870732)",
+         "'multiprocessors' is not an integer of at most");
   refuse(R"("operands":[)", R"("operand":[)", "operands");
   refuse(R"("shape":[1,)", R"("shape":[-1,)", "a size of a problem's operand is -1");
   EXPECT_FALSE(bool(parseRecord("")));
