@@ -339,7 +339,7 @@ def parse_options():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("."))
     parser.add_argument("--length", type=int, default=24576, help="words of a document; one document a step")
-    parser.add_argument("--steps", type=int, default=3600)
+    parser.add_argument("--steps", type=int, default=3200)
     parser.add_argument("--lighthouse-steps", type=int, help="steps of stage 1 (default: 10 of 16, as in the paper)")
     parser.add_argument("--topk", type=int, default=1024)
     parser.add_argument("--layers", type=int, default=4)
