@@ -3,12 +3,14 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "Bench.h"
+#include "BenchFlush.h"
 #include "Clocks.h"
 #include "DeviceTensors.h"
 
 #include <algorithm>
 #include <cmath>
 #include <iostream>
+#include <optional>
 
 namespace fresnel::tool {
 
@@ -104,20 +106,15 @@ private:
   std::vector<OutputCheck> checkOutputs(const std::vector<HostTensor> &expected);
   void time(BenchResult &result);
   void timePart(BenchResult &result, const Part &part, Clocks &clocks);
-  void flush() {
-    check(driver->check(driver->cuMemsetD8Async(reinterpret_cast<uint64_t>(scratch.data()), 0, scratchBytes, stream),
-                        "overwriting L2"));
-  }
-
   std::shared_ptr<rt::Driver> driver;
   std::unique_ptr<rt::ContextScope> context;
   rt::LoadedPlan plan;
   BenchOptions options;
   DeviceTensors tensors;
   std::vector<Part> parts;
-  rt::DeviceBuffer workspace, saved, scratch;
+  rt::DeviceBuffer workspace, saved;
   int64_t workspaceBytes = 0;
-  size_t scratchBytes = 0;
+  std::optional<BenchFlush> flush;
   rt::CuStream stream = nullptr;
 };
 } // namespace
@@ -222,6 +219,10 @@ void Bench::timePart(BenchResult &result, const Part &part, Clocks &clocks) {
   std::vector<std::vector<double>> steps(launches.size());
   std::map<std::string, std::vector<double>> whole;
   std::vector<double> nothing;
+  auto getWritten = [&](size_t i) {
+    const std::optional<rt::Cost> &cost = manifest.kernels[size_t(launches[i].kernel)].cost;
+    return cost ? cost->bytesWritten : flush->getBytes();
+  };
   auto launchStep = [&](size_t i) { check(part.plan->launchStep(i, part.args.data(), part.memory, stream)); };
   auto launchPlain = [&] {
     check(part.plan->clear(part.memory, stream));
@@ -232,8 +233,8 @@ void Bench::timePart(BenchResult &result, const Part &part, Clocks &clocks) {
                      return manifest.kernels[size_t(launch.kernel)].dependentLaunch;
                    });
   Graph graph(*driver, part, stream);
-  auto sample = [&](std::vector<double> &samples, bool counts, auto work) {
-    flush();
+  auto sample = [&](std::vector<double> &samples, bool counts, int64_t written, auto work) {
+    flush->run(written, stream);
     double us = timer.microseconds(stream, work);
     if (counts)
       samples.push_back(us);
@@ -242,15 +243,15 @@ void Bench::timePart(BenchResult &result, const Part &part, Clocks &clocks) {
   for (int round = -2; round < options.samples; ++round) {
     bool counts = round >= 0 && !(clocks.isThrottled() && result.throttled < options.samples);
     result.throttled += round >= 0 && !counts;
-    sample(nothing, counts, [] {});
+    sample(nothing, counts, 0, [] {});
     // In the plan's order: temporaries share memory, so a step finds its inputs only there.
     check(part.plan->clear(part.memory, stream));
     for (size_t i = 0; i < launches.size(); ++i)
-      sample(steps[i], counts, [&] { launchStep(i); });
-    sample(whole["plain"], counts, launchPlain);
+      sample(steps[i], counts, getWritten(i), [&] { launchStep(i); });
+    sample(whole["plain"], counts, flush->getBytes(), launchPlain);
     if (dependent)
-      sample(whole["dependent"], counts, [&] { part.launch(stream); });
-    sample(whole["graph"], counts, [&] { graph.launch(stream); });
+      sample(whole["dependent"], counts, flush->getBytes(), [&] { part.launch(stream); });
+    sample(whole["graph"], counts, flush->getBytes(), [&] { graph.launch(stream); });
     if (int64_t clock = clocks.read(); counts && clock > 0) {
       result.clockLow = result.clockLow ? std::min(result.clockLow, clock) : clock;
       result.clockHigh = std::max(result.clockHigh, clock);
@@ -270,13 +271,8 @@ void Bench::timePart(BenchResult &result, const Part &part, Clocks &clocks) {
 }
 
 void Bench::time(BenchResult &result) {
-  constexpr int kL2Bytes = 38;
-  int l2 = 0;
-  driver->cuDeviceGetAttribute(&l2, kL2Bytes, options.device);
-  // Long enough that the host has put a plan on the stream before the GPU is done with it.
-  scratchBytes = std::max<size_t>(2 * size_t(l2), 256u << 20);
-  scratch = unwrap(rt::DeviceBuffer::allocate(driver, scratchBytes));
-  result.flushBytes = int64_t(scratchBytes);
+  flush.emplace(driver, options.device, plan.manifest().target.name);
+  result.flushBytes = flush->getBytes();
   char busId[32] = {};
   driver->cuDeviceGetPCIBusId(busId, sizeof busId - 1, options.device);
   Clocks clocks(busId);
@@ -293,7 +289,7 @@ BenchResult Bench::run(const std::vector<HostTensor> &expected) {
   if (!result.ok())
     return result;
   time(result);
-  scratch = {};
+  flush.reset();
   result.ceilings = measureCeilings(driver, options.device, plan.manifest().target.name);
   return result;
 }

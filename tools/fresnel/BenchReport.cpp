@@ -80,8 +80,9 @@ static std::string conditionsText(const BenchResult &result) {
                      formatBytes(uint64_t(ceilings.copyBytes)) + ", read and written), matrix products " +
                      fixed(ceilings.matrix * 1e-12, 0) + " TFLOP/s (" + ceilings.matrixOp + "), both measured here\n";
   text += "medians of " + std::to_string(result.plans.empty() ? 0 : result.plans[0].steps[0].us.count) +
-          " launches, L2 overwritten before each (" + formatBytes(uint64_t(result.flushBytes)) +
-          "); two events with nothing between them: " + fixed(result.nothing.median, 1) + " us";
+          " launches, L2 read full before each (" + formatBytes(uint64_t(result.flushBytes)) +
+          "), as many bytes of it to be written back as the kernel leaves; two events with nothing between them: " +
+          fixed(result.nothing.median, 1) + " us";
   if (result.clockHigh > 0)
     text += "; SM clock " + std::to_string(result.clockLow) + " to " + std::to_string(result.clockHigh) + " MHz";
   if (result.throttled > 0)
