@@ -1,7 +1,7 @@
-// RUN: fresnel-opt %s --split-input-file --fresnel-fuse-selections=regroup=true | FileCheck %s
-// RUN: fresnel-opt %s --split-input-file --fresnel-fuse-selections | FileCheck %s --check-prefix=APART
+// RUN: fresnel-opt %s --split-input-file --fresnel-fuse-selections | FileCheck %s
+// RUN: fresnel-opt %s --split-input-file --fresnel-fuse-selections=regroup=false | FileCheck %s --check-prefix=APART
 // APART-NOT: fresnel.regroup_scored
-// RUN: fresnel-opt %s --split-input-file --fresnel-fuse-selections="regroup=true target=sm_80" | FileCheck %s --check-prefix=SM80
+// RUN: fresnel-opt %s --split-input-file --fresnel-fuse-selections=target=sm_80 | FileCheck %s --check-prefix=SM80
 
 !q = tensor<1x4x16384x64xbf16>
 !k = tensor<1x2x32x64xbf16>

@@ -69,13 +69,12 @@ def FuseSelectionsPass : Pass<"fresnel-fuse-selections", "::mlir::ModuleOp"> {
     16 blocks a row, and at least 65536 rows over all heads and batches. With fewer rows
     two kernels, which share a row among more threads, are faster.
 
-    With `regroup` a `fresnel.regroup` that alone reads a `fresnel.block_score` with
+    With `regroup`, the default, a `fresnel.regroup` that alone reads a `fresnel.block_score` with
     `group_sum` and a known LSE becomes `fresnel.regroup_scored` with it, where the target
-    has a kernel for it (`hopper`, see `explainHopperScores`). That is off: two runs of a
-    version of the kernel differed on a GPU, for a reason that is not known.
+    has a kernel for it (`hopper`, see `explainHopperScores`).
   }];
   let options = [Option<"target", "target", "std::string", "\"sm_90a\"", "GPU to compile for">,
-                 Option<"regroup", "regroup", "bool", "false", "compute scores of blocks without those of windows">];
+                 Option<"regroup", "regroup", "bool", "true", "compute scores of blocks without those of windows">];
   let statistics = [
     Statistic<"numSelections", "num-selections", "selections fused with their scores">,
     Statistic<"numRegrouped", "num-regrouped", "scores of blocks computed without those of windows">];
