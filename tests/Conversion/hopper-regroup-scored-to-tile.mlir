@@ -3,20 +3,35 @@
 
 // CHECK-LABEL: tile.kernel @regroup_scored_0(
 // CHECK-SAME: !tile.tensor_map<32, 64, bf16, heads = 2>, %{{.*}}: !tile.tensor_map<64, 64, bf16>
-// 32 tiles of tokens for each of two key heads.
-// CHECK-SAME: grid = array<i32: 32, 2, 1>
+// 32 tiles of tokens for each of two key heads, one thread block each.
+// CHECK-SAME: grid = array<i32: 64, 1, 1>
 // CHECK: tile.alloc : !tile.shared<8x64x128xbf16, swizzled>
 // CHECK: tile.mbarrier_init %{{.*}} arrivals(4)
+// CHECK: tile.mbarrier_init %{{.*}} arrivals(12)
+// CHECK: tile.mbarrier_init %{{.*}} arrivals(96)
 // CHECK: tile.warp_specialize producer registers(32)
-// The queries once, the keys tile by tile.
-// CHECK-COUNT-9: tile.tma_load
+// The first keys, the queries of each product as soon as their place is free, and the other keys.
+// CHECK: scf.for
+// CHECK: tile.tma_load {{.*}} evict_last
+// CHECK: tile.mbarrier_wait
+// CHECK-NEXT: tile.mbarrier_expect %{{.*}} bytes(131072)
+// CHECK: tile.tma_load
+// CHECK: tile.mbarrier_wait
+// CHECK-NOT: tile.mbarrier_expect
+// CHECK-COUNT-7: tile.tma_load
+// CHECK: tile.tma_load {{.*}} evict_last
+// Helpers bring the LSE.
+// CHECK: tile.load {{.*}} -> f32
+// CHECK: tile.store
+// CHECK: tile.mbarrier_arrive
 // CHECK: consumer(3) registers(160)
 // CHECK: tile.load_lhs
 // Two products are under way at a time.
 // CHECK: tile.wgmma %{{.*}} transposed
 // CHECK: tile.wgmma %{{.*}} transposed
 // CHECK: tile.wgmma_wait 1
-// CHECK: tile.mbarrier_arrive
+// The keys go back, and behind their last tile the queries.
+// CHECK-COUNT-2: tile.mbarrier_arrive
 // CHECK: math.exp2
 // CHECK: tile.columns %{{.*}} from 32
 // CHECK: tile.wgmma_wait 0
@@ -43,4 +58,21 @@ fresnel.program @main(%q: !q, %k: !k, %l: !l) {
 fresnel.program @main(%q: !q, %k: !k, %l: !l) {
   %y = fresnel.regroup_scored %q, %k lse %l {window = 16, stride = 16, block = 16, seq_len = 1000} : !q, !k, !l
   fresnel.return %y {names = ["y"]} : tensor<1x2x1000x63xf32>
+}
+
+// -----
+
+// More tiles than multiprocessors: 132 blocks of threads take 15 or 16 each, every other round backwards.
+// CHECK-LABEL: tile.kernel @regroup_scored_0(
+// CHECK-SAME: grid = array<i32: 132, 1, 1>
+// CHECK: arith.constant 2048 : i32
+// CHECK: %[[EVEN:.*]] = arith.cmpi eq
+// CHECK: arith.subi %c131_i32, %[[X:[^ ]*]]
+// CHECK: arith.select %{{.*}}, %{{.*}}, %{{.*}} : i32
+!q = tensor<1x64x16384x128xbf16>
+!k = tensor<1x4x1023x128xbf16>
+!l = tensor<1x64x16384xf32>
+fresnel.program @main(%q: !q, %k: !k, %l: !l) {
+  %y = fresnel.regroup_scored %q, %k lse %l {causal = true, window = 32, stride = 16, block = 64, seq_len = 16384} : !q, !k, !l
+  fresnel.return %y {names = ["y"]} : tensor<1x4x16384x256xf32>
 }

@@ -89,8 +89,8 @@ fresnel.program @main(%q: tensor<1x8x1000x128xbf16>, %k: tensor<1x2x61x128xbf16>
 // -----
 
 fresnel.program @scores_persistent(%in0: tensor<1x8x1000x128xbf16>, %in1: tensor<1x2x61x128xbf16>, %in2: tensor<1x8x1000xf32>) attributes {fresnel.kernel,
-    fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 32, persistent = true>} {
-  // expected-error @+1 {{scores are not persistent; set persistent = false}}
+    fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 32>} {
+  // expected-error @+1 {{scores are persistent; set persistent = true}}
   %y = fresnel.regroup_scored %in0, %in1 lse %in2 {window = 32, stride = 16, block = 64, seq_len = 1000} : tensor<1x8x1000x128xbf16>, tensor<1x2x61x128xbf16>, tensor<1x8x1000xf32>
   fresnel.return %y {names = ["y"]} : tensor<1x2x1000x16xf32>
 }
@@ -102,7 +102,7 @@ fresnel.program @main(%q: tensor<1x8x1000x128xbf16>, %k: tensor<1x2x61x128xbf16>
 // -----
 
 fresnel.program @scores_stages(%in0: tensor<1x8x1000x128xbf16>, %in1: tensor<1x2x61x128xbf16>, %in2: tensor<1x8x1000xf32>) attributes {fresnel.kernel,
-    fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 32, stages = 2>} {
+    fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 32, stages = 2, persistent = true>} {
   // expected-error @+1 {{stages must be 3, one for each consumer, but is 2}}
   %y = fresnel.regroup_scored %in0, %in1 lse %in2 {window = 32, stride = 16, block = 64, seq_len = 1000} : tensor<1x8x1000x128xbf16>, tensor<1x2x61x128xbf16>, tensor<1x8x1000xf32>
   fresnel.return %y {names = ["y"]} : tensor<1x2x1000x16xf32>

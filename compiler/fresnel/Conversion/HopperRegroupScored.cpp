@@ -9,6 +9,20 @@
 // summed over the heads the next product runs. What the mask hides is the same for all
 // heads and is dropped from the sums.
 //
+// There is a thread block for each multiprocessor, which takes one tile of tokens after the
+// other: as the consumers are done with the queries of a product, those of the next tile
+// come. Warps of the producer bring the tile's LSE and store the zeros of hidden blocks.
+//
+// Two runs give the same bits: the heads of a pair are added in their order, in registers
+// of one thread; no memory is added to by two threads; and nothing is read before it is there
+// or replaced before it is read:
+// - A tile of keys has one consumer, which waits for the phase of its own slot. Each warp
+//   gives it back when its first product has ended, for which it had to have its rows in
+//   registers: no load is under way.
+// - A warp gives back the queries of a product when this product of its last tile of keys has
+//   ended, and the LSE when it has used them.
+// - Sums go through a buffer of the consumer, between barriers of its threads.
+//
 // A tile of keys has all windows that reach into its blocks, so that neighbouring tiles
 // share some keys, and each tile's scores of blocks are its own.
 //
@@ -28,6 +42,10 @@ namespace {
 
 constexpr int64_t kKeys = HopperScoreTiles::kKeys, kConsumers = HopperScoreTiles::kConsumers;
 constexpr int64_t kThreads = 128 * (kConsumers + 1), kLanes = 32;
+/// Threads of the producer that bring LSE and store zeros.
+constexpr int64_t kHelpers = 128 - kLanes;
+/// Values that a helper has under way.
+constexpr int64_t kLoads = 3;
 /// The named barrier of the first consumer's own threads; the others' follow.
 constexpr int64_t kOwnBarrier = 1;
 
@@ -42,10 +60,8 @@ public:
         cut(op, request.schedule.getTileM()) {}
 
   void write() {
-    kernel = b.beginKernel(request.getName(), getArgumentTypes(), kThreads,
-                           {getRowTiles(), k.getDimSize(1), k.getDimSize(0)});
+    kernel = b.beginKernel(request.getName(), getArgumentTypes(), kThreads, {getThreadBlocks(), 1, 1});
     allocate();
-    locate();
     initialise();
     HopperRegisters registers = getHopperRegisters(kConsumers, /*minBlocks=*/1);
     auto roles = tile::WarpSpecializeOp::create(b, kConsumers, registers.producer, registers.consumer);
@@ -57,6 +73,8 @@ private:
   int64_t getRows() const { return q.getDimSize(2); }
   int64_t getDepth() const { return q.getDimSize(3); }
   int64_t getRowTiles() const { return llvm::divideCeil(getRows(), cut.tokens); }
+  int64_t getHeads() const { return k.getDimSize(0) * k.getDimSize(1); }
+  int64_t getThreadBlocks() const { return std::min(getRowTiles() * getHeads(), kHopperMultiprocessors); }
   int64_t getResultBlocks() const { return result.getDimSize(3); }
   Val argument(unsigned position) { return b.argument(kernel, position); }
 
@@ -72,17 +90,36 @@ private:
     queries = b.alloc({cut.getProducts(), cut.getColumns(), getDepth()}, element, tile::Layout::Swizzled);
     keys = allocRing(kConsumers, kKeys, getDepth(), element);
     sums = b.alloc({kConsumers, cut.tokens, kKeys}, f32, tile::Layout::Padded);
-    lses = b.alloc({cut.getProducts(), cut.getColumns()}, f32);
+    lses = b.alloc({2, cut.getProducts(), cut.getColumns()}, f32);
     queriesFull = allocBarriers(1);
+    queriesEmpty = allocBarriers(cut.getProducts());
+    lsesFull = allocBarriers(2);
+    lsesEmpty = allocBarriers(2);
   }
 
-  void locate() {
-    Val x = b.id(tile::Id::BlockX);
+  /// Calls `body` with the number of this thread block's tile of tokens, and what is carried along.
+  void forTiles(ArrayRef<Val> init, function_ref<SmallVector<Val>(Val, ArrayRef<Val>)> body) {
+    int64_t tiles = getRowTiles() * getHeads(), blocks = getThreadBlocks(), rounds = tiles / blocks;
+    // Every other round backwards: the tiles become shorter from one to the next.
+    auto number = [&](Val round) {
+      Val x = b.id(tile::Id::BlockX);
+      return round * double(blocks) + b.select((round & 1.0) == 0.0, x, double(blocks - 1) - x);
+    };
+    Val mine = b.i32(rounds);
+    if (tiles % blocks)
+      mine = b.select(number(mine) < double(tiles), mine + 1.0, mine);
+    b.forRange(b.i32(0), mine, b.i32(1), init, [&](Val round, ArrayRef<Val> carried) {
+      locate(number(round));
+      return body(round, carried);
+    });
+  }
+
+  void locate(Val number) {
+    Val rowTile = divideBy(number, getHeads()), head = moduloBy(number, getHeads());
     // Under a causal mask the last rows have the most work: start them first.
-    firstRow = (op.getCausal() ? double(getRowTiles() - 1) - x : x) * double(cut.tokens);
-    batch = b.id(tile::Id::BlockZ);
-    kvHead = b.id(tile::Id::BlockY);
-    thread = b.id(tile::Id::Thread);
+    firstRow = (op.getCausal() ? double(getRowTiles() - 1) - rowTile : rowTile) * double(cut.tokens);
+    batch = divideBy(head, k.getDimSize(1));
+    kvHead = moduloBy(head, k.getDimSize(1));
   }
 
   /// How many keys, from the first on, a token sees.
@@ -106,21 +143,17 @@ private:
   }
 
   void initialise() {
-    b.ifThen(thread == 0.0, [&] {
+    b.ifThen(b.id(tile::Id::Thread) == 0.0, [&] {
       for (unsigned i : {kQ, kK})
         tile::PrefetchMapOp::create(b, Value(argument(i)));
       initBarriers(keys.full, 1);
       // A lane of each warp of the one consumer that reads the tile.
       initBarriers(keys.empty, 4);
+      // A lane of each warp of all consumers.
+      initBarriers(queriesEmpty, 4 * kConsumers);
+      initBarriers(lsesEmpty, 4 * kConsumers);
+      initBarriers(lsesFull, kHelpers);
       initBarriers(queriesFull, 1, /*fence=*/true);
-    });
-    b.forRange(thread, b.i32(cut.group * cut.tokens), b.i32(kThreads), [&](Val i) {
-      Val head = kvHead * double(cut.group) + divideBy(i, cut.tokens), row = firstRow + moduloBy(i, cut.tokens);
-      Val inside = row < double(getRows());
-      Val lse = b.load(argument(kLse), {batch, head, b.min(row, b.i32(getRows() - 1))});
-      // Rows that see nothing, and those that do not exist, weigh nothing.
-      lse = b.select(inside & (lse > -INFINITY), lse * M_LOG2E, b.f32(INFINITY));
-      b.store(lse, lses, {divideBy(i, cut.getColumns()), moduloBy(i, cut.getColumns())});
     });
     b.barrier();
   }
@@ -137,23 +170,73 @@ private:
                             Value(barriers), Value(slot), evictLast);
   }
 
-  void loadKeys(Val index) {
-    auto [slot, parity] = slotOf(keys, index);
+  /// The `index`-th tile of keys of a tile of tokens, in all the `turn`-th.
+  void loadKeys(Val index, Val turn) {
+    auto [slot, parity] = slotOf(keys, turn);
     wait(keys.empty, slot, parity ^ 1.0);
     expect(keys.full, slot, cast<tile::SharedType>(keys.tiles.getType()).getTileBytes());
     load(kK, kvHead, getFirstKey(index), b.slice(keys.tiles, slot), keys.full, slot, /*evictLast=*/true);
   }
 
+  void loadQueries(Val round) {
+    for (int64_t i = 0; i < cut.getProducts(); ++i) {
+      wait(queriesEmpty, b.i32(i), (round & 1.0) ^ 1.0);
+      // Then the consumers have seen those of the tile before.
+      if (i == 0)
+        expect(queriesFull, b.i32(0), cast<tile::SharedType>(queries.getType()).getBytes());
+      load(kQ, kvHead * double(cut.group) + double(i * cut.heads), firstRow, b.slice(queries, b.i32(i)), queriesFull,
+           b.i32(0), /*evictLast=*/false);
+    }
+  }
+
   void produce() {
-    Val elected = b.wrap(tile::ElectOp::create(b, b.getI1Type())), zero = b.i32(0), visited = countTiles();
-    b.ifThen((b.id(tile::Id::Warp) == zero) & elected & (visited > 0.0), [&] {
-      loadKeys(zero);
-      expect(queriesFull, zero, cast<tile::SharedType>(queries.getType()).getBytes());
-      for (int64_t i = 0; i < cut.getProducts(); ++i)
-        load(kQ, kvHead * double(cut.group) + double(i * cut.heads), firstRow, b.slice(queries, b.i32(i)), queriesFull,
-             zero,
-             /*evictLast=*/false);
-      b.forRange(b.i32(1), visited, b.i32(1), [&](Val index) { loadKeys(index); });
+    Val elected = b.wrap(tile::ElectOp::create(b, b.getI1Type())), zero = b.i32(0), warp = b.id(tile::Id::Warp);
+    b.ifThen((warp == zero) & elected, [&] {
+      forTiles({zero}, [&](Val round, ArrayRef<Val> carried) {
+        Val visited = countTiles();
+        // Those whose slots are free before the queries are.
+        Val early = b.min(visited, b.i32(kConsumers));
+        b.forRange(zero, early, b.i32(1), [&](Val index) { loadKeys(index, carried[0] + index); });
+        loadQueries(round);
+        b.forRange(early, visited, b.i32(1), [&](Val index) { loadKeys(index, carried[0] + index); });
+        return SmallVector<Val>{carried[0] + visited};
+      });
+    });
+    b.ifThen(warp > zero, [&] {
+      forTiles({}, [&](Val round, ArrayRef<Val>) {
+        provideLses(round);
+        storeZeros();
+        return SmallVector<Val>();
+      });
+    });
+  }
+
+  /// The LSE of a tile's queries, in the order of the products' columns.
+  void provideLses(Val round) {
+    Val helper = b.id(tile::Id::Thread) - double(kLanes), buffer = round & 1.0;
+    int64_t count = cut.group * cut.tokens;
+    wait(lsesEmpty, buffer, ((round >> 1.0) & 1.0) ^ 1.0);
+    b.forRange(helper, b.i32(count), b.i32(kLoads * kHelpers), [&](Val start) {
+      SmallVector<std::pair<Val, Val>> values;
+      for (int64_t load = 0; load < kLoads; ++load) {
+        Val i = b.min(start + double(load * kHelpers), b.i32(count - 1));
+        Val head = kvHead * double(cut.group) + divideBy(i, cut.tokens), row = firstRow + moduloBy(i, cut.tokens);
+        Val lse = b.load(argument(kLse), {batch, head, b.min(row, b.i32(getRows() - 1))});
+        // Rows that see nothing, and those that do not exist, weigh nothing.
+        Val counts = (row < double(getRows())) & (lse > -INFINITY);
+        values.push_back({i, b.select(counts, lse * M_LOG2E, b.f32(INFINITY))});
+      }
+      for (auto [i, lse] : values)
+        b.store(lse, lses, {buffer, divideBy(i, cut.getColumns()), moduloBy(i, cut.getColumns())});
+    });
+    arrive(lsesFull, buffer, b.constant(b.getI1Type(), 1));
+  }
+
+  /// Blocks that no query of a tile sees anything of.
+  void storeZeros() {
+    Val hidden = countTiles() * double(cut.getBlocks()) + b.id(tile::Id::Lane);
+    b.forRange(b.id(tile::Id::Warp) - 1.0, b.i32(cut.tokens), b.i32(kHelpers / kLanes), [&](Val token) {
+      b.forRange(hidden, b.i32(getResultBlocks()), b.i32(kLanes), [&](Val block) { store(token, block, b.f32(0)); });
     });
   }
 
@@ -177,7 +260,7 @@ private:
       if (cut.heads > 1)
         part = b.wrap(tile::ColumnsOp::create(b, type, Value(scores), uint32_t(head * cut.tokens)));
       SmallVector<Value> place{Value(b.i32(product)), Value(first)};
-      Val lse = b.wrap(tile::LoadColsOp::create(b, type, Value(lses), place, APFloat(0.0f)));
+      Val lse = b.wrap(tile::LoadColsOp::create(b, type, Value(ownLses), place, APFloat(0.0f)));
       Val weights = b.exp2(part * (op.getScaleOrDefault() * M_LOG2E) - lse);
       sum = sum ? sum + weights : weights;
     }
@@ -221,10 +304,9 @@ private:
              [&] { b.store(value, argument(kResult), {batch, kvHead, row, block}); });
   }
 
-  /// The `turn`-th tile of this consumer, in the slot that is its own.
-  void consumeTile(Val turn) {
-    Val index = turn * double(kConsumers) + consumer;
-    wait(keys.full, consumer, turn & 1.0);
+  /// The `index`-th tile of keys of a tile of tokens, in all the `turn`-th; `last` if this consumer has no further one.
+  void consumeTile(Val index, Val turn, Val last) {
+    wait(keys.full, consumer, divideBy(turn, kConsumers) & 1.0);
     Type lhs = tile::getLhsType(kKeys, getDepth(), q.getElementType());
     Val keyRows = b.wrap(tile::LoadLhsOp::create(b, lhs, Value(b.slice(keys.tiles, consumer)), 0));
     Val product = multiply(keyRows, 0), sum;
@@ -234,7 +316,8 @@ private:
       product = waitFor(product, more ? 1 : 0);
       // What a product has used has been read.
       if (i == 0)
-        arrive(keys.empty, consumer, (thread & double(kLanes - 1)) == 0.0);
+        arrive(keys.empty, consumer, speaks);
+      arrive(queriesEmpty, b.i32(i), speaks & last);
       sum = weigh(product, i, sum);
       product = next;
     }
@@ -245,7 +328,7 @@ private:
     meetGroup();
     // Neighbouring threads share a token.
     int64_t sharing = 128 / cut.tokens;
-    Val own = thread & 127.0, token = divideBy(own, sharing);
+    Val own = b.id(tile::Id::Thread) & 127.0, token = divideBy(own, sharing);
     b.forRange(moduloBy(own, sharing), b.i32(cut.getBlocks()), b.i32(sharing), [&](Val block) {
       store(token, index * double(cut.getBlocks()) + block, sumWindows(buffer, token, block, getFirstKey(index)));
     });
@@ -253,17 +336,26 @@ private:
 
   void consume() {
     consumer = b.id(tile::Id::Warpgroup) - 1.0;
-    Val visited = countTiles();
-    // Blocks that no query of the tile sees anything of, while the queries arrive.
-    Val warp = b.id(tile::Id::Warp) - 4.0, lane = b.id(tile::Id::Lane);
-    b.forRange(warp, b.i32(cut.tokens), b.i32(4 * kConsumers), [&](Val token) {
-      b.forRange(visited * double(cut.getBlocks()) + lane, b.i32(getResultBlocks()), b.i32(kLanes),
-                 [&](Val block) { store(token, block, b.f32(0)); });
+    speaks = b.id(tile::Id::Lane) == 0.0;
+    Val zero = b.i32(0);
+    forTiles({zero}, [&](Val round, ArrayRef<Val> carried) {
+      Val end = carried[0] + countTiles(), buffer = round & 1.0;
+      // The consumers go on taking turns where they ended.
+      Val first = carried[0] + moduloBy(consumer + double(kConsumers) - moduloBy(carried[0], kConsumers), kConsumers);
+      ownLses = b.slice(lses, buffer);
+      wait(lsesFull, buffer, (round >> 1.0) & 1.0);
+      // Here, not before each product: the compiler moves sums behind a wait, and holds all products until then.
+      wait(queriesFull, zero, round & 1.0);
+      // Not before: those of the tile before would be counted with them.
+      b.ifThen((first >= end) & speaks, [&] {
+        for (int64_t i = 0; i < cut.getProducts(); ++i)
+          arrive(queriesEmpty, b.i32(i), b.constant(b.getI1Type(), 1));
+      });
+      b.forRange(first, end, b.i32(kConsumers),
+                 [&](Val turn) { consumeTile(turn - carried[0], turn, turn + double(kConsumers) >= end); });
+      arrive(lsesEmpty, buffer, speaks);
+      return SmallVector<Val>{end};
     });
-    // Here, not before each product: the compiler moves sums behind a wait, and holds all products until then.
-    b.ifThen(visited > 0.0, [&] { wait(queriesFull, b.i32(0), b.i32(0)); });
-    Val turns = divideBy(visited + double(kConsumers - 1) - consumer, kConsumers);
-    b.forRange(b.i32(0), turns, b.i32(1), [&](Val turn) { consumeTile(turn); });
   }
 
   const KernelRequest &request;
@@ -271,11 +363,12 @@ private:
   RankedTensorType q, k, result;
   HopperScoreTiles cut;
   tile::KernelOp kernel;
-  Val thread, batch, kvHead, firstRow;
-  Val queries, sums, lses, queriesFull;
+  Val queries, sums, lses, queriesFull, queriesEmpty, lsesFull, lsesEmpty;
   Ring keys;
-  // In a consumer: its number.
-  Val consumer;
+  // In the roles: the tile of tokens.
+  Val batch, kvHead, firstRow;
+  // In a consumer: its number, whether this lane speaks for its warp, and the tile's LSE.
+  Val consumer, speaks, ownLses;
 };
 
 } // namespace

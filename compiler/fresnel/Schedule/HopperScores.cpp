@@ -45,7 +45,7 @@ static int64_t chooseTokens(RankedTensorType q, RankedTensorType k) {
 ScheduleAttr fresnel::getHopperScoresDefault(RegroupScoredOp op) {
   auto q = cast<RankedTensorType>(op.getQ().getType()), k = cast<RankedTensorType>(op.getK().getType());
   return ScheduleAttr::get(op.getContext(), Family::Hopper, chooseTokens(q, k), HopperScoreTiles::kKeys, kStages,
-                           /*persistent=*/false, /*ping_pong=*/true, /*section=*/0);
+                           /*persistent=*/true, /*ping_pong=*/true, /*section=*/0);
 }
 
 std::string fresnel::explainHopperScores(RankedTensorType q, RankedTensorType k, int64_t window, int64_t stride,
@@ -85,8 +85,8 @@ std::string fresnel::verifyHopperScores(ScheduleAttr schedule, RegroupScoredOp o
                          kMaxProducts, kColumns, products);
   if (tileN != HopperScoreTiles::kKeys)
     return llvm::formatv("tile_n must be {0}, the keys of a product, but is {1}", HopperScoreTiles::kKeys, tileN);
-  if (schedule.getPersistent())
-    return "scores are not persistent; set persistent = false";
+  if (!schedule.getPersistent())
+    return "scores are persistent; set persistent = true";
   if (stages != kStages)
     return llvm::formatv("stages must be {0}, one for each consumer, but is {1}", kStages, stages);
   return "";
