@@ -53,6 +53,10 @@ fresnel.program @main(%q: !q, %k: !k, %l: !l, %g: !q, %b: !b) {
 // CHECK: tile.mbarrier_init %{{.*}} arrivals(4)
 // The first bit of each nibble.
 // CHECK: arith.andi %{{.*}}, %c286331153_i32
+// CHECK: consumer(2)
+// A warp has read the step's token before one of its lanes says so.
+// CHECK: tile.barrier id(%{{.*}}) threads(32)
+// CHECK: tile.mbarrier_arrive
 !q = tensor<1x32x1000x128xbf16>
 !k = tensor<1x2x1000x128xbf16>
 !l = tensor<1x32x1000xf32>

@@ -28,8 +28,8 @@ namespace {
 
 constexpr int64_t kGroupRows = 64, kConsumers = 2, kKeyRows = kConsumers * kGroupRows;
 constexpr int64_t kRows = ListSteps::kRows, kLanes = 32, kThreads = 128 * (kConsumers + 1);
-/// The named barrier of the first consumer's own threads; the others' follow.
-constexpr int64_t kOwnBarrier = 1;
+/// The named barrier of the first consumer's own threads, and of the first consumer's first warp; the others' follow.
+constexpr int64_t kOwnBarrier = 1, kWarpBarrier = kOwnBarrier + kConsumers;
 
 /// The producer walks lists, for which 24 would not do: 168 * 3 = 40 + 2 * 232.
 constexpr int64_t kProducerRegisters = 40, kConsumerRegisters = 232;
@@ -362,13 +362,18 @@ private:
     Val dk = accumulate(sums[0], math.differentiate(weights, dweights, delta), query);
     dv = waitFor(dv, 1);
     dk = waitFor(dk, 0);
+    // All lanes have read the step's token, which lies beside the slot.
+    if (shape.causal)
+      meet(b.id(tile::Id::Warp) - 4.0 + double(kWarpBarrier), kLanes);
     arrive(queries.empty, slot, (thread & double(kLanes - 1)) == 0.0);
     return {dk, dv};
   }
 
-  void meet(Val consumer) {
-    tile::BarrierOp::create(b, Value(consumer + double(kOwnBarrier)), b.getI32IntegerAttr(128), /*arrive=*/false);
+  void meet(Val barrier, int64_t threads) {
+    tile::BarrierOp::create(b, Value(barrier), b.getI32IntegerAttr(int32_t(threads)), /*arrive=*/false);
   }
+  /// The threads of a consumer meet.
+  void meet(Val consumer) { meet(consumer + double(kOwnBarrier), 128); }
 
   /// Adds the sums of the pieces of the walk before this one, and leaves the new ones to the piece behind.
   SmallVector<Val> joinPieces(Val consumer, SmallVector<Val> sums) {
