@@ -102,6 +102,23 @@ fresnel.program @main(%q: !q, %k: !k, %l: !l, %g: !q, %b: !b) {
 
 // -----
 
+// There is room for the sums of 16 blocks of a key head, however many may be listed often.
+// CHECK-LABEL: tile.kernel @attend_grad_kv_4(
+// CHECK-SAME: !tile.global<32x1x2x8192xf32>
+// CHECK-SAME: fresnel.scratch = 524288 : i64
+!q = tensor<1x32x16384x128xbf16>
+!k = tensor<1x2x16384x128xbf16>
+!l = tensor<1x32x16384xf32>
+!b = tensor<1x2x16384x64xi32>
+fresnel.program @main(%q: !q, %k: !k, %l: !l, %g: !q, %b: !b) {
+  %d = fresnel.attend_delta %q, %g : !q
+  %a = fresnel.attend_grad_q %q, %k, %k lse %l delta %d dout %g blocks(%b : !b) {key_block = 64} : !q, !k, !k, !l, !l, !q
+  %c, %e = fresnel.attend_grad_kv %q, %k, %k lse %l delta %d dout %g blocks(%b : !b) {key_block = 64} : !q, !k, !k, !l, !l, !q
+  fresnel.return %a, %c, %e {names = ["dq", "dk", "dv"]} : !q, !k, !k
+}
+
+// -----
+
 // Wide heads: one kernel, whose blocks add in the order of their keys. The turn at a tile counts the row's entries.
 // CHECK-LABEL: tile.kernel @attend_grad_2(
 // CHECK-SAME: %[[LISTS:[^:]*]]: !tile.global<1x2x16x3xi32, strided>

@@ -81,9 +81,12 @@ void HopperListWalks::findPieces(Val counts, Val thread) {
           return SmallVector<Val>{rows};
         },
         [&] { return SmallVector<Val>{zero}; })[0];
-    Val further = b.select(count < double(2 * cuts.rows), zero, divideBy(count, cuts.rows) - 1.0);
+    Val often = b.select(count < double(2 * cuts.rows), zero, one);
+    auto [cut, allCut] = scanBlock(often, walkSums);
+    // There is room for the sums of so many blocks.
+    Val isCut = (often > 0.0) & (sums[1] + cut < double(cuts.walks / walksPerBlock));
+    Val further = b.select(isCut, divideBy(count, cuts.rows) - 1.0, zero);
     auto [pieces, allPieces] = scanBlock(further, pieceSums);
-    auto [cut, allCut] = scanBlock(b.select(further > 0.0, one, zero), walkSums);
     b.ifThen(further > 0.0,
              [&, pieces = pieces, cut = cut] { claim(block, further, sums[0] + pieces, sums[1] + cut); });
     b.barrier();

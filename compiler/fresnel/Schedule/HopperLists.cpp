@@ -19,6 +19,8 @@ static constexpr int64_t kKeys = 64;
 /// Steps of a piece of a walk: one takes about a microsecond, and the whole kernel some milliseconds
 /// where there are blocks that are listed this often.
 static constexpr int64_t kPieceSteps = 1024;
+/// Blocks of a key head whose walks may be cut: the sums of each are 64 KiB for 64 keys of 128.
+static constexpr int64_t kMaxCutBlocks = 16;
 /// Heads of a step: a step of fewer than 4 tokens would be a box of many small pieces.
 static constexpr int64_t kMaxGroup = 16;
 
@@ -66,8 +68,9 @@ ListCuts fresnel::getListCuts(Operation *op) {
   auto listed = op->getAttrOfType<IntegerAttr>("listed");
   int64_t entries = rows * std::min(listed ? listed.getInt() : blocks.getDimSize(2), blocks.getDimSize(2));
   int64_t walks = getInteger(op, "key_block") / getWalkKeys(op);
-  cuts.pieces = walks * (entries / cuts.rows);
-  cuts.walks = walks * (entries / (2 * cuts.rows));
+  int64_t cutBlocks = std::min(entries / (2 * cuts.rows), kMaxCutBlocks);
+  cuts.pieces = walks * std::min(entries, cutBlocks * rows) / cuts.rows;
+  cuts.walks = walks * cutBlocks;
   return cuts;
 }
 

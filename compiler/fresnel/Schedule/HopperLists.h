@@ -32,7 +32,8 @@ ListSteps getListSteps(mlir::Operation *op);
 struct ListCuts {
   /// Rows of a piece; a walk of less than two pieces stays whole, and 0 says that all are so short.
   int64_t rows = 0;
-  /// For a key head at most: pieces beyond the first ones of walks, and walks that are cut.
+  /// For a key head at most: pieces beyond the first ones of walks, and walks that are cut, those of
+  /// the first blocks that are listed so often.
   int64_t pieces = 0, walks = 0;
 };
 /// For the gradient of keys and values over transposed lists.
