@@ -47,13 +47,3 @@ tile.kernel @scores(%q: !tile.global<1x1x32x32xbf16, strided>, %m: !tile.global<
   tile.store_rows %max, %m[%c0, %c0, %c0] : tensor<32xf32, #tile.rows>, !tile.global<1x1x32xf32>
   tile.return
 }
-
-// A tensor may be an argument twice, with boxes of two kinds.
-// CHECK-LABEL: llvm.func @twice
-// CHECK-SAME: fresnel.params = [{cols = 64 : i64, heads = 1 : i64, kind = "tensor_map", operand = 0 : i64, rows = 64 : i64, swizzle = 128 : i64}, {cols = 64 : i64, heads = 16 : i64, kind = "tensor_map", operand = 0 : i64, rows = 4 : i64, swizzle = 128 : i64}]
-tile.kernel @twice(%wide: !tile.tensor_map<64, 64, bf16>, %narrow: !tile.tensor_map<4, 64, bf16, heads = 16>)
-    attributes {block = array<i32: 64, 1, 1>, grid = array<i32: 1, 1, 1>, fresnel.operands = array<i64: 0, 0>} {
-  tile.prefetch_map %wide : <64, 64, bf16>
-  tile.prefetch_map %narrow : <4, 64, bf16, heads = 16>
-  tile.return
-}

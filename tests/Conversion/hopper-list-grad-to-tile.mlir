@@ -1,6 +1,5 @@
 // Gradients over block lists: one kernel for the queries, one for keys and values; with wide heads one for all.
 // RUN: fresnel-opt %s --split-input-file --fresnel-lower-to-tile | FileCheck %s
-// RUN: fresnel-opt %s --split-input-file --fresnel-lower-to-tile=gradient-schedule=tile_n=64 | FileCheck %s --check-prefix=WIDE
 
 // Lists of blocks of queries. The queries' side walks keys and values in boxes of 64, and has a left operand in registers.
 // CHECK-LABEL: tile.kernel @attend_grad_q_1(
@@ -51,7 +50,6 @@ fresnel.program @main(%q: !q, %k: !k, %l: !l, %g: !q, %b: !b) {
 // CHECK: tile.copy_async {{.*}} {group = 16 : i32}
 // CHECK-LABEL: tile.kernel @attend_grad_kv_3(
 // CHECK-SAME: !tile.tensor_map<4, 64, bf16, heads = 16>
-// CHECK-SAME: tile_n = 4
 // CHECK: tile.mbarrier_init %{{.*}} arrivals(4)
 // The first bit of each nibble.
 // CHECK: arith.andi %{{.*}}, %c286331153_i32
@@ -59,18 +57,6 @@ fresnel.program @main(%q: !q, %k: !k, %l: !l, %g: !q, %b: !b) {
 // A warp has read the step's token before one of its lanes says so.
 // CHECK: tile.barrier id(%{{.*}}) threads(32)
 // CHECK: tile.mbarrier_arrive
-// With tile_n = 64 steps of 64 tokens are counted, too, and one head comes after the other where there are few of them.
-// WIDE: tile.kernel @attend_grad_kv_3(%arg0: !tile.tensor_map<4, 64, bf16, heads = 16>
-// WIDE-SAME: %[[WIDE:[^:]*]]: !tile.tensor_map<64, 64, bf16>, %[[DOUT:[^:]*]]: !tile.tensor_map<64, 64, bf16>) attributes
-// WIDE-SAME: fresnel.operands = array<i64: 0, 1, 2, 3, 4, 5, 6, 7, 8, 0, 5>
-// WIDE: arith.andi %{{.*}}, %c286331153_i32
-// WIDE: tile.atomic add
-// WIDE: arith.extui
-// WIDE: tile.atomic add
-// WIDE: tile.tma_load %[[WIDE]]
-// WIDE: tile.tma_load %[[DOUT]]
-// WIDE: tile.tma_load %arg0
-// WIDE: consumer(2)
 !q = tensor<1x32x1000x128xbf16>
 !k = tensor<1x2x1000x128xbf16>
 !l = tensor<1x32x1000xf32>

@@ -70,19 +70,6 @@ fresnel.program @main(%q: tensor<1x2x256x128xbf16>, %b: tensor<1x2x4x2xi32>) {
 
 // -----
 
-fresnel.program @hopper_grad_lists_tokens(%q: tensor<1x32x1000x128xbf16>, %k: tensor<1x2x1000x128xbf16>, %l: tensor<1x32x1000xf32>, %b: tensor<1x2x16x32xi32>) attributes {fresnel.kernel,
-    fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 128, tile_n = 32>} {
-  // expected-error @+1 {{tile_n, the most tokens of a step, must be 4 or 64 in gradients over block lists, but is 32}}
-  %d, %e = fresnel.attend_grad_kv %q, %k, %k lse %l delta %l dout %q blocks(%b : tensor<1x2x16x32xi32>) {key_block = 64, transposed = true} : tensor<1x32x1000x128xbf16>, tensor<1x2x1000x128xbf16>, tensor<1x2x1000x128xbf16>, tensor<1x32x1000xf32>, tensor<1x32x1000xf32>, tensor<1x32x1000x128xbf16>
-  fresnel.return %d, %e {names = ["d", "e"]} : tensor<1x2x1000x128xbf16>, tensor<1x2x1000x128xbf16>
-}
-fresnel.program @main(%q: tensor<1x32x1000x128xbf16>, %k: tensor<1x2x1000x128xbf16>, %l: tensor<1x32x1000xf32>, %b: tensor<1x2x16x32xi32>) {
-  %d, %e = fresnel.launch @hopper_grad_lists_tokens(%q, %k, %l, %b) : (tensor<1x32x1000x128xbf16>, tensor<1x2x1000x128xbf16>, tensor<1x32x1000xf32>, tensor<1x2x16x32xi32>) -> (tensor<1x2x1000x128xbf16>, tensor<1x2x1000x128xbf16>)
-  fresnel.return %d, %e {names = ["d", "e"]} : tensor<1x2x1000x128xbf16>, tensor<1x2x1000x128xbf16>
-}
-
-// -----
-
 fresnel.program @hopper_lists_rows(%in0: tensor<1x2x256x128xbf16>, %in1: tensor<1x2x16x2xi32>) attributes {fresnel.kernel,
     fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 64, tile_n = 128>} {
   // expected-error @+1 {{tile_n must divide `key_block` 64 where the queries of a tile have 4 lists, but is 128}}

@@ -15,9 +15,8 @@
 
 #include "fresnel/Conversion/AttendGradMath.h"
 #include "fresnel/Conversion/BlockLists.h"
-#include "fresnel/Conversion/HopperListScan.h"
+#include "fresnel/Conversion/HopperListWalks.h"
 #include "fresnel/Conversion/HopperRings.h"
-#include "fresnel/Conversion/Passes.h"
 #include "fresnel/Conversion/ToTile.h"
 #include "fresnel/Schedule/HopperLists.h"
 #include <cmath>
@@ -35,19 +34,18 @@ constexpr int64_t kOwnBarrier = 1, kWarpBarrier = kOwnBarrier + kConsumers;
 /// The producer walks lists, for which 24 would not do: 168 * 3 = 40 + 2 * 232.
 constexpr int64_t kProducerRegisters = 40, kConsumerRegisters = 232;
 
-/// The kernel's arguments. Counts of rows, sums and turns are there if walks may be cut, and queries and the output's
-/// gradient once more, in boxes of one head, if steps may be wide.
-// clang-format off
-enum Argument : unsigned { kQ, kK, kV, kLse, kDelta, kDout, kBits, kCounts, kDk, kDv, kSums, kTurns, kWideQ, kWideDout };
-// clang-format on
+/// The kernel's arguments. Counts of rows, sums and turns are there if walks may be cut.
+enum Argument : unsigned { kQ, kK, kV, kLse, kDelta, kDout, kBits, kCounts, kDk, kDv, kSums, kTurns };
 
 class HopperListGradKv : HopperRings {
 public:
   HopperListGradKv(AttendGradKvOp op, const KernelRequest &request, KernelBuilder &builder)
-      : HopperRings(builder), request(request), shape(op), stages(request.schedule.getStages()),
-        walks(kKeyRows / getWalkKeys(op)), pieces(builder, shape, op.getCounts() ? getListCuts(op) : ListCuts(),
-                                                  kKeyRows / walks, walks, getSection(), kThreads),
-        scan(builder, shape, op, pieces, walks, kKeyRows / walks, request.schedule.getTileN() == kRows),
+      : HopperRings(builder), request(request), shape(op), steps(getListSteps(op)),
+        stages(request.schedule.getStages()), walks(kKeyRows / getWalkKeys(op)),
+        pieces(builder, shape, op.getCounts() ? getListCuts(op) : ListCuts(), kKeyRows / walks, walks, getSection(),
+               kThreads),
+        lists(shape.listHeads / shape.kvHeads), readers(shape.heads / shape.listHeads),
+        words(cast<RankedTensorType>(op.getBlocks().getType()).getDimSize(3)),
         math(builder, shape, Owner::Keys, kGroupRows, kRows) {}
 
   void write() {
@@ -56,8 +54,6 @@ public:
       kernel->setAttr(kScratchAttr, b.getI64IntegerAttr(ShapedType::getNumElements(getSumsType().getShape())));
       kernel->setAttr(kCountersAttr, b.getI64IntegerAttr(ShapedType::getNumElements(getTurnsType().getShape())));
     }
-    if (scan.mayBeWide())
-      kernel->setAttr(kOperandsAttr, b.getDenseI64ArrayAttr(getOperands()));
     allocate();
     initialise();
     auto roles = tile::WarpSpecializeOp::create(b, kConsumers, kProducerRegisters, kConsumerRegisters);
@@ -72,15 +68,7 @@ private:
   }
 
   Val argument(Argument which) {
-    unsigned absent = pieces.hasCuts() ? 0 : which > kTurns ? 3 : which > kCounts ? 1 : 0;
-    return b.argument(kernel, which - absent);
-  }
-
-  SmallVector<int64_t> getOperands() {
-    auto operands = llvm::to_vector(llvm::seq<int64_t>(0, kernel.getBody().getNumArguments()));
-    operands.end()[-2] = kQ;
-    operands.end()[-1] = kDout;
-    return operands;
+    return b.argument(kernel, which > kCounts && !pieces.hasCuts() ? which - 1 : unsigned(which));
   }
 
   /// dK and dV of each consumer of a walk that is cut, and whose turn it is to add to them.
@@ -99,13 +87,11 @@ private:
       return tile::TensorMapType::get(b.getContext(), rows, 64, shape.element, heads);
     };
     SmallVector<Type> types(request.views.begin(), request.views.end());
-    types[kQ] = types[kDout] = map(scan.getNarrow().tokens, scan.getNarrow().group);
+    types[kQ] = types[kDout] = map(steps.tokens, steps.group);
     types[kK] = types[kV] = map(kGroupRows);
     types.end()[-1] = types.end()[-2] = map(kGroupRows);
     if (pieces.hasCuts())
       types.append({getSumsType(), getTurnsType()});
-    if (scan.mayBeWide())
-      types.append(2, map(scan.getWide().tokens));
     return types;
   }
 
@@ -120,7 +106,7 @@ private:
     lses = b.alloc({slots, kRows}, b.getF32Type());
     deltas = b.alloc({slots, kRows}, b.getF32Type());
     tokens = b.alloc({slots}, b.getI32Type());
-    scan.allocate();
+    counters = b.alloc({walks}, b.getI32Type());
     keysFull = allocBarriers(walks);
     pieces.allocate();
   }
@@ -135,17 +121,72 @@ private:
       // A lane of each warp, which reads values by itself.
       initBarriers(queries.empty, 4 * kConsumers / walks);
       initBarriers(keysFull, 1, /*fence=*/true);
-      scan.clear();
+      for (int64_t walk = 0; walk < walks; ++walk)
+        b.store(b.i32(0), counters, {b.i32(walk)});
     });
     b.barrier();
     locate();
-    scan.count(argument(kBits), batch, kvHead, thread, kThreads);
+    countSteps();
   }
 
   void locate() {
     Val head = pieces.locate(pieces.hasCuts() ? argument(kCounts) : Val(), thread);
     batch = head / double(shape.kvHeads);
     kvHead = head % double(shape.kvHeads);
+  }
+
+  /// The block of keys of a walk.
+  Val getKeyBlock(const ListWalkPiece &piece) { return divideBy(piece.tile, shape.keyBlock * walks / kKeyRows); }
+
+  //===--------------------------------------------------------------------===//
+  // Lists
+  //===--------------------------------------------------------------------===//
+
+  /// A word of the rows that list a block, 0 behind the last one and where another piece has it.
+  Val loadWord(const ListWalkPiece &piece, Val keyBlock, Val list, Val word) {
+    Val mine = (word < double(words)) & (keyBlock < double(shape.getKeyBlocks()));
+    if (piece.pieces)
+      mine = mine & ((list * double(getSpans()) + divideBy(word, getSpan())) % piece.pieces == piece.piece);
+    return b.ifElse(
+        mine,
+        [&] {
+          Val listHead = kvHead * double(lists) + list;
+          return SmallVector<Val>{b.load(argument(kBits), {batch, listHead, keyBlock, word})};
+        },
+        [&] { return SmallVector<Val>{b.i32(0)}; })[0];
+  }
+
+  /// The bit of the first row of each step in which some row is set.
+  Val fold(Val word) {
+    uint32_t pattern = 0;
+    for (int64_t bit = 0; bit < 32; bit += steps.rows)
+      pattern |= uint32_t(1) << bit;
+    for (int64_t shift = 1; shift < std::min<int64_t>(steps.rows, 32); shift *= 2)
+      word = word | (word >> double(shift));
+    return steps.rows == 1 ? word : word & double(int32_t(pattern));
+  }
+
+  /// Words of a step.
+  int64_t getSpan() const { return steps.rows > 32 ? 2 : 1; }
+  int64_t getSpans() const { return llvm::divideCeil(words, getSpan()); }
+  /// Steps of one head, or heads side by side, and row: all parts for each reader.
+  int64_t getRepeats() const { return readers / steps.group * steps.parts; }
+
+  void countSteps() {
+    int64_t perWalk = lists * getSpans();
+    b.forRange(thread, b.i32(walks * perWalk), b.i32(kThreads), [&](Val i) {
+      Val at = divideBy(i, perWalk), rest = moduloBy(i, perWalk);
+      ListWalkPiece piece = pieces.getPiece(at);
+      Val block = getKeyBlock(piece);
+      Val list = divideBy(rest, getSpans()), word = moduloBy(rest, getSpans()) * double(getSpan());
+      Val bits = loadWord(piece, block, list, word);
+      if (getSpan() == 2)
+        bits = b.select((bits | loadWord(piece, block, list, word + 1.0)) == 0.0, b.i32(0), b.i32(1));
+      else
+        bits = fold(bits);
+      b.atomic(tile::Combine::Add, b.popcount(bits), counters, {at});
+    });
+    b.barrier();
   }
 
   /// The slot of the i-th step of a walk and the parity of its turn.
@@ -157,6 +198,41 @@ private:
   //===--------------------------------------------------------------------===//
   // Producer
   //===--------------------------------------------------------------------===//
+
+  /// Calls `body` with the number of each set bit, the lowest first, and what is carried along.
+  Val forBits(Val bits, Val init, function_ref<Val(Val, Val)> body) {
+    return b.whileLoop(
+        {bits, init}, [&](ArrayRef<Val> state) { return state[0] != 0.0; },
+        [&](ArrayRef<Val> state) {
+          Val low = state[0] & (0.0 - state[0]);
+          Val next = body(b.popcount(low - 1.0), state[1]);
+          return SmallVector<Val>{state[0] ^ low, next};
+        })[1];
+  }
+
+  Val fromLane(Val value, Val source) { return b.shuffle(tile::Shuffle::Index, value, source); }
+
+  /// The steps of 32 words of a list from `base` on; `i` counts steps.
+  Val produceWords(Val list, Val base, Val i) {
+    Val word = loadWord(own, getKeyBlock(own), list, base + lane), bits = fold(word);
+    if (getSpan() == 2) {
+      Val both = word | b.shuffleXor(word, 1);
+      bits = b.select(((lane & 1.0) != 0.0) | (both == 0.0), b.i32(0), b.i32(1));
+    }
+    return forBits(b.ballot(bits != 0.0), i, [&](Val source, Val counted) {
+      Val first = fromLane(word, source), second = getSpan() == 2 ? fromLane(word, source + 1.0) : Val();
+      return forBits(fromLane(bits, source), counted, [&](Val bit, Val count) {
+        Val row = (base + source) * 32.0 + bit, listed[] = {first >> bit, second ? second : first >> bit};
+        return b.forRange(b.i32(0), b.i32(getRepeats()), b.i32(1), {count}, [&](Val repeat, ArrayRef<Val> carried) {
+          int64_t groups = readers / steps.group;
+          Val head = (kvHead * double(lists) + list) * double(readers) + moduloBy(repeat, groups) * double(steps.group);
+          Val token = row * double(shape.queryBlock) + divideBy(repeat, groups) * double(steps.tokens);
+          produceStep(carried[0], head, token, listed);
+          return SmallVector<Val>{carried[0] + 1.0};
+        })[0];
+      });
+    });
+  }
 
   void load(Argument map, Val head, Val row, Val target, Val barriers, Val slot, Val tileRow = {}) {
     tile::TmaLoadOp::create(b, Value(argument(map)), Value(batch), Value(head), Value(row), Value(target),
@@ -180,34 +256,34 @@ private:
     Val row, lse, delta;
   };
 
-  RowValues loadValues(int64_t half, const HopperListScan::Step &step) {
+  /// `listed` are bits of the step's list rows: those of its first and of its second half.
+  RowValues loadValues(int64_t half, Val head, Val token, ArrayRef<Val> listed) {
     // Rows are in the order of the boxes: head by head.
-    Val row = lane + double(half * kLanes), local = moduloBy(row, step.cut.tokens), rowToken = step.token + local;
+    Val row = lane + double(half * kLanes), local = moduloBy(row, steps.tokens), rowToken = token + local;
     Val inside = rowToken < double(shape.queries), near = b.min(rowToken, b.i32(shape.queries - 1));
-    Val rowHead = step.head + divideBy(row, step.cut.tokens);
+    Val rowHead = head + divideBy(row, steps.tokens);
     Val lse = b.load(argument(kLse), {batch, rowHead, near}), delta = b.load(argument(kDelta), {batch, rowHead, near});
     Val open = inside & (lse > -INFINITY);
-    if (step.cut.rows > 1) {
-      Val bit = step.cut.rows > 32 ? lane : divideBy(local, shape.queryBlock);
-      open = open & (((step.listed[half] >> bit) & 1.0) != 0.0);
+    if (steps.rows > 1) {
+      Val bit = steps.rows > 32 ? lane : divideBy(local, shape.queryBlock);
+      open = open & (((listed[half] >> bit) & 1.0) != 0.0);
     }
     return {row, b.select(open, lse * M_LOG2E, b.f32(INFINITY)), b.select(inside, delta, b.f32(0))};
   }
 
-  void produceStep(Val i, const HopperListScan::Step &step) {
+  void produceStep(Val i, Val head, Val token, ArrayRef<Val> listed) {
     auto [slot, parity] = getSlot(walk, i);
     Val query = b.slice(queries.tiles, slot), dout = b.slice(douts, slot);
     // These loads are on their way while the slot is waited for.
     SmallVector<RowValues> values;
     for (int64_t half = 0; half < kRows / kLanes; ++half)
-      values.push_back(loadValues(half, step));
+      values.push_back(loadValues(half, head, token, listed));
     wait(queries.empty, slot, parity ^ 1.0);
     b.ifThen(elected, [&, slot = slot] {
       expect(queries.full, slot, 2 * cast<tile::SharedType>(query.getType()).getBytes());
-      bool wide = &step.cut == &scan.getWide();
-      load(wide ? kWideQ : kQ, step.head, step.token, query, queries.full, slot);
-      load(wide ? kWideDout : kDout, step.head, step.token, dout, queries.full, slot);
-      b.store(step.token, tokens, {slot});
+      load(kQ, head, token, query, queries.full, slot);
+      load(kDout, head, token, dout, queries.full, slot);
+      b.store(token, tokens, {slot});
     });
     Val lseRow = b.slice(lses, slot), deltaRow = b.slice(deltas, slot);
     for (const RowValues &value : values) {
@@ -224,8 +300,17 @@ private:
       lane = b.id(tile::Id::Lane);
       elected = b.wrap(tile::ElectOp::create(b, b.getI1Type()));
       own = pieces.getPiece(walk);
+      Val zero = b.i32(0);
       b.ifThen(elected, [&] { loadOwned(); });
-      scan.visit(own, walk, [&](Val i, const HopperListScan::Step &step) { produceStep(i, step); });
+      b.forRange(zero, b.i32(lists), b.i32(1), {zero}, [&](Val list, ArrayRef<Val> outer) {
+        // The last rows first: under a causal mask blocks that start together then read the
+        // same queries at about the same time, through L2.
+        int64_t groups = llvm::divideCeil(words, kLanes);
+        return b.forRange(zero, b.i32(groups), b.i32(1), {outer[0]}, [&](Val group, ArrayRef<Val> carried) {
+          Val base = (double(groups - 1) - group) * double(kLanes);
+          return SmallVector<Val>{produceWords(list, base, carried[0])};
+        });
+      });
     });
   }
 
@@ -259,7 +344,7 @@ private:
     Type index = tile::getAccType(kGroupRows, kRows, b.getI32Type());
     Val first = b.load(tokens, {slot}) + double(shape.getOffset());
     Val row = b.wrap(tile::ColIndexOp::create(b, index, Value(b.i32(0))));
-    Val position = (row & tokenMask) + first;
+    Val position = moduloBy(row, steps.tokens) + first;
     return isVisible(shape, b.wrap(tile::RowIndexOp::create(b, index, Value(firstKey))), position);
   }
 
@@ -336,10 +421,7 @@ private:
     Val consumer = b.id(tile::Id::Warpgroup) - 1.0;
     walk = walks == 1 ? b.i32(0) : consumer;
     own = pieces.getPiece(walk);
-    Val total = scan.countSteps(walk);
-    tokenMask = b.i32(scan.getNarrow().tokens - 1);
-    if (scan.mayBeWide())
-      tokenMask = b.select(scan.isWide(walk), b.i32(scan.getWide().tokens - 1), tokenMask);
+    Val total = b.load(counters, {walk}) * double(getRepeats());
     groupRow = consumer * double(kGroupRows);
     firstKey = walks == 1 ? own.tile * double(kKeyRows) + groupRow : own.tile * double(kGroupRows);
     leader = (thread & 127.0) == 0.0;
@@ -359,24 +441,25 @@ private:
 
   const KernelRequest &request;
   AttendShape shape;
+  ListSteps steps;
   int64_t stages;
   /// Walks of a thread block: one of both consumers, or one for each.
   int64_t walks;
   HopperListWalks pieces;
-  HopperListScan scan;
+  /// Lists of a key head, query heads that read one, and words of its bits.
+  int64_t lists, readers, words;
   AttendGradMath math;
   tile::KernelOp kernel;
   Val thread, batch, kvHead;
-  Val keyTile, valueTile, douts, lses, deltas, tokens, keysFull;
+  Val keyTile, valueTile, douts, lses, deltas, tokens, counters, keysFull;
   Ring queries;
   // In the roles.
   Val walk;
   ListWalkPiece own;
   // In the producer.
   Val lane, elected;
-  // In a consumer: its first row of a tile and in the sequence, whether this thread speaks for it, and the bits of a
-  // step's row that count its tokens.
-  Val groupRow, firstKey, leader, tokenMask;
+  // In a consumer: its first row of a tile and in the sequence, and whether this thread speaks for it.
+  Val groupRow, firstKey, leader;
 };
 
 } // namespace

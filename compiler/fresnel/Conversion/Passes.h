@@ -14,10 +14,6 @@
 
 namespace fresnel {
 
-/// On a tile kernel, an array: the operand of the launch that each argument is of, if they are not the same in number
-/// and order. A tensor may be an argument twice, with boxes of two kinds.
-constexpr llvm::StringLiteral kOperandsAttr = "fresnel.operands";
-
 #define GEN_PASS_DECL
 #define GEN_PASS_REGISTRATION
 #include "fresnel/Conversion/Passes.h.inc"

@@ -51,12 +51,6 @@ ListSteps fresnel::getListSteps(Operation *op) {
   return steps;
 }
 
-ListSteps fresnel::getWideListSteps(Operation *op) {
-  int64_t queryBlock = getInteger(op, "query_block"), rows = ListSteps::kRows;
-  ListSteps narrow = getListSteps(op);
-  return {/*group=*/1, rows, narrow.group > 1 && narrow.rows > 0 && rows % queryBlock == 0 ? rows / queryBlock : 0, 1};
-}
-
 int64_t fresnel::getWalkKeys(Operation *op) { return getInteger(op, "key_block") % 128 ? 64 : 128; }
 
 ListCuts fresnel::getListCuts(Operation *op) {
@@ -101,9 +95,8 @@ int64_t fresnel::getHopperListsMinBlocks(ScheduleAttr schedule, AttendGradQOp op
 
 ScheduleAttr fresnel::getHopperListsDefault(Operation *op) {
   int64_t tileM = ownsKeys(op) || getInteger(op, "query_block") % 128 == 0 ? 128 : 64;
-  int64_t tileN = ownsKeys(op) ? getListSteps(op).tokens : kKeys;
   auto make = [&](int64_t stages) {
-    return ScheduleAttr::get(op->getContext(), Family::Hopper, tileM, tileN, stages, /*persistent=*/false,
+    return ScheduleAttr::get(op->getContext(), Family::Hopper, tileM, kKeys, stages, /*persistent=*/false,
                              /*ping_pong=*/true, /*section=*/0);
   };
   if (tileM == 64)
@@ -154,13 +147,9 @@ std::string fresnel::verifyHopperLists(ScheduleAttr schedule, Operation *op, con
   if (tileM != 128 && (ownsKeys(op) || tileM != 64))
     return llvm::formatv("tile_m must be {0}128 (64 for each consumer warpgroup), but is {1}",
                          ownsKeys(op) ? "" : "64 or ", tileM);
-  if (!ownsKeys(op) && tileN != kKeys)
-    return llvm::formatv("tile_n, the keys of a step, must be {0} in gradients over block lists, but is {1}", kKeys,
-                         tileN);
-  int64_t tokens = getListSteps(op).tokens, wide = getWideListSteps(op).rows > 0 ? ListSteps::kRows : tokens;
-  if (ownsKeys(op) && tileN != tokens && tileN != wide)
-    return llvm::formatv("tile_n, the most tokens of a step, must be {0}{1} in gradients over block lists, but is {2}",
-                         tokens, wide == tokens ? "" : llvm::formatv(" or {0}", wide).str(), tileN);
+  if (tileN != kKeys)
+    return llvm::formatv("tile_n, the {0} of a step, must be {1} in gradients over block lists, but is {2}",
+                         ownsKeys(op) ? "rows" : "keys", kKeys, tileN);
   if (schedule.getPersistent())
     return "gradients are not persistent; set persistent = false";
   if (!schedule.getPingPong())

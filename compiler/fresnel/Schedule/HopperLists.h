@@ -26,8 +26,6 @@ struct ListSteps {
 };
 /// For the gradient of keys and values; the rows are 0 where the blocks of queries do not fit steps.
 ListSteps getListSteps(mlir::Operation *op);
-/// The same rows as tokens of one head where `getListSteps` has several heads side by side; else its rows are 0.
-ListSteps getWideListSteps(mlir::Operation *op);
 
 /// How walks over the rows that list a block are cut into pieces where a block, a sink say, may be
 /// listed by many more rows than others.

@@ -8,7 +8,7 @@ namespace fresnel::rt {
 
 // Values of cuda.h.
 static constexpr int kTensorMapF16 = 6, kTensorMapBf16 = 9, kTensorMapF32 = 7;
-static constexpr size_t kMaxParams = 256, kMaxMaps = 8;
+static constexpr size_t kMaxParams = 256, kMaxMaps = 6;
 static constexpr int kProgrammaticSerialization = 6;
 /// Graphs know programmatic edges from here on; a launch must be capturable.
 static constexpr int kDependentLaunchCuda = 12030;

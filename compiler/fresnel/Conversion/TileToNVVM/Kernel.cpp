@@ -2,7 +2,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 
-#include "fresnel/Conversion/Passes.h"
 #include "fresnel/Conversion/TileToNVVM/Lowering.h"
 #include "fresnel/Target/TargetInfo.h"
 
@@ -85,9 +84,7 @@ static Signature getSignature(KernelOp kernel) {
   Builder builder(kernel.getContext());
   Signature signature;
   auto named = [&](StringRef name, Attribute value) { return builder.getNamedAttr(name, value); };
-  auto operands = kernel->getAttrOfType<DenseI64ArrayAttr>(fresnel::kOperandsAttr);
-  for (auto [position, type] : llvm::enumerate(kernel.getArgumentTypes())) {
-    auto index = unsigned(operands ? operands[int64_t(position)] : int64_t(position));
+  for (auto [index, type] : llvm::enumerate(kernel.getArgumentTypes())) {
     if (auto map = dyn_cast<TensorMapType>(type)) {
       // Without grid_constant the 128 bytes would be copied to local memory.
       auto bytes = LLVM::LLVMArrayType::get(builder.getI8Type(), 128);
@@ -134,10 +131,6 @@ FailureOr<LLVM::LLVMFuncOp> fresnel::tile::lowerKernelSignature(KernelOp kernel,
   FailureOr<int64_t> sharedBytes = layoutSharedMemory(kernel);
   if (failed(sharedBytes))
     return failure();
-  auto operands = kernel->getAttrOfType<DenseI64ArrayAttr>(fresnel::kOperandsAttr);
-  if (operands && operands.size() != kernel.getNumArguments())
-    return kernel.emitOpError() << "`" << fresnel::kOperandsAttr << "` has " << operands.size() << " entries, but the "
-                                << "kernel has " << kernel.getNumArguments() << " arguments; name the operand of each";
   Signature signature = getSignature(kernel);
   Emitter emitter(kernel.getLoc(), kernel);
   auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(kernel.getContext()), signature.types);
