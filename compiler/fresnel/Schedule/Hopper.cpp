@@ -198,6 +198,11 @@ static ScheduleAttr getBlocksDefault(AttendOp op) {
   return tileM == 64 && getHopperMinBlocks(make(tileN, 3), op) == 2 ? make(tileN, 3) : make(tileN, 2);
 }
 
+static int64_t countTiles(AttendOp op, int64_t queries) {
+  auto q = cast<RankedTensorType>(op.getQ().getType());
+  return llvm::divideCeil(q.getDimSize(2), queries) * q.getDimSize(0) * q.getDimSize(1);
+}
+
 // Measured on an H200 under its power limit; see docs/performance.md.
 ScheduleAttr fresnel::getHopperDefault(AttendOp op) {
   if (op.getBlocks())
@@ -216,7 +221,10 @@ ScheduleAttr fresnel::getHopperDefault(AttendOp op) {
   };
   switch (getHeadDim(op)) {
   case 64:
-    return causal && !brief && keys <= 1024 ? make(128, 128) : make(192, brief ? 64 : 128);
+    // Tiles of 192 queries that are few, or that the sequence does not fill, leave multiprocessors idle.
+    if (causal && hasSharedKeys(op) && !brief && (keys <= 1024 || countTiles(op, 192) < 2 * kHopperMultiprocessors))
+      return make(128, 128);
+    return make(192, brief ? 64 : 128);
   case 96:
     // An offset between queries and keys takes the registers that 192 would need.
     return make(128, isPooled(op) || brief ? 128 : keys == queries ? 192 : 160);
