@@ -1,6 +1,6 @@
 // RUN: fresnel-opt %s --split-input-file --fresnel-fuse-attend-grad | FileCheck %s
 // RUN: fresnel-opt %s --split-input-file --fresnel-fuse-attend-grad="schedule=section=4:ordered=false" | FileCheck %s --check-prefix=ANY
-// RUN: fresnel-opt %s --split-input-file --fresnel-fuse-attend-grad="schedule=ordered=true" | FileCheck %s --check-prefix=ORDER
+// RUN: fresnel-opt %s --split-input-file --fresnel-fuse-attend-grad="schedule=section=2:integers=true" | FileCheck %s --check-prefix=INTEGERS
 // RUN: fresnel-opt %s --split-input-file --fresnel-fuse-attend-grad=target=sm_90 | FileCheck %s --check-prefix=APART
 // RUN: fresnel-opt %s --split-input-file --fresnel-fuse-attend-grad=schedule=family=portable | FileCheck %s --check-prefix=APART
 
@@ -151,16 +151,16 @@ fresnel.program @documents(%x: !x, %l: !l, %cu: !c, %b: !d) {
 
 // -----
 
-// With wide heads of their own keys sums are integers if the LSE is known to be that of the scores and no order is asked for.
-// CHECK-LABEL: fresnel.program @integers
-// CHECK: %[[B:.*]] = fresnel.bound_keys %k, %k
-// CHECK: %[[S:.*]] = fresnel.attend_stats %{{.*}}, %g of %{{.*}} more(%[[B]] : tensor<1x4x2x1xf32>)
-// CHECK: fresnel.attend_grad %{{.*}} stats %[[S]]
-// CHECK: fresnel.round_tiles %{{.*}} stats(%[[S]] : tensor<1x4x3x128xf32>) {{.*}} : tensor<1x4x2x12288xi32>
+// With wide heads of their own keys sums are integers if that is asked for and the LSE is known to be that of the scores.
+// INTEGERS-LABEL: fresnel.program @integers
+// INTEGERS: %[[B:.*]] = fresnel.bound_keys %k, %k
+// INTEGERS: %[[S:.*]] = fresnel.attend_stats %{{.*}}, %g of %{{.*}} more(%[[B]] : tensor<1x4x2x1xf32>)
+// INTEGERS: fresnel.attend_grad %{{.*}} stats %[[S]]
+// INTEGERS: fresnel.round_tiles %{{.*}} stats(%[[S]] : tensor<1x4x3x128xf32>) {{.*}} : tensor<1x4x2x12288xi32>
 // ANY-LABEL: fresnel.program @integers
 // ANY-NOT: fresnel.bound_keys
-// ORDER-LABEL: fresnel.program @integers
-// ORDER-NOT: fresnel.bound_keys
+// CHECK-LABEL: fresnel.program @integers
+// CHECK-NOT: fresnel.bound_keys
 !x = tensor<1x4x100x192xbf16>
 !k = tensor<1x4x100x192xbf16>
 !l = tensor<1x4x100xf32>
@@ -175,9 +175,9 @@ fresnel.program @integers(%x: !x, %k: !k, %g: !x) {
 // -----
 
 // Not where query heads share a key head.
-// CHECK-LABEL: fresnel.program @shared
-// CHECK-NOT: fresnel.bound_keys
-// CHECK: fresnel.attend_grad %
+// INTEGERS-LABEL: fresnel.program @shared
+// INTEGERS-NOT: fresnel.bound_keys
+// INTEGERS: fresnel.attend_grad %
 !x = tensor<1x4x100x192xbf16>
 !k = tensor<1x2x100x192xbf16>
 !l = tensor<1x4x100xf32>

@@ -91,7 +91,10 @@ def make_case(rng, longest, grad_only, method=None):
     if has_clusters(method, sets):
         schedules += ["cluster=2:persistent=false", "cluster=2:persistent=false:tile_n=64:stages=2"]
     schedule = rng.choice(schedules) if sets["head_dim"] >= 64 else ""
-    gradient = rng.choice(("", "", "", "family=portable", "section=1", "section=3", "stages=1"))
+    gradients = ["", "", "", "family=portable", "section=1", "section=3", "stages=1"]
+    if method == "dense" and sets["head_dim"] >= 192 and sets["heads"] == sets["kv_heads"] and has_one_pass(method, sets):
+        gradients += ["integers=true", "integers=true:section=1"]
+    gradient = rng.choice(gradients)
     return method, sets, rng.choice(("bnhd", "bhnd")), schedule, gradient, grad
 
 

@@ -112,8 +112,9 @@ bool fresnel::isHopperGradOrdered(ScheduleAttr schedule, AttendGradOp op) {
   return schedule.getOrdered() && !op.hasIntegerSums();
 }
 
-// Query heads that share a key head walk so many tiles that L2 holds them only if blocks wait for each other.
-bool fresnel::prefersIntegerSums(Operation *op) {
+// Query heads that share a key head walk so many tiles that L2 holds them only if blocks wait for each other; narrow
+// heads wait little.
+bool fresnel::allowsIntegerSums(Operation *op) {
   RankedTensorType q = getTensor(op->getOperand(0)), k = getTensor(op->getOperand(1));
   return Cut(op).wide && q.getDimSize(1) == k.getDimSize(1);
 }
@@ -158,6 +159,12 @@ int64_t fresnel::getHopperGradDoutStages(ScheduleAttr schedule, AttendGradOp op)
 std::string fresnel::verifyHopperGrad(ScheduleAttr schedule, AttendGradOp op, const TargetInfo &target) {
   if (std::string reason = explainHopperGrad(op, target); !reason.empty())
     return reason;
+  if (schedule.getIntegers() && !op.hasIntegerSums())
+    return "integers = true needs head dim 192 or 256, as many key heads as query heads, no lists or documents, and "
+           "the "
+           "LSE of an attention in the program; leave it out";
+  if (!schedule.getIntegers() && op.hasIntegerSums())
+    return "dQ is a tensor of integers; set integers = true";
   RankedTensorType k = getTensor(op.getK());
   Cut cut(op);
   if (schedule.getTileM() != cut.keyRows)
@@ -190,7 +197,7 @@ ScheduleAttr fresnel::getHopperGradDefault(AttendGradOp op) {
   Cut cut(op);
   int64_t stages = cut.getSharedBytes(2, 1) <= kSharedBytes ? 2 : 1;
   return ScheduleAttr::get(op.getContext(), Family::Hopper, cut.keyRows, cut.queryRows, stages, /*persistent=*/false,
-                           /*ping_pong=*/true, /*section=*/0);
+                           /*ping_pong=*/true, /*section=*/0, /*ordered=*/true, /*cluster=*/1, op.hasIntegerSums());
 }
 
 // Measured on an H100 under its power limit; see docs/performance.md.

@@ -222,6 +222,8 @@ std::string fresnel::verifySchedule(ScheduleAttr schedule, Operation *op, const 
     return "only attention of family hopper runs in clusters; set cluster = 1";
   if (!schedule.getOrdered() && !isa<AttendGradOp>(op))
     return "ordered = false is for gradients of the hopper family; everything else has one order";
+  if (schedule.getIntegers() && !isa<AttendGradOp>(op))
+    return "integers = true is for gradients of the hopper family in one pass";
   if (isa<AttendGradOp>(op) && schedule.getFamily() != Family::Hopper)
     return "only family hopper has all gradients of attention in one pass";
   if (isa<RegroupScoredOp>(op) && schedule.getFamily() != Family::Hopper)
@@ -267,6 +269,8 @@ llvm::json::Object fresnel::toJson(ScheduleAttr schedule) {
     // What gives other bits every time is said where it is asked for.
     if (!schedule.getOrdered())
       object["ordered"] = false;
+    if (schedule.getIntegers())
+      object["integers"] = true;
     if (schedule.getCluster() > 1)
       object["cluster"] = schedule.getCluster();
   }
@@ -275,10 +279,11 @@ llvm::json::Object fresnel::toJson(ScheduleAttr schedule) {
 
 llvm::Expected<ScheduleAttr> fresnel::scheduleFromJson(const llvm::json::Object &object, MLIRContext *context) {
   int64_t tileM = 64, tileN = 64, stages = 2, section = 0, cluster = 1;
-  bool persistent = false, pingPong = true, ordered = true;
+  bool persistent = false, pingPong = true, ordered = true, integers = false;
   llvm::StringMap<int64_t *> numbers{
       {"tile_m", &tileM}, {"tile_n", &tileN}, {"stages", &stages}, {"section", &section}, {"cluster", &cluster}};
-  llvm::StringMap<bool *> flags{{"persistent", &persistent}, {"ping_pong", &pingPong}, {"ordered", &ordered}};
+  llvm::StringMap<bool *> flags{
+      {"persistent", &persistent}, {"ping_pong", &pingPong}, {"ordered", &ordered}, {"integers", &integers}};
   std::optional<Family> family;
   for (const auto &[key, value] : object) {
     if (numbers.contains(key) && value.getAsInteger())
@@ -290,12 +295,13 @@ llvm::Expected<ScheduleAttr> fresnel::scheduleFromJson(const llvm::json::Object 
     else
       return llvm::createStringError(llvm::formatv(
           "schedule field '{0}' cannot be {1}; there are family (portable, hopper, simt), tile_m, tile_n, "
-          "stages, section, cluster (integers), persistent, ping_pong and ordered (true, false)",
+          "stages, section, cluster (integers), persistent, ping_pong, ordered and integers (true, false)",
           key, value));
   }
   if (!family)
     return llvm::createStringError("a schedule needs a family: portable, hopper or simt");
-  return ScheduleAttr::get(context, *family, tileM, tileN, stages, persistent, pingPong, section, ordered, cluster);
+  return ScheduleAttr::get(context, *family, tileM, tileN, stages, persistent, pingPong, section, ordered, cluster,
+                           integers);
 }
 
 bool fresnel::excludesHopper(StringRef text) {

@@ -132,6 +132,8 @@ std::vector<Candidate> fresnel::enumerateSchedules(Operation *op, const TargetIn
     llvm::json::Object fields = toJson(schedule);
     if (*family == Family::Hopper && isa<AttendOp>(op))
       fields["cluster"] = 1;
+    if (auto gradient = dyn_cast<AttendGradOp>(op); *family == Family::Hopper && gradient && gradient.hasIntegerSums())
+      fields["integers"] = true;
     all.vary(std::move(fields), getAxes(op, size));
     // A family that refuses everything for one reason is one candidate.
     llvm::MutableArrayRef<Candidate> added = llvm::MutableArrayRef(all.candidates).drop_front(before);

@@ -73,8 +73,7 @@ struct FuseAttendGradPass final : impl::FuseAttendGradPassBase<FuseAttendGradPas
     SmallVector<StringRef> fields;
     StringRef(schedule).split(fields, ':');
     bool unordered = llvm::is_contained(fields, "ordered=false");
-    // Asked for an order there is one, or none.
-    integers = !unordered && !llvm::is_contained(fields, "ordered=true");
+    integers = llvm::is_contained(fields, "integers=true");
     for (auto queries : llvm::make_early_inc_range(main.getBody().getOps<AttendGradQOp>())) {
       auto delta = queries.getDelta().getDefiningOp<AttendDeltaOp>();
       AttendGradKvOp partner = findPartner(queries);
@@ -89,7 +88,7 @@ struct FuseAttendGradPass final : impl::FuseAttendGradPassBase<FuseAttendGradPas
     // The first of the two stands behind all operands of both.
     OpBuilder builder(queries->isBeforeInBlock(keys) ? queries.getOperation() : keys.getOperation());
     Value bounds;
-    if (integers && !queries.getMask() && hasOwnLse(queries) && prefersIntegerSums(queries))
+    if (integers && !queries.getMask() && hasOwnLse(queries) && allowsIntegerSums(queries))
       bounds = BoundKeysOp::create(builder, queries.getLoc(), queries.getK(), queries.getV());
     SmallVector<Value> more;
     for (Value value : {Value(delta.getDlse()), bounds})
@@ -121,7 +120,7 @@ struct FuseAttendGradPass final : impl::FuseAttendGradPassBase<FuseAttendGradPas
     ++numFused;
   }
 
-  /// Whether dQ may be summed in integers.
+  /// Whether dQ is to be summed in integers.
   bool integers = false;
 };
 

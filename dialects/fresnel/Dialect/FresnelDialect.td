@@ -95,6 +95,7 @@ def Fresnel_ScheduleAttr : AttrDef<Fresnel_Dialect, "Schedule"> {
     | ping_pong | hopper: the consumers take turns at issuing matrix products |
     | section | hopper: heads whose tiles are started together; 0 for the default |
     | ordered | hopper, gradients: sums of several thread blocks are added in one order, the same bits every time |
+    | integers | hopper, gradients with head dims 192 and 256: dQ is summed in integers, the same in any order, but less exact beside outliers |
     | cluster | hopper: thread blocks that fetch each block of keys together, 1 or 2; each loads its share into the memory of all |
 
     Example: `#fresnel.schedule<family = portable, tile_m = 64, tile_n = 64, stages = 2>`
@@ -107,11 +108,13 @@ def Fresnel_ScheduleAttr : AttrDef<Fresnel_Dialect, "Schedule"> {
                         DefaultValuedParameter<"bool", "true">:$ping_pong,
                         DefaultValuedParameter<"int64_t", "0">:$section,
                         DefaultValuedParameter<"bool", "true">:$ordered,
-                        DefaultValuedParameter<"int64_t", "1">:$cluster);
+                        DefaultValuedParameter<"int64_t", "1">:$cluster,
+                        DefaultValuedParameter<"bool", "false">:$integers);
   let builders = [AttrBuilder<(ins "::fresnel::Family":$family, "int64_t":$tileM, "int64_t":$tileN, "int64_t":$stages,
                                    "bool":$persistent, "bool":$pingPong, "int64_t":$section,
                                    CArg<"int64_t", "1">:$cluster), [{
-    return $_get($_ctxt, family, tileM, tileN, stages, persistent, pingPong, section, /*ordered=*/true, cluster);
+    return $_get($_ctxt, family, tileM, tileN, stages, persistent, pingPong, section, /*ordered=*/true, cluster,
+                 /*integers=*/false);
   }]>];
   let assemblyFormat = "`<` struct(params) `>`";
 }
