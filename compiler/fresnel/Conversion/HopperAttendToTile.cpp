@@ -76,10 +76,7 @@ public:
       at.setDocuments(b.argument(kernel, 3));
     allocate();
     initialise();
-    HopperRegisters registers = getHopperRegisters(consumers, minBlocks);
-    auto roles = tile::WarpSpecializeOp::create(b, consumers, registers.producer, registers.consumer);
-    writeRole(roles.getProducer(), [&] { produce(); });
-    writeRole(roles.getConsumer(), [&] { consume(); });
+    writeRoles(consumers, getHopperRegisters(consumers, minBlocks), [&] { produce(); }, [&] { consume(); });
     // A block's memory must stay until the others have told it what they are done with.
     if (cluster > 1)
       tile::ClusterBarrierOp::create(b);

@@ -34,10 +34,7 @@ void HopperGradKernel::write() {
     kernel->setAttr(kCountersAttr, b.getI64IntegerAttr(shape.batches * shape.heads * steps));
   allocate();
   initialise();
-  HopperRegisters registers = getHopperRegisters(kConsumers, /*minBlocks=*/1);
-  auto roles = tile::WarpSpecializeOp::create(b, kConsumers, registers.producer, registers.consumer);
-  writeRole(roles.getProducer(), [&] { produce(); });
-  writeRole(roles.getConsumer(), [&] { consume(); });
+  writeRoles(kConsumers, getHopperRegisters(kConsumers, /*minBlocks=*/1), [&] { produce(); }, [&] { consume(); });
 }
 
 //===----------------------------------------------------------------------===//

@@ -56,9 +56,7 @@ public:
     }
     allocate();
     initialise();
-    auto roles = tile::WarpSpecializeOp::create(b, kConsumers, kProducerRegisters, kConsumerRegisters);
-    writeRole(roles.getProducer(), [&] { produce(); });
-    writeRole(roles.getConsumer(), [&] { consume(); });
+    writeRoles(kConsumers, {kProducerRegisters, kConsumerRegisters}, [&] { produce(); }, [&] { consume(); });
   }
 
 private:

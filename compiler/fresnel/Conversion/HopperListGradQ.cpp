@@ -40,10 +40,9 @@ public:
       kernel->setAttr(tile::kMinBlocksAttr, b.getI32IntegerAttr(int32_t(minBlocks)));
     allocate();
     initialise();
-    HopperRegisters registers = getHopperRegisters(consumers, getHopperListsMinBlocks(request.schedule, op));
-    auto roles = tile::WarpSpecializeOp::create(b, consumers, registers.producer, registers.consumer);
-    writeRole(roles.getProducer(), [&] { produce(); });
-    writeRole(roles.getConsumer(), [&] { consume(); });
+    writeRoles(
+        consumers, getHopperRegisters(consumers, getHopperListsMinBlocks(request.schedule, op)), [&] { produce(); },
+        [&] { consume(); });
   }
 
 private:

@@ -63,10 +63,7 @@ public:
     kernel = b.beginKernel(request.getName(), getArgumentTypes(), kThreads, {getThreadBlocks(), 1, 1});
     allocate();
     initialise();
-    HopperRegisters registers = getHopperRegisters(kConsumers, /*minBlocks=*/1);
-    auto roles = tile::WarpSpecializeOp::create(b, kConsumers, registers.producer, registers.consumer);
-    writeRole(roles.getProducer(), [&] { produce(); });
-    writeRole(roles.getConsumer(), [&] { consume(); });
+    writeRoles(kConsumers, getHopperRegisters(kConsumers, /*minBlocks=*/1), [&] { produce(); }, [&] { consume(); });
   }
 
 private:

@@ -17,11 +17,17 @@ HeadTile fresnel::walkSections(Val index, int64_t heads, int64_t section, int64_
   return {first + rest % width, rest / width};
 }
 
-void HopperRings::writeRole(Region &region, function_ref<void()> body) {
-  OpBuilder::InsertionGuard guard(b);
-  b.createBlock(&region);
-  body();
-  tile::YieldOp::create(b);
+void HopperRings::writeRoles(int64_t consumers, HopperRegisters registers, function_ref<void()> produce,
+                             function_ref<void()> consume) {
+  auto roles = tile::WarpSpecializeOp::create(b, consumers, registers.producer, registers.consumer);
+  auto write = [&](Region &region, function_ref<void()> body) {
+    OpBuilder::InsertionGuard guard(b);
+    b.createBlock(&region);
+    body();
+    tile::YieldOp::create(b);
+  };
+  write(roles.getProducer(), produce);
+  write(roles.getConsumer(), consume);
 }
 
 Val HopperRings::allocBarriers(int64_t count) {

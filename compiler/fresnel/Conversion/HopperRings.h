@@ -5,6 +5,7 @@
 #define FRESNEL_CONVERSION_HOPPERRINGS_H
 
 #include "fresnel/Conversion/KernelBuilder.h"
+#include "fresnel/Schedule/Hopper.h"
 
 namespace fresnel {
 
@@ -27,7 +28,9 @@ protected:
 
   explicit HopperRings(KernelBuilder &builder) : b(builder) {}
 
-  void writeRole(mlir::Region &region, llvm::function_ref<void()> body);
+  /// The bodies of the producer and of the consumers of a kernel.
+  void writeRoles(int64_t consumers, HopperRegisters registers, llvm::function_ref<void()> produce,
+                  llvm::function_ref<void()> consume);
   Val allocBarriers(int64_t count);
   Ring allocRing(int64_t stages, int64_t rows, int64_t columns, mlir::Type element);
   void initBarriers(Val barriers, int64_t arrivals, bool fence = false);
