@@ -161,8 +161,7 @@ std::string fresnel::verifyHopperGrad(ScheduleAttr schedule, AttendGradOp op, co
     return reason;
   if (schedule.getIntegers() && !op.hasIntegerSums())
     return "integers = true needs head dim 192 or 256, as many key heads as query heads, no lists or documents, and "
-           "the "
-           "LSE of an attention in the program; leave it out";
+           "the LSE of an attention in the program; leave it out";
   if (!schedule.getIntegers() && op.hasIntegerSums())
     return "dQ is a tensor of integers; set integers = true";
   RankedTensorType k = getTensor(op.getK());

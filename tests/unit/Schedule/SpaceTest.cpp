@@ -57,8 +57,9 @@ TEST_F(SpaceTest, StartsWithTheDefaultAndNamesEachScheduleOnce) {
     for (const Candidate &candidate : all) {
       std::string text = llvm::formatv("{0}", llvm::json::Value(toJson(candidate.schedule)));
       EXPECT_TRUE(texts.insert(text).second) << text;
-      if (candidate.rejected.empty())
+      if (candidate.rejected.empty()) {
         EXPECT_EQ(verifySchedule(candidate.schedule, op, target("sm_90a")), "") << text;
+      }
     }
     EXPECT_GT(legal(all).size(), 10u);
     EXPECT_LT(legal(all).size(), all.size());
