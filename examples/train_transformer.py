@@ -2,9 +2,10 @@
 
 The recipe of the Lighthouse paper (arXiv 2605.06554): most steps with attention over a selected sub-sequence in all but the
 outer layers, the last steps dense, with the same weights, optimiser state and data. Beside it the same model trains densely
-from scratch, for every seed. The text is made up (make_documents); what a perfect model would lose on it is known. Needs a GPU
-and PyTorch, and `fresnel` for Python (docs/training.md); seeds are spread over the GPUs there are. Writes seed_N.json for each
-seed, training.json and training.svg to --out. --combine makes the last two, without a GPU, of reports of several runs.
+from scratch, for every seed, for as many steps or, with --dense-steps, for as long. The text is made up (make_documents); what
+a perfect model would lose on it is known. Needs a GPU and PyTorch, and `fresnel` for Python (docs/training.md); seeds are
+spread over the GPUs there are. Writes seed_N.json for each seed, training.json and training.svg to --out. --combine makes the
+last two, without a GPU, of reports of several runs.
 """
 
 import argparse
@@ -25,6 +26,7 @@ WORDS, SUCCESSORS = 768, 4  # Of the grammar.
 NAMES, OWN_NAMES, NAME_RATE = 256, 32, 1 / 16  # Of the language, of a document, and the chance that a name comes next.
 HEAD_DIM = 128
 LOG_EVERY = 10  # Steps.
+THREADS = 2  # On the CPU, of a seed: make_documents is many small operations, and more threads wait for each other.
 DENSE = {"method": "dense"}
 
 
@@ -148,7 +150,8 @@ def train(options, seed, stages, documents, held_out):
         for block in model.blocks:  # One graph serves all of them.
             block.compile(dynamic=False)
     optimizer = torch.optim.AdamW(model.parameters(), lr=options.lr, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, options.steps, options.decay_from))
+    all_steps = sum(steps for _, steps in stages)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, all_steps, options.decay_from))
     for attention, steps in stages:  # What is compiled and loaded on first use is no time of training.
         loss_of(model, documents[0], attention).backward()
         optimizer.zero_grad()
@@ -177,10 +180,10 @@ def train(options, seed, stages, documents, held_out):
 
 def train_both(options, seed):
     """The two-stage run and the dense one: the same initial weights, data and schedule. Writes both to seed_N.json."""
-    documents = make_documents(options.steps, options.length, 1000 + seed).cuda()
+    documents = make_documents(max(options.steps, options.dense_steps), options.length, 1000 + seed).cuda()
     held_out = make_documents(8, options.length, 2).cuda()
     lighthouse, first = {"method": "lighthouse", "topk": options.topk}, options.lighthouse_steps
-    stages = {"two_stage": [(lighthouse, first), (DENSE, options.steps - first)], "dense": [(DENSE, options.steps)]}
+    stages = {"two_stage": [(lighthouse, first), (DENSE, options.steps - first)], "dense": [(DENSE, options.dense_steps)]}
     both = {"seed": seed, **{name: train(options, seed, run, documents, held_out) for name, run in stages.items()}}
     (options.out / f"seed_{seed}.json").write_text(json.dumps(make_report(options, [both])) + "\n")
     return both
@@ -188,6 +191,7 @@ def train_both(options, seed):
 
 def claim_device(devices):
     torch.cuda.set_device(devices.get())
+    torch.set_num_threads(THREADS)  # A spawned process has its own number.
 
 
 def train_seeds(options):
@@ -339,7 +343,8 @@ def parse_options():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("."))
     parser.add_argument("--length", type=int, default=24576, help="words of a document; one document a step")
-    parser.add_argument("--steps", type=int, default=3200)
+    parser.add_argument("--steps", type=int, default=3200, help="of the two-stage run")
+    parser.add_argument("--dense-steps", type=int, help="steps of the dense run (default: as many; fewer for runs of equal time)")
     parser.add_argument("--lighthouse-steps", type=int, help="steps of stage 1 (default: 10 of 16, as in the paper)")
     parser.add_argument("--topk", type=int, default=1024)
     parser.add_argument("--layers", type=int, default=4)
@@ -367,6 +372,9 @@ def parse_options():
         options.dense_layers = [0, options.layers - 1]
     if not all(0 <= layer < options.layers for layer in options.dense_layers):
         parser.error(f"--dense-layers is {options.dense_layers}, but the layers are 0 to {options.layers - 1}")
+    options.dense_steps = options.steps if options.dense_steps is None else options.dense_steps
+    if options.dense_steps < 10 * LOG_EVERY:
+        parser.error(f"--dense-steps is {options.dense_steps}, but at least {10 * LOG_EVERY} are needed")
     options.lighthouse_steps = options.lighthouse_steps or options.steps * 10 // 16
     if not LOG_EVERY <= options.lighthouse_steps < options.steps:
         parser.error(f"--lighthouse-steps is {options.lighthouse_steps}, but must lie between {LOG_EVERY} and {options.steps}")
@@ -381,6 +389,7 @@ def train_and_report(options):
 
 def main():
     options = parse_options()
+    torch.set_num_threads(THREADS)
     options.out.mkdir(parents=True, exist_ok=True)
     report = combine(options.combine) if options.combine else train_and_report(options)
     (options.out / "training.json").write_text(json.dumps(report) + "\n")

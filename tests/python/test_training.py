@@ -132,6 +132,16 @@ class TrainingTest(unittest.TestCase):
         self.assertEqual(len(list(picture.iter(name + "polyline"))), 4)
         self.assertEqual(len(list(picture.iter(name + "circle"))), 2)  # Where the second stage begins.
 
+    def test_runs_of_other_lengths(self):
+        """Steps for steps or second for second: the picture's longer curve fills its panel, and the rate falls over each run."""
+        longer = dict(seed_of(2.0, 2.1, steps=200), dense=seed_of(2.0, 2.1, steps=100)["dense"])
+        picture = xml.fromstring(self.script.draw([longer], "Some GPU, N = 10"))
+        ends = [float(line.get("points").split()[-1].split(",")[0])
+                for line in picture.iter("{http://www.w3.org/2000/svg}polyline")]
+        self.assertEqual(ends, [400, 225, 820, 645])  # The panels end at 400 and 820, begin at 50 and 470.
+        result = subprocess.run([sys.executable, SCRIPT, "--dense-steps", "99"], text=True, capture_output=True, check=False)
+        self.assertIn("--dense-steps is 99, but at least 100 are needed", result.stderr)
+
     def test_learning_rate(self):
         def rates(*steps, decay_from):
             return [round(self.script.rate_at(step, 100, decay_from), 6) for step in steps]
