@@ -60,3 +60,24 @@ fresnel.program @transposed(%dy: tensor<1x4x2100x128xbf16>, %i: tensor<1x2x100xi
   %dx = fresnel.scatter_grad_by_slots %dy, %i, %s {levels = 4, factor = 4} : tensor<1x4x2100x128xbf16>, tensor<1x2x100xi32>, tensor<1x2x2790xi32>
   fresnel.return %dx {names = ["dx"]} : tensor<1x4x100x128xbf16>
 }
+
+// -----
+
+// Four query heads of a key head: the slots of all, then their rows of the levels above the tokens, then in each head
+// those of the unit's four tokens behind one branch.
+// CHECK-LABEL: tile.kernel @gather_grad_by_slots_0
+// CHECK-COUNT-24: tile.load %{{.*}} -> i32
+// CHECK-NOT: tile.load %{{.*}} -> i32
+// CHECK-COUNT-8: tile.load %{{.*}} -> vector<8xbf16>
+// CHECK-NOT: tile.load
+// CHECK: %[[FIRST:.*]] = arith.maxsi
+// CHECK: %[[SECOND:.*]] = arith.maxsi %[[FIRST]]
+// CHECK: %[[LAST:.*]] = arith.maxsi %[[SECOND]]
+// CHECK: %[[ANY:.*]] = arith.cmpi sge, %[[LAST]]
+// CHECK: scf.if %[[ANY]]
+// CHECK-COUNT-4: tile.load %{{.*}} -> vector<8xbf16>
+// CHECK: arith.maxsi
+fresnel.program @grouped(%dy: tensor<1x8x500x64xbf16>, %s: tensor<1x8x1344xi32>) {
+  %dx = fresnel.gather_grad_by_slots %dy, %s {heads = 2, seq_len = 1024, levels = 3, factor = 4} : tensor<1x8x500x64xbf16>, tensor<1x8x1344xi32>
+  fresnel.return %dx {names = ["dx"]} : tensor<1x2x1024x64xbf16>
+}

@@ -162,15 +162,20 @@ private:
         [&] { return Values{b.constant(VectorType::get(one.width, result.getElementType()), 0)}; })[0];
   }
 
-  /// The unit's sums over the levels for query head `from`, row by row.
-  Values sum(Val from, ArrayRef<Values> found) {
+  /// The rows of a unit in query head `from`, from the coarsest level down to level `lowest`.
+  SmallVector<Values> loadLevels(Val from, ArrayRef<Values> found, int64_t lowest) {
     SmallVector<Values> loaded(getLevels());
-    for (int64_t level = getLevels() - 1; level >= 0; --level)
+    for (int64_t level = getLevels() - 1; level >= lowest; --level)
       for (Val slot : found[level])
         loaded[level].push_back(loadRow(from, slot));
+    return loaded;
+  }
+
+  /// Their sums over the levels, one for each of the unit's entries of level `lowest`.
+  Values sum(ArrayRef<Values> loaded, int64_t lowest) {
     Values sums;
     for (int64_t i = 0; i < getEntries(getLevels() - 1); ++i)
-      addLevels(getLevels() - 1, i, Values(one.width, b.f32(0)), loaded, sums);
+      addLevels(getLevels() - 1, i, lowest, Values(one.width, b.f32(0)), loaded, sums);
     return sums;
   }
 
@@ -178,41 +183,77 @@ private:
 
   /// The sums over all query heads, whose slots are read together.
   Values sumMembers() {
-    SmallVector<Slots> found;
+    if (group == 1)
+      return sum(loadLevels(head, findSlots(head), 0), 0);
+    Values members;
     for (int64_t member = 0; member < group; ++member)
-      found.push_back(findSlots(getMember(member)));
-    Values sums = sum(getMember(0), found[0]);
-    for (int64_t member = 1; member < group; ++member)
-      addTo(sums, sum(getMember(member), found[member]));
-    return sums;
+      members.push_back(getMember(member));
+    return addMembers(members, Values(unit * one.width, b.f32(0)));
   }
 
   /// The same for many query heads.
   Values sumMembersInTurn() {
-    return b.forRange(b.i32(0), b.i32(group), b.i32(1), Values(unit * one.width, b.f32(0)),
-                      [&](Val member, ArrayRef<Val> state) {
-                        Val from = head * double(group) + member;
-                        Values sums(state);
-                        addTo(sums, sum(from, findSlots(from)));
-                        return sums;
-                      });
+    return b.forRange(
+        b.i32(0), b.i32(group), b.i32(1), Values(unit * one.width, b.f32(0)),
+        [&](Val member, ArrayRef<Val> state) { return addMembers({head * double(group) + member}, Values(state)); });
   }
 
-  void addTo(Values &sums, ArrayRef<Val> more) {
+  /// Adds the sums of some query heads. Instructions bound several of them, and few units have rows of tokens
+  /// that were selected: those are read behind a branch, after the rows of the levels above.
+  Values addMembers(ArrayRef<Val> members, Values sums) {
+    SmallVector<Slots> found;
+    for (Val from : members)
+      found.push_back(findSlots(from));
+    if (getLevels() > 1) {
+      SmallVector<SmallVector<Values>> loaded;
+      for (auto [from, slots] : llvm::zip(members, found))
+        loaded.push_back(loadLevels(from, slots, 1));
+      Values above = sum(loaded[0], 1);
+      for (size_t member = 1; member < members.size(); ++member)
+        addTo(above, sum(loaded[member], 1));
+      int64_t children = unit / getEntries(1);
+      for (int64_t row = 0; row < unit; ++row)
+        addTo(MutableArrayRef(sums).slice(row * one.width, one.width),
+              ArrayRef(above).slice(row / children * one.width, one.width));
+    }
+    for (auto [from, slots] : llvm::zip(members, found))
+      sums = addTokens(from, slots[0], sums);
+    return sums;
+  }
+
+  /// Adds the rows of the unit's tokens in query head `from`.
+  Values addTokens(Val from, ArrayRef<Val> found, const Values &sums) {
+    Val last = found[0];
+    for (Val slot : found.drop_front())
+      last = b.max(last, slot);
+    return b.ifElse(
+        last >= 0.0,
+        [&] {
+          Values rows, more = sums;
+          for (Val slot : found)
+            rows.push_back(loadRow(from, slot));
+          for (int64_t row = 0; row < unit; ++row)
+            addTo(MutableArrayRef(more).slice(row * one.width, one.width), widen(b, rows[row], one.width));
+          return more;
+        },
+        [&] { return sums; });
+  }
+
+  void addTo(MutableArrayRef<Val> sums, ArrayRef<Val> more) {
     for (auto [total, value] : llvm::zip(sums, more))
       total = total + value;
   }
 
-  /// Appends the sums of the rows below entry `i` of a level, `above` those of the levels above it.
-  void addLevels(int64_t level, int64_t i, Values above, ArrayRef<Values> loaded, Values &sums) {
+  /// Appends the sums down to level `lowest` below entry `i` of a level, `above` those of the levels above it.
+  void addLevels(int64_t level, int64_t i, int64_t lowest, Values above, ArrayRef<Values> loaded, Values &sums) {
     Val share = getShare(level, i);
     for (auto [total, value] : llvm::zip(above, widen(b, loaded[level][i], one.width)))
       total = share ? b.fma(value, share, total) : total + value;
-    if (level == 0)
+    if (level == lowest)
       return sums.append(above);
     int64_t children = getEntries(level - 1) / getEntries(level);
     for (int64_t child = 0; child < children; ++child)
-      addLevels(level - 1, i * children + child, above, loaded, sums);
+      addLevels(level - 1, i * children + child, lowest, above, loaded, sums);
   }
 
   KernelBuilder &b;
