@@ -59,8 +59,16 @@ const Trial *chooseTrial(const std::vector<const Trial *> &trials) {
   for (const auto &[schedule, trial] : best)
     if (!fastest || cost(trial) < cost(fastest))
       fastest = trial;
+  if (!fastest)
+    return nullptr;
+  double limit = cost(fastest) * (1 + getNoise(fastest->us));
+  if (relative) {
+    auto known = best.find(*baselines.begin());
+    if (known != best.end() && cost(known->second) <= limit)
+      return known->second;
+  }
   for (const auto &[schedule, trial] : best)
-    if (cost(trial) <= cost(fastest) * (1 + getNoise(fastest->us)))
+    if (cost(trial) <= limit)
       return trial;
   return fastest;
 }

@@ -18,7 +18,8 @@ namespace fresnel::rt {
 
 /// The best of the trials of one problem on one device class, or null without
 /// any that is Ok. Only trials of the latest stage compete. Among those within
-/// noise of the fastest the lowest canonical schedule wins, so that a lucky
+/// noise of the fastest the default wins, if all were compared with the same one
+/// and it is among them, else the lowest canonical schedule, so that a lucky
 /// sample does not decide.
 const Trial *chooseTrial(const std::vector<const Trial *> &trials);
 

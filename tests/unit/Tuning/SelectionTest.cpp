@@ -46,6 +46,19 @@ TEST(SelectionTest, WithinNoiseTheLowestCanonicalOrderWins) {
   EXPECT_EQ(chosenFor({wide, makeTrial(1024, 128, 83)}), R"({"tile_n":128})");
 }
 
+TEST(SelectionTest, WithinNoiseTheDefaultWins) {
+  auto against = [](const char *baseline, Record record) {
+    record.trial.baseline = baseline;
+    return record;
+  };
+  const char *slow = R"({"tile_n":96})", *other = R"({"tile_n":64})";
+  Record fast = makeTrial(1024, 128, 80), tie = makeTrial(1024, 96, 80.5), slower = makeTrial(1024, 96, 81);
+  EXPECT_EQ(chosenFor({against(slow, fast), against(slow, tie)}), slow);
+  EXPECT_EQ(chosenFor({against(slow, fast), against(slow, slower)}), R"({"tile_n":128})");
+  // Two runs with other defaults: neither is the one.
+  EXPECT_EQ(chosenFor({against(other, fast), against(slow, tie)}), R"({"tile_n":128})");
+}
+
 TEST(SelectionTest, FailedAndUnfinishedTrialsDoNotCompete) {
   Record wrong = makeTrial(1024, 192, 10);
   wrong.trial.status = TrialStatus::WrongResult;
