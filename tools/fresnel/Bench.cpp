@@ -5,8 +5,7 @@
 #include "Bench.h"
 #include "Commands.h"
 #include "Execute.h"
-#include "Method.h"
-#include "Tuned.h"
+#include "MethodArguments.h"
 
 #include "fresnel/Artifact/File.h"
 
@@ -15,13 +14,11 @@
 namespace fresnel::tool {
 
 namespace {
-struct BenchArguments {
-  std::string method, target, schedule, gradientSchedule, html, layout = "bnhd";
-  std::vector<std::string> sets, gradOf, recompute;
+struct BenchArguments : MethodArguments {
+  std::string html, layout = "bnhd";
   int64_t seed = 1;
   int device = 0, samples = 21;
-  bool grad = false, check = false, json = false, noDependentLaunch = false;
-  TunedOptions tuned;
+  bool check = false, json = false, noDependentLaunch = false;
 };
 } // namespace
 
@@ -52,9 +49,7 @@ static rt::Bundle compileForBench(const BenchArguments &arguments, Method &metho
   options.gradientSchedule = arguments.gradientSchedule;
   options.recompute = arguments.recompute;
   options.dependentLaunch = !arguments.noDependentLaunch;
-  TunedOptions tunedOptions = arguments.tuned;
-  tunedOptions.off |= !arguments.schedule.empty() || !arguments.gradientSchedule.empty();
-  TunedSchedules tuned = openTuned(tunedOptions, options.target, &gpu);
+  TunedSchedules tuned = openTuned(arguments.getTuned(), options.target, &gpu);
   options.afterPlan = [&tuned](mlir::ModuleOp module) { tuned.apply(module); };
   Progress progress("compiling " + method.name + " for " + options.target);
   llvm::Expected<CompiledBundle> output = compileProgram(*method.module, options);
@@ -81,10 +76,7 @@ static std::vector<HostTensor> runOracle(ProgramOp program, const std::vector<Ho
 static int benchCommand(const BenchArguments &arguments) {
   bool fromBundle = isBundle(arguments.method);
   rt::Bundle bundle = fromBundle ? openCompiled(arguments) : rt::Bundle();
-  Method method = fromBundle ? loadProgramText(bundle.manifest.program, bundle.manifest.name)
-                             : loadMethod(arguments.method, arguments.sets);
-  if (arguments.grad)
-    differentiate(method, arguments.gradOf);
+  Method method = fromBundle ? loadProgramText(bundle.manifest.program, bundle.manifest.name) : loadMethod(arguments);
   std::string tuning;
   if (!fromBundle)
     bundle = compileForBench(arguments, method, tuning);
@@ -122,25 +114,9 @@ static int benchCommand(const BenchArguments &arguments) {
 void addBenchCommand(CLI::App &app, Action &action) {
   auto arguments = std::make_shared<BenchArguments>();
   CLI::App *command = app.add_subcommand("bench", "Check a method or a bundle on the GPU, then time every kernel");
-  command->add_option("METHOD", arguments->method, "a preset, a .mlir file or a .fkb bundle")->required();
-  command->add_option("--set", arguments->sets, "give a preset's parameter a value: NAME=VALUE, repeatable")
-      ->allow_extra_args(false);
-  command->add_flag("--grad", arguments->grad, "the gradients of the inputs, too");
-  command->add_option("--grad-of", arguments->gradOf, "outputs to differentiate (default: the first one)")
-      ->needs("--grad")
-      ->delimiter(',');
-  command
-      ->add_option("--recompute", arguments->recompute,
-                   "operations that the backward plan repeats rather than having them saved, e.g. gather,pyramid")
-      ->needs("--grad")
-      ->delimiter(',');
-  command->add_option("--target", arguments->target, "GPU to compile for (default: the one that runs)");
-  command->add_option("--schedule", arguments->schedule,
-                      "change the attention kernels' schedules: FIELD=VALUE:..., for example tile_n=96:stages=3");
-  command->add_option("--gradient-schedule", arguments->gradientSchedule,
-                      "the same for the gradients of attention: ordered=false adds in any order, family=portable "
-                      "computes them one by one");
-  addTunedOptions(*command, arguments->tuned);
+  addMethodOptions(*command, *arguments,
+                   {"a preset, a .mlir file or a .fkb bundle", "the gradients of the inputs, too",
+                    "GPU to compile for (default: the one that runs)"});
   command->add_flag("--no-dependent-launch", arguments->noDependentLaunch,
                     "compile kernels that do not start before the launch in front of them has ended");
   command->add_option("--device", arguments->device, "number of the GPU (default 0)")->check(CLI::NonNegativeNumber);

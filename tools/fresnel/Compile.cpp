@@ -5,9 +5,8 @@
 #include "Commands.h"
 #include "Common.h"
 #include "Memory.h"
-#include "Method.h"
+#include "MethodArguments.h"
 #include "Ptxas.h"
-#include "Tuned.h"
 
 #include "fresnel/Artifact/Bundle.h"
 #include "fresnel/Artifact/File.h"
@@ -19,13 +18,12 @@
 namespace fresnel::tool {
 
 namespace {
-struct CompileArguments {
-  std::string method, target = "sm_90a", emit = "bundle", output, dump, schedule, gradientSchedule;
-  std::vector<std::string> sets, overrides;
+struct CompileArguments : MethodArguments {
+  CompileArguments() { target = "sm_90a"; }
+
+  std::string emit = "bundle", output, dump;
+  std::vector<std::string> overrides;
   bool json = false, noPtxas = false, noDependentLaunch = false;
-  bool grad = false;
-  std::vector<std::string> gradOf, recompute;
-  TunedOptions tuned;
 };
 
 /// Resources of the kernels of a bundle; without ptxas `available` is false.
@@ -197,13 +195,8 @@ static int compileCommand(const CompileArguments &arguments) {
   options.dumpDir = arguments.dump;
   options.overrides = parseOverrides(arguments.overrides);
   checkTarget(arguments.target);
-  Method method = loadMethod(arguments.method, arguments.sets);
-  if (arguments.grad)
-    differentiate(method, arguments.gradOf);
-  TunedOptions tunedOptions = arguments.tuned;
-  // What the user asks for goes before what was measured.
-  tunedOptions.off |= !arguments.schedule.empty() || !arguments.gradientSchedule.empty();
-  TunedSchedules tuned = openTuned(tunedOptions, arguments.target);
+  Method method = loadMethod(arguments);
+  TunedSchedules tuned = openTuned(arguments.getTuned(), arguments.target);
   options.afterPlan = [&tuned](mlir::ModuleOp module) { tuned.apply(module); };
   Progress progress("compiling " + method.name + " for " + arguments.target);
   CompileResult result = compileMethod(method, options);
@@ -215,25 +208,10 @@ static int compileCommand(const CompileArguments &arguments) {
 void addCompileCommand(CLI::App &app, Action &action) {
   auto arguments = std::make_shared<CompileArguments>();
   CLI::App *command = app.add_subcommand("compile", "Compile a method to a bundle of GPU kernels (needs no GPU)");
-  command->add_option("METHOD", arguments->method, "a preset (see fresnel presets) or a .mlir file")->required();
-  command->add_option("--set", arguments->sets, "give a preset's parameter a value: NAME=VALUE, repeatable")
-      ->allow_extra_args(false);
-  command->add_flag("--grad", arguments->grad, "add a backward plan: inputs dX for outputs X, results dY for inputs Y");
-  command->add_option("--grad-of", arguments->gradOf, "outputs to differentiate (default: the first one)")
-      ->needs("--grad")
-      ->delimiter(',');
-  command
-      ->add_option("--recompute", arguments->recompute,
-                   "operations that the backward plan repeats rather than having them saved, e.g. gather,pyramid")
-      ->needs("--grad")
-      ->delimiter(',');
-  command->add_option("--target", arguments->target,
-                      "GPU: sm_80, sm_86, sm_89, sm_90, sm_90a (default), sm_100, sm_120");
-  command->add_option("--schedule", arguments->schedule,
-                      "change the attention kernels' schedules: FIELD=VALUE:..., for example tile_n=96:stages=3");
-  command->add_option("--gradient-schedule", arguments->gradientSchedule,
-                      "the same for the gradients of attention: ordered=false adds in any order, family=portable "
-                      "computes them one by one");
+  addMethodOptions(*command, *arguments,
+                   {"a preset (see fresnel presets) or a .mlir file",
+                    "add a backward plan: inputs dX for outputs X, results dY for inputs Y",
+                    "GPU: sm_80, sm_86, sm_89, sm_90, sm_90a (default), sm_100, sm_120"});
   command->add_option(
       "--emit", arguments->emit,
       "bundle (default), or a stage as text: program, plan, scheduled, tile, nvvm, llvm, ptx, manifest");
@@ -245,7 +223,6 @@ void addCompileCommand(CLI::App &app, Action &action) {
       ->allow_extra_args(false);
   command->add_flag("--no-dependent-launch", arguments->noDependentLaunch,
                     "kernels that do not start before the launch in front of them has ended");
-  addTunedOptions(*command, arguments->tuned);
   command->add_flag("--no-ptxas", arguments->noPtxas, "do not assemble the kernels to report registers and spills");
   command->add_flag("--json", arguments->json, "print one JSON object (schema fresnel.compile/1)");
   command->callback([&action, arguments] { action = [arguments] { return compileCommand(*arguments); }; });

@@ -5,8 +5,7 @@
 #include "Commands.h"
 #include "Common.h"
 #include "Execute.h"
-#include "Method.h"
-#include "Tuned.h"
+#include "MethodArguments.h"
 
 #include "fresnel/Artifact/Safetensors.h"
 #include "fresnel/Jit/Jit.h"
@@ -18,13 +17,11 @@
 namespace fresnel::tool {
 
 namespace {
-struct RunArguments {
-  std::string method, input, output, device, dtype, target, layout = "bnhd", schedule, gradientSchedule, jit;
-  std::vector<std::string> sets, gradOf, recompute;
+struct RunArguments : MethodArguments {
+  std::string input, output, device, dtype, layout = "bnhd", jit;
   int64_t seed = -1;
   int repeat = 0;
-  bool check = false, json = false, grad = false;
-  TunedOptions tuned;
+  bool check = false, json = false;
 };
 
 /// What was run and what came out, all in logical order.
@@ -312,7 +309,7 @@ static Method loadRunMethod(const RunArguments &arguments, int device, const std
     else if (!dtype.empty())
       derived["dtype"] = dtype;
   }
-  return loadMethod(arguments.method, arguments.sets, derived);
+  return loadMethod(arguments, derived);
 }
 
 static int runCommand(const RunArguments &arguments) {
@@ -323,14 +320,12 @@ static int runCommand(const RunArguments &arguments) {
   if (!arguments.input.empty())
     given = readInputs(arguments.input);
   bool fromBundle = isBundle(arguments.method);
-  rt::Bundle bundle = fromBundle ? openBundle(arguments.method) : rt::Bundle();
-  Method method = fromBundle ? loadProgramText(bundle.manifest.program, bundle.manifest.name)
-                             : loadRunMethod(arguments, device, given);
   if (arguments.grad && fromBundle)
     fail(ExitUsage, "--grad applies to presets and files; " + arguments.method + " is a bundle",
          "compile the bundle with --grad");
-  if (arguments.grad)
-    differentiate(method, arguments.gradOf);
+  rt::Bundle bundle = fromBundle ? openBundle(arguments.method) : rt::Bundle();
+  Method method = fromBundle ? loadProgramText(bundle.manifest.program, bundle.manifest.name)
+                             : loadRunMethod(arguments, device, given);
   ProgramOp program = findMainProgram(*method.module);
   if (!program)
     fail(ExitFormat, "the file holds no fresnel.program, or more than one");
@@ -343,18 +338,10 @@ static int runCommand(const RunArguments &arguments) {
 void addRunCommand(CLI::App &app, Action &action) {
   auto arguments = std::make_shared<RunArguments>();
   CLI::App *command = app.add_subcommand("run", "Run a method or a bundle on the GPU or the CPU");
-  command->add_option("METHOD", arguments->method, "a preset, a .mlir file or a .fkb bundle")->required();
-  command->add_option("--set", arguments->sets, "give a preset's parameter a value: NAME=VALUE, repeatable")
-      ->allow_extra_args(false);
-  command->add_flag("--grad", arguments->grad, "also compute the gradients of the inputs; dout is an input then");
-  command->add_option("--grad-of", arguments->gradOf, "outputs to differentiate (default: the first one)")
-      ->needs("--grad")
-      ->delimiter(',');
-  command
-      ->add_option("--recompute", arguments->recompute,
-                   "operations that the backward plan repeats rather than having them saved, e.g. gather,pyramid")
-      ->needs("--grad")
-      ->delimiter(',');
+  addMethodOptions(*command, *arguments,
+                   {"a preset, a .mlir file or a .fkb bundle",
+                    "also compute the gradients of the inputs; dout is an input then",
+                    "GPU to compile for (default: the one that runs)"});
   command->add_option("--input", arguments->input,
                       "safetensors file with q, k, v as [B, N, H, D]; i32 tensors have the program's shape");
   command
@@ -364,13 +351,6 @@ void addRunCommand(CLI::App &app, Action &action) {
   command->add_option("--output", arguments->output, "write the results to this safetensors file");
   command->add_option("--device", arguments->device, "cpu, cuda or cuda:N (default: a GPU if there is one)");
   command->add_option("--dtype", arguments->dtype, "bf16, f16 or f32: element type of the program");
-  command->add_option("--target", arguments->target, "GPU to compile for (default: the one that runs)");
-  command->add_option("--schedule", arguments->schedule,
-                      "change the attention kernels' schedules: FIELD=VALUE:..., for example tile_n=96:stages=3");
-  command->add_option("--gradient-schedule", arguments->gradientSchedule,
-                      "the same for the gradients of attention: ordered=false adds in any order, family=portable "
-                      "computes them one by one");
-  addTunedOptions(*command, arguments->tuned);
   command->add_option("--jit", arguments->jit, "never, on-miss or always compile (default: FRESNEL_JIT, else on-miss)")
       ->check(CLI::IsMember({"never", "on-miss", "always"}));
   command->add_option("--layout", arguments->layout, "order of the GPU's buffers: bnhd (default) or bhnd")

@@ -1,0 +1,44 @@
+//===- MethodArguments.cpp - What compile, run and bench take alike ---------===//
+//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#include "MethodArguments.h"
+
+namespace fresnel::tool {
+
+TunedOptions MethodArguments::getTuned() const {
+  TunedOptions options = tuned;
+  options.off |= !schedule.empty() || !gradientSchedule.empty();
+  return options;
+}
+
+void addMethodOptions(CLI::App &command, MethodArguments &arguments, const MethodTexts &texts) {
+  command.add_option("METHOD", arguments.method, texts.method)->required();
+  command.add_option("--set", arguments.sets, "give a preset's parameter a value: NAME=VALUE, repeatable")
+      ->allow_extra_args(false);
+  command.add_flag("--grad", arguments.grad, texts.grad);
+  command.add_option("--grad-of", arguments.gradOf, "outputs to differentiate (default: the first one)")
+      ->needs("--grad")
+      ->delimiter(',');
+  command
+      .add_option("--recompute", arguments.recompute,
+                  "operations that the backward plan repeats rather than having them saved, e.g. gather,pyramid")
+      ->needs("--grad")
+      ->delimiter(',');
+  command.add_option("--target", arguments.target, texts.target);
+  command.add_option("--schedule", arguments.schedule,
+                     "change the attention kernels' schedules: FIELD=VALUE:..., for example tile_n=96:stages=3");
+  command.add_option("--gradient-schedule", arguments.gradientSchedule,
+                     "the same for the gradients of attention: ordered=false adds in any order, family=portable "
+                     "computes them one by one");
+  addTunedOptions(command, arguments.tuned);
+}
+
+Method loadMethod(const MethodArguments &arguments, const std::map<std::string, std::string> &derived) {
+  Method method = loadMethod(arguments.method, arguments.sets, derived);
+  if (arguments.grad)
+    differentiate(method, arguments.gradOf);
+  return method;
+}
+
+} // namespace fresnel::tool
