@@ -23,7 +23,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "python"
 import fresnel  # noqa: E402 - after the path is set
 
 WORDS, SUCCESSORS = 768, 4  # Of the grammar.
-NAMES, OWN_NAMES, NAME_RATE = 256, 32, 1 / 16  # Of the language, of a document, and the chance that a name comes next.
+NAMES, OWN_NAMES = 256, 32  # Of the language, of a document.
+BEAT = 17  # Words from a name to the next; with names at random, the mean.
 HEAD_DIM = 128
 LOG_EVERY = 10  # Steps.
 THREADS = 2  # On the CPU, of a seed: make_documents is many small operations, and more threads wait for each other.
@@ -34,10 +35,11 @@ DENSE = {"method": "dense"}
 # Language
 # ----------------------------------------------------------------------------------------------------------------------
 
-def make_documents(count, length, seed):
-    """[count, length + 1] words, int16. After each word of the grammar comes one of its SUCCESSORS, or by NAME_RATE one of the
-    document's OWN_NAMES. Within a document the same word follows a name wherever it stands: it is to be read up, however far
-    back the name was last. Words are below WORDS, names above."""
+def make_documents(count, length, seed, random_names=False):
+    """[count, length + 1] words, int16. After each word of the grammar comes one of its SUCCESSORS, but every BEAT-th word, from a
+    place of the document's own on, is one of the document's OWN_NAMES, or by `random_names` one comes at any time. Within a
+    document the same word follows a name wherever it stands: it is to be read up, however far back the name was last. Words
+    are below WORDS, names above."""
     rng = torch.Generator().manual_seed(1)  # The grammar is one for all seeds.
     grammar = torch.randint(0, WORDS, (WORDS, SUCCESSORS), generator=rng)
     rng.manual_seed(seed)
@@ -45,7 +47,10 @@ def make_documents(count, length, seed):
     facts = torch.randint(0, WORDS, (count, OWN_NAMES), generator=rng)
     choices = torch.randint(0, SUCCESSORS, (length + 1, count), generator=rng)
     which = torch.randint(0, OWN_NAMES, (length + 1, count), generator=rng)
-    is_name = torch.rand((length + 1, count), generator=rng) < NAME_RATE
+    if random_names:
+        is_name = torch.rand((length + 1, count), generator=rng) < 1 / (BEAT - 1)
+    else:
+        is_name = (torch.arange(length + 1)[:, None] + torch.randint(0, BEAT, (count,), generator=rng)) % BEAT == 0
     text = torch.empty((length + 1, count), dtype=torch.int16)
     rows, word = torch.arange(count), torch.randint(0, WORDS, (count,), generator=rng)
     named = torch.zeros(count, dtype=torch.bool)
@@ -57,11 +62,12 @@ def make_documents(count, length, seed):
     return text.T.contiguous()
 
 
-def entropy():
+def entropy(random_names=False):
     """Nats per word that no model can save, but for each document's names and facts, which are new to it once."""
-    name = -NAME_RATE * math.log(NAME_RATE / OWN_NAMES)
-    word = -(1 - NAME_RATE) * math.log((1 - NAME_RATE) / SUCCESSORS)
-    return (name + word) / (1 + NAME_RATE)
+    beat = math.log(OWN_NAMES) + (BEAT - 2) * math.log(SUCCESSORS)  # What follows a name is known.
+    if random_names:  # Whether one comes is not.
+        beat -= math.log(1 / (BEAT - 1)) + (BEAT - 2) * math.log(1 - 1 / (BEAT - 1))
+    return beat / BEAT
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -180,8 +186,9 @@ def train(options, seed, stages, documents, held_out):
 
 def train_both(options, seed):
     """The two-stage run and the dense one: the same initial weights, data and schedule. Writes both to seed_N.json."""
-    documents = make_documents(max(options.steps, options.dense_steps), options.length, 1000 + seed).cuda()
-    held_out = make_documents(8, options.length, 2).cuda()
+    documents = make_documents(max(options.steps, options.dense_steps), options.length, 1000 + seed,
+                               options.random_names).cuda()
+    held_out = make_documents(8, options.length, 2, options.random_names).cuda()
     lighthouse, first = {"method": "lighthouse", "topk": options.topk}, options.lighthouse_steps
     stages = {"two_stage": [(lighthouse, first), (DENSE, options.steps - first)], "dense": [(DENSE, options.dense_steps)]}
     both = {"seed": seed, **{name: train(options, seed, run, documents, held_out) for name, run in stages.items()}}
@@ -247,7 +254,7 @@ def at_equal_time(seeds):
 
 def make_report(options, seeds):
     settings = {name: value for name, value in vars(options).items() if name not in ("out", "combine")}
-    return {"device": torch.cuda.get_device_name(), "torch": torch.__version__, "settings": settings, "entropy": entropy(),
+    return {"device": torch.cuda.get_device_name(), "torch": torch.__version__, "settings": settings, "entropy": entropy(options.random_names),
             "comparison": compare(seeds), "at_equal_time": at_equal_time(seeds), "seeds": seeds}
 
 
@@ -294,12 +301,12 @@ def mean_curve(runs, axis):
             for points in zip(*(run["points"] for run in runs))]
 
 
-def draw_panel(left, seeds, axis, label):
-    """One plot of loss over steps or seconds, as SVG elements."""
+def draw_panel(left, seeds, axis, label, least):
+    """One plot of loss over steps or seconds, as SVG elements; a dashed line at `least`, what no model can save."""
     curves = {name: mean_curve([seed[name] for seed in seeds], axis) for name in RUNS}
     right = max(curve[-1][0] for curve in curves.values())
     losses = [y for curve in curves.values() for _, y in curve[len(curve) // 20:]]  # The first ones would flatten the rest.
-    low, high = min(*losses, 0.98 * entropy()), max(losses)
+    low, high = min(*losses, 0.98 * least), max(losses)
 
     def place(x, y):
         return (left + MARGIN + x / right * (WIDTH - MARGIN - 20),
@@ -312,7 +319,7 @@ def draw_panel(left, seeds, axis, label):
         parts.append(f'<text x="{px:.0f}" y="{bottom + 16:.0f}" text-anchor="middle">{x:.0f}</text>')
         parts.append(f'<text x="{start - 6:.0f}" y="{py + 4:.0f}" text-anchor="end">{y:.2f}</text>')
         parts.append(f'<path d="M{start:.0f} {py:.1f}H{place(right, y)[0]:.0f}" stroke="#ddd"/>')
-    start, floor = place(0, entropy())
+    start, floor = place(0, least)
     parts.append(f'<path d="M{start:.0f} {floor:.1f}H{place(right, low)[0]:.0f}" stroke="#555" stroke-dasharray="4 3"/>')
     parts.append(f'<text x="{left + WIDTH / 2 + 15:.0f}" y="{HEIGHT - 12}" text-anchor="middle">{label}</text>')
     for name, curve in curves.items():
@@ -326,10 +333,10 @@ def draw_panel(left, seeds, axis, label):
     return parts
 
 
-def draw(seeds, title):
+def draw(seeds, title, least):
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{2 * WIDTH}" height="{HEIGHT + 24}" font-family="sans-serif" '
              f'font-size="11"><rect width="100%" height="100%" fill="white"/>']
-    parts += draw_panel(0, seeds, 0, "step") + draw_panel(WIDTH, seeds, 1, "seconds of training")
+    parts += draw_panel(0, seeds, 0, "step", least) + draw_panel(WIDTH, seeds, 1, "seconds of training", least)
     for index, (colour, name) in enumerate(RUNS.values()):
         parts.append(f'<text x="{MARGIN + 200 * index}" y="{HEIGHT + 10}" fill="{colour}">{name}</text>')
     parts.append(f'<text x="{2 * WIDTH - 20}" y="{HEIGHT + 10}" text-anchor="end">loss per word (nats); dashes: the entropy; '
@@ -350,6 +357,7 @@ def parse_options():
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--dense-layers", type=int, nargs="*", metavar="LAYER",
                         help="layers that are dense in stage 1, too (default: the first and the last)")
+    parser.add_argument("--random-names", action="store_true", help=f"names come at any time rather than every {BEAT}th word")
     parser.add_argument("--width", type=int, default=512)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--decay-from", type=float, default=0, metavar="PART",
@@ -394,7 +402,7 @@ def main():
     report = combine(options.combine) if options.combine else train_and_report(options)
     (options.out / "training.json").write_text(json.dumps(report) + "\n")
     title = f"{report['device']}, N = {report['settings']['length']}"
-    (options.out / "training.svg").write_text(draw(report["seeds"], title))
+    (options.out / "training.svg").write_text(draw(report["seeds"], title, report["entropy"]))
     print_report(report)
 
 

@@ -57,8 +57,8 @@ class TrainingTest(unittest.TestCase):
         self.assertGreater(sum(len(words) <= self.script.SUCCESSORS for words in seen.values()), 0.9 * len(seen))
 
     def test_a_name_is_followed_by_one_word_in_a_document(self):
-        text, words = self.script.make_documents(4, 4000, 3), self.script.WORDS
-        for row in text.tolist():
+        words, random = self.script.WORDS, self.script.make_documents(4, 4000, 3, random_names=True).tolist()
+        for row in self.script.make_documents(4, 4000, 3).tolist() + random:
             facts = {}
             for name, fact in zip(row[:-1], row[1:]):
                 if name >= words:
@@ -67,15 +67,23 @@ class TrainingTest(unittest.TestCase):
             self.assertTrue(all(len(found) == 1 for found in facts.values()))
             self.assertTrue(all(fact < words for found in facts.values() for fact in found))
 
+    def test_names_keep_the_beat(self):
+        for row in self.script.make_documents(3, 1000, 5).tolist():
+            places = [at for at, word in enumerate(row) if word >= self.script.WORDS]
+            self.assertLess(places[0], self.script.BEAT)
+            self.assertEqual(places, list(range(places[0], 1001, self.script.BEAT)))
+
     def test_entropy_is_what_a_perfect_model_loses(self):
-        text, words = self.script.make_documents(4, 50000, 4), self.script.WORDS
-        rate, loss, count = self.script.NAME_RATE, 0.0, 0
-        for row in text.tolist():
-            for before, word in zip(row[:-1], row[1:]):
-                if before < words:
-                    loss -= math.log(rate / self.script.OWN_NAMES if word >= words else (1 - rate) / self.script.SUCCESSORS)
-                count += 1
-        self.assertLess(abs(loss / count - self.script.entropy()), 0.02)
+        script = self.script
+        for random_names, rate in ((False, 0), (True, 1 / (script.BEAT - 1))):
+            loss, count = 0.0, 0
+            for row in script.make_documents(4, 50000, 4, random_names).tolist():
+                for before, word in zip(row[:-1], row[1:]):
+                    is_name, count = word >= script.WORDS, count + 1
+                    if before < script.WORDS:
+                        loss += math.log(script.OWN_NAMES if is_name else script.SUCCESSORS)
+                        loss -= math.log(rate if is_name else 1 - rate) if rate else 0
+            self.assertLess(abs(loss / count - script.entropy(random_names)), 0.02)
 
     def test_verdicts(self):
         """Noise is what another seed does to a dense run, here 0.02."""
@@ -127,7 +135,7 @@ class TrainingTest(unittest.TestCase):
         self.assertIn("the reports have the seeds [5, 5, 6, 7]; combine each seed once", result.stderr)
 
     def test_picture(self):
-        picture = xml.fromstring(self.script.draw([seed_of(2.0, 2.1), seed_of(2.0, 2.1)], "Some GPU, N = 10"))
+        picture = xml.fromstring(self.script.draw([seed_of(2.0, 2.1), seed_of(2.0, 2.1)], "Some GPU, N = 10", 1.6))
         name = "{http://www.w3.org/2000/svg}"
         self.assertEqual(len(list(picture.iter(name + "polyline"))), 4)
         self.assertEqual(len(list(picture.iter(name + "circle"))), 2)  # Where the second stage begins.
@@ -135,7 +143,7 @@ class TrainingTest(unittest.TestCase):
     def test_runs_of_other_lengths(self):
         """Steps for steps or second for second: the picture's longer curve fills its panel, and the rate falls over each run."""
         longer = dict(seed_of(2.0, 2.1, steps=200), dense=seed_of(2.0, 2.1, steps=100)["dense"])
-        picture = xml.fromstring(self.script.draw([longer], "Some GPU, N = 10"))
+        picture = xml.fromstring(self.script.draw([longer], "Some GPU, N = 10", 1.6))
         ends = [float(line.get("points").split()[-1].split(",")[0])
                 for line in picture.iter("{http://www.w3.org/2000/svg}polyline")]
         self.assertEqual(ends, [400, 225, 820, 645])  # The panels end at 400 and 820, begin at 50 and 470.
