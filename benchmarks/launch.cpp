@@ -7,10 +7,11 @@
 // kernels, each kernel with four tensors, twelve strides and, in `maps`, three tensor maps.
 //
 //   build/bin/launch-bench
-//   build/bin/launch-bench FILE.fkb      the forward plan of a bundle on the GPU and its driver, whose share is in it
+//   build/bin/launch-bench FILE.fkb      the forward plan of a bundle on the GPU, beside the driver's launches alone
 //
 //===----------------------------------------------------------------------===//
 
+#include "LaunchDevice.h"
 #include "fresnel/Runtime/Plan.h"
 #include "fresnel/c/fresnel.h"
 #include <benchmark/benchmark.h>
@@ -89,84 +90,13 @@ static void launchThroughC(benchmark::State &state) {
   frn_plan_destroy(plan);
 }
 
-/// What a bundle's forward plan needs on the device.
-namespace {
-struct LoadedBundle {
-  std::shared_ptr<Driver> driver;
-  std::unique_ptr<ContextScope> context;
-  std::optional<LoadedPlan> plan;
-  std::vector<DeviceBuffer> memory;
-  std::vector<std::vector<int64_t>> strides;
-  std::vector<TensorArg> arguments;
-};
-} // namespace
-
-template <typename T>
-static T unwrap(Expected<T> value) {
-  if (value)
-    return std::move(*value);
-  std::fprintf(stderr, "launch-bench: %s\n", value.status().message().c_str());
-  std::exit(1);
-}
-
-/// Contiguous tensors of zeros; the last buffer is the workspace.
-static LoadedBundle loadBundle(const char *path) {
-  LoadedBundle loaded;
-  loaded.driver = unwrap(Driver::load());
-  loaded.context = unwrap(ContextScope::enter(loaded.driver, 0));
-  loaded.plan = unwrap(LoadedPlan::load(loaded.driver, unwrap(readBundle(path)), 0));
-  auto allocate = [&](size_t bytes) {
-    loaded.memory.push_back(unwrap(DeviceBuffer::allocate(loaded.driver, bytes)));
-    return loaded.memory.back().data();
-  };
-  const Manifest &manifest = loaded.plan->manifest();
-  for (size_t index : loaded.plan->arguments()) {
-    const Buffer &buffer = manifest.buffers[index];
-    std::vector<int64_t> strides(buffer.shape.size(), 1);
-    for (size_t d = strides.size(); d-- > 1;)
-      strides[d - 1] = strides[d] * buffer.shape[d];
-    loaded.strides.push_back(std::move(strides));
-    void *data = allocate(size_t(buffer.bytes()));
-    loaded.arguments.push_back({data, buffer.dtype, buffer.shape.data(), nullptr, int(buffer.shape.size())});
-  }
-  for (size_t i = 0; i < loaded.arguments.size(); ++i)
-    loaded.arguments[i].strides = loaded.strides[i].data();
-  allocate(size_t(loaded.plan->workspaceBytes()));
-  return loaded;
-}
-
-static void launchBundle(benchmark::State &state, LoadedBundle &loaded) {
-  // So few launches wait for each other that the driver's queue never is what is timed.
-  constexpr int64_t kInFlight = 64;
-  int64_t kernels = int64_t(loaded.plan->manifest().launches.size()), count = 0;
-  for (auto _ : state) {
-    Status status = loaded.plan->launch(loaded.arguments.data(), loaded.arguments.size(), loaded.memory.back().data(),
-                                        loaded.plan->workspaceBytes(), nullptr);
-    if (!status.ok())
-      return state.SkipWithError(status.message().c_str());
-    if (++count % kInFlight == 0) {
-      state.PauseTiming();
-      loaded.driver->cuCtxSynchronize();
-      state.ResumeTiming();
-    }
-  }
-  loaded.driver->cuCtxSynchronize();
-  using benchmark::Counter;
-  state.counters["kernels"] = double(kernels);
-  state.counters["per_kernel"] = Counter(double(count * kernels), Counter::kIsRate | Counter::kInvert);
-}
-
 BENCHMARK(launchPlan)->ArgNames({"kernels", "maps"})->Args({1, 0})->Args({1, 1})->Args({12, 0})->Args({12, 1});
 BENCHMARK(launchThroughC)->ArgNames({"kernels", "maps"})->Args({1, 0})->Args({12, 1});
 
 int main(int argc, char **argv) {
   benchmark::Initialize(&argc, argv);
-  if (argc > 1) {
-    LoadedBundle loaded = loadBundle(argv[1]);
-    benchmark::RegisterBenchmark("launchBundle", [&loaded](benchmark::State &state) { launchBundle(state, loaded); });
-    benchmark::RunSpecifiedBenchmarks("launchBundle");
-    return 0;
-  }
+  if (argc > 1)
+    return timeOnDevice(argv[1]);
   setenv("FRESNEL_CUDA_DRIVER", FAKE_DRIVER, 1);
   benchmark::RunSpecifiedBenchmarks();
   return 0;

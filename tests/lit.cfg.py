@@ -1,7 +1,7 @@
 """lit configuration of the Fresnel test suite.
 
-Features: `ptxas` (a CUDA assembler was found), `cuda` (there is a GPU).
-Substitutions: %fresnel, %fresnel-opt, %ptxas, %python, %tests (the tests folder),
+Features: `ptxas` (a CUDA assembler was found), `cuda` (there is a GPU), `launch-bench` (it was built).
+Substitutions: %fresnel, %fresnel-opt, %launch-bench, %ptxas, %python, %tests (the tests folder),
 %fake-driver (the driver library of the unit tests).
 """
 
@@ -37,12 +37,15 @@ if ptxas:
     config.available_features.add("ptxas")
 if os.path.exists("/dev/nvidiactl"):
     config.available_features.add("cuda")
+if os.path.exists(os.path.join(tools, "launch-bench")):
+    config.available_features.add("launch-bench")
 if os.geteuid() == 0:
     config.available_features.add("root")
 
 config.substitutions += [
     ("%fresnel-opt", os.path.join(tools, "fresnel-opt")),
     ("%fresnel-lsp-server", os.path.join(tools, "fresnel-lsp-server")),
+    ("%launch-bench", os.path.join(tools, "launch-bench")),
     (r"%fresnel\b", os.path.join(tools, "fresnel")),
     ("%ptxas", ptxas or "ptxas"),
     ("%fake-driver", os.path.join(config.fresnel_build, "lib", "libfresnel_fake_driver.so")),
