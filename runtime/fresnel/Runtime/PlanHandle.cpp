@@ -3,6 +3,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "fresnel/Runtime/PlanHandle.h"
+#include <algorithm>
 
 namespace fresnel::rt {
 
@@ -45,6 +46,28 @@ PlanHandle::PlanHandle(std::shared_ptr<const LoadedCode> loaded, const Plan &pla
       strides[d - 1] = strides[d] * buffer.shape[d];
     denseStrides.push_back(std::move(strides));
   }
+  for (size_t i = 0; i < plan.buffers.size(); ++i)
+    if (plan.buffers[i].kind == BufferKind::Zeroed)
+      clears.push_back({i, plan.buffers[i].offset, plan.buffers[i].bytes()});
+  joinClears();
+}
+
+void PlanHandle::joinClears() {
+  std::sort(clears.begin(), clears.end(), [](const Clear &a, const Clear &b) { return a.offset < b.offset; });
+  auto isPadding = [&](int64_t begin, int64_t end) {
+    return std::none_of(description->buffers.begin(), description->buffers.end(), [&](const Buffer &buffer) {
+      return buffer.isInWorkspace() && buffer.offset < end && begin < buffer.offset + buffer.bytes();
+    });
+  };
+  size_t kept = 0;
+  for (size_t i = 1; i < clears.size(); ++i) {
+    int64_t end = clears[kept].offset + clears[kept].bytes, next = clears[i].offset;
+    if (next - end < description->workspaceAlign && isPadding(end, next))
+      clears[kept].bytes = std::max(end, next + clears[i].bytes) - clears[kept].offset;
+    else
+      clears[++kept] = clears[i];
+  }
+  clears.resize(std::min(clears.size(), kept + 1));
 }
 
 Status PlanHandle::checkArgument(const Buffer &buffer, const TensorArg &arg) const {
@@ -206,12 +229,10 @@ Status PlanHandle::launch(const TensorArg *args, size_t count, const LaunchMemor
 }
 
 Status PlanHandle::clear(const LaunchMemory &memory, CuStream stream) const {
-  for (const Buffer &buffer : description->buffers) {
-    if (buffer.kind != BufferKind::Zeroed)
-      continue;
-    auto address = reinterpret_cast<uint64_t>(placeOf(buffer, memory));
-    if (int error = code->driver->cuMemsetD8Async(address, 0, size_t(buffer.bytes()), stream))
-      return code->driver->check(error, "clearing '" + buffer.name + "'");
+  for (const Clear &range : clears) {
+    auto address = reinterpret_cast<uint64_t>(static_cast<char *>(memory.workspace) + range.offset);
+    if (int error = code->driver->cuMemsetD8Async(address, 0, size_t(range.bytes), stream))
+      return code->driver->check(error, "clearing '" + description->buffers[range.buffer].name + "'");
   }
   return Status();
 }

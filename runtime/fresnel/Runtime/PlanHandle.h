@@ -86,6 +86,8 @@ public:
   Status launchStep(size_t index, const TensorArg *args, const LaunchMemory &memory, CuStream stream) const;
 
 private:
+  /// Sorts `clears` and joins neighbours.
+  void joinClears();
   Status checkArgument(const Buffer &buffer, const TensorArg &arg) const;
   Status checkMemory(const LaunchMemory &memory) const;
   Status launchKernel(const Launch &launch, const TensorArg *args, const LaunchMemory &memory, CuStream stream,
@@ -101,6 +103,13 @@ private:
   std::vector<int> argumentIndex;
   /// Contiguous strides, per buffer.
   std::vector<std::vector<int64_t>> denseStrides;
+  /// What `clear` does. Buffers with nothing but padding between them are cleared at once.
+  struct Clear {
+    /// The first of the buffers, for errors.
+    size_t buffer;
+    int64_t offset, bytes;
+  };
+  std::vector<Clear> clears;
 };
 
 } // namespace fresnel::rt

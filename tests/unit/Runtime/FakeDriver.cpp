@@ -26,7 +26,7 @@ bool fails(const char *what) {
   return chosen && std::strcmp(chosen, what) == 0;
 }
 int handle;
-int launches, dependentLaunches, allocations, releases;
+int launches, dependentLaunches, clears, allocations, releases;
 void *current;
 uint64_t firstParams[4], cleared[2];
 /// A launch does not say how many parameters it has.
@@ -96,6 +96,7 @@ int fill(uint64_t pointer, unsigned char value, size_t bytes) {
 }
 int elapsed(float *milliseconds, void *, void *) { return *milliseconds = 0.25f, 0; }
 int clear(uint64_t pointer, unsigned char value, size_t bytes, void *) {
+  ++clears;
   cleared[0] = pointer;
   cleared[1] = value ? 0 : bytes;
   return fails("clear") ? 700 : 0;
@@ -131,6 +132,7 @@ void *address(Function function) {
 
 EXPORT int FakeDriver_launches() { return launches; }
 EXPORT int FakeDriver_dependentLaunches() { return dependentLaunches; }
+EXPORT int FakeDriver_clears() { return clears; }
 EXPORT void *FakeDriver_context() { return current; }
 EXPORT int FakeDriver_releases() { return releases; }
 EXPORT int FakeDriver_allocations() { return allocations; }

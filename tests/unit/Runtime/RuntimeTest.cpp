@@ -100,6 +100,31 @@ TEST_F(RuntimeTest, LaunchClearsZeroedBuffers) {
   expectRefused(plan->launch(args.data(), 2, workspace, 1024, nullptr), Code::CudaError, "clearing 'kernel.counter'");
 }
 
+TEST_F(RuntimeTest, NeighboursAreClearedAtOnce) {
+  Bundle bundle = makeBundle();
+  auto add = [&](const char *name, int64_t offset, int64_t elements) {
+    bundle.manifest.buffers.push_back({name, BufferKind::Zeroed, DType::I32, {elements}, offset});
+  };
+  // `a` and `b` have padding between them; `t` lies between them and `c`.
+  add("b", 768, 1);
+  add("a", 512, 1);
+  bundle.manifest.buffers[1].offset = 1024;
+  add("c", 1024 + 512, 64);
+  bundle.manifest.workspaceBytes = 2048;
+  auto plan = load(bundle);
+  ASSERT_TRUE(bool(plan)) << plan.status().message();
+  int before = ask<int>("FakeDriver_clears");
+  ASSERT_TRUE(plan->forward().clear({workspace, 2048}, nullptr).ok());
+  EXPECT_EQ(ask<int>("FakeDriver_clears"), before + 2);
+  EXPECT_EQ(ask<uint64_t>("FakeDriver_cleared", 0), 0x8600u);
+  EXPECT_EQ(ask<uint64_t>("FakeDriver_cleared", 1), 256u);
+  bundle.manifest.buffers.pop_back();
+  plan = load(bundle);
+  ASSERT_TRUE(plan->forward().clear({workspace, 2048}, nullptr).ok());
+  EXPECT_EQ(ask<uint64_t>("FakeDriver_cleared", 0), 0x8200u);
+  EXPECT_EQ(ask<uint64_t>("FakeDriver_cleared", 1), 260u);
+}
+
 /// `makeBundle` whose kernel runs three times.
 static Bundle makeChain(bool dependentLaunch) {
   Bundle bundle = makeBundle();
