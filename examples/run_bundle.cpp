@@ -3,8 +3,8 @@
 //===----------------------------------------------------------------------===//
 //
 // Usage: run_bundle_cpp BUNDLE.fkb
-// Fills the inputs with ones, launches the plan once, and prints the first
-// element of every floating-point output. Exit code 4 without a GPU.
+// Fills the inputs with ones (indices with zeros), launches the plan once, and prints
+// the first element of every floating-point output. Exit code 4 without a GPU.
 //
 //===----------------------------------------------------------------------===//
 
@@ -44,9 +44,12 @@ int main(int argc, char **argv) {
     auto allocated = DeviceBuffer::allocate(*driver, size_t(buffer.bytes()));
     if (!allocated)
       return fail(allocated.status());
-    std::vector<float> ones(size_t(buffer.elements()), 1.0f);
-    std::vector<char> bytes(size_t(buffer.bytes()));
-    fromFloat(ones.data(), buffer.dtype == DType::I32 ? DType::F32 : buffer.dtype, buffer.elements(), bytes.data());
+    // Indices are I32, and every byte of a mask (I8) that is not 0 means true.
+    std::vector<char> bytes(size_t(buffer.bytes()), buffer.dtype == DType::I8 ? 1 : 0);
+    if (!isInteger(buffer.dtype)) {
+      std::vector<float> ones(size_t(buffer.elements()), 1.0f);
+      fromFloat(ones.data(), buffer.dtype, buffer.elements(), bytes.data());
+    }
     if (Status status = allocated->upload(bytes.data(), bytes.size()); !status.ok())
       return fail(status);
     memory.push_back(std::move(*allocated));
@@ -71,7 +74,7 @@ int main(int argc, char **argv) {
 
   for (size_t i = 0; i < memory.size(); ++i) {
     const Buffer &buffer = plan->manifest().buffers[plan->arguments()[i]];
-    if (buffer.kind != BufferKind::Output || buffer.dtype == DType::I32)
+    if (buffer.kind != BufferKind::Output || isInteger(buffer.dtype))
       continue;
     char bytes[4];
     float value = 0;
