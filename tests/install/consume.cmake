@@ -1,5 +1,6 @@
-# cmake -DSOURCE=<consumer> -DBUILD=<build to install> -DSCRATCH=<folder> -DCOMPONENTS=A|B -P consume.cmake
-# Installs COMPONENTS of BUILD below SCRATCH, builds SOURCE against them, runs it.
+# cmake -DSOURCE=<consumer> -DBUILD=<build to install> -DSCRATCH=<folder> -DCOMPONENTS=A|B [-DPROGRAMS=A|B]
+#       [-DARGUMENTS=A|B] -P consume.cmake
+# Installs COMPONENTS of BUILD below SCRATCH, builds SOURCE against them, and runs PROGRAMS (default: consumer).
 include(${CMAKE_CURRENT_LIST_DIR}/run.cmake)
 
 file(REMOVE_RECURSE ${SCRATCH})
@@ -13,5 +14,12 @@ if(MLIR_DIR)
 endif()
 run(${CMAKE_COMMAND} ${arguments})
 run(${CMAKE_COMMAND} --build ${SCRATCH}/build)
-run(${SCRATCH}/build/consumer)
-message(STATUS "consumer: ${output}")
+string(REPLACE "|" ";" arguments "${ARGUMENTS}")
+string(REPLACE "|" ";" programs "${PROGRAMS}")
+if(NOT programs)
+  set(programs consumer)
+endif()
+foreach(program IN LISTS programs)
+  run(${SCRATCH}/build/${program} ${arguments})
+  message(STATUS "${program}: ${output}")
+endforeach()
