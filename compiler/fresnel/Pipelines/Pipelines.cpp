@@ -47,6 +47,7 @@ void populateSchedulePipeline(OpPassManager &pm, const TargetPipelineOptions &op
   schedules.gradientSchedule = options.gradientSchedule;
   schedules.dependentLaunch = options.dependentLaunch;
   pm.addPass(createAssignSchedulesPass(schedules));
+  pm.addPass(createOverlapLaunchesPass());
   pm.addPass(createAssignBuffersPass());
 }
 

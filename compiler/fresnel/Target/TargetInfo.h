@@ -19,6 +19,11 @@ namespace fresnel {
 /// On kernels that wait by themselves for the launch before them.
 constexpr llvm::StringLiteral kDependentLaunchAttr = "fresnel.dependent_launch";
 
+/// Where such a kernel waits, if not at its start after letting the next kernel start: at its start before it lets the
+/// next one start, or in its last block's end, for a kernel that needs nothing of what may still run.
+constexpr llvm::StringLiteral kWaitAttr = "fresnel.wait";
+constexpr llvm::StringLiteral kWaitBeforeNext = "before_next", kWaitAtEnd = "end";
+
 struct TargetInfo {
   /// LLVM's and ptxas's name, e.g. `sm_90a`.
   llvm::StringRef name;

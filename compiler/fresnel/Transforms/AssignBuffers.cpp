@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 
+#include "fresnel/Target/TargetInfo.h"
 #include "fresnel/Transforms/Passes.h"
 
 using namespace mlir;
@@ -60,15 +61,19 @@ struct AssignBuffersPass final : impl::AssignBuffersPassBase<AssignBuffersPass> 
     SmallVector<Placement> placed;
     int64_t end = 0;
     SymbolTable symbols(getOperation());
+    // The first launch that may still run when the next one starts.
+    int64_t running = 0;
     for (auto launch : program.getBody().getOps<LaunchOp>()) {
       SmallVector<int64_t> offsets;
       Operation *kernel = symbols.lookup(launch.getCallee());
+      auto wait = kernel ? kernel->getAttrOfType<StringAttr>(kWaitAttr) : StringAttr();
+      int64_t begin = wait && wait.getValue() == kWaitAtEnd ? running : order[launch];
       auto zeroed = kernel ? kernel->getAttrOfType<DenseI64ArrayAttr>(kZeroedAttr) : DenseI64ArrayAttr();
       for (OpResult result : launch.getResults()) {
         int64_t lastUse = order[launch];
         // What is zero when the plan starts is alive from then on.
         bool early = zeroed && llvm::is_contained(zeroed.asArrayRef(), int64_t(result.getResultNumber()));
-        int64_t firstUse = early ? 0 : order[launch];
+        int64_t firstUse = early ? 0 : begin;
         bool returned = false;
         for (Operation *user : result.getUsers()) {
           lastUse = std::max(lastUse, order[user]);
@@ -85,6 +90,8 @@ struct AssignBuffersPass final : impl::AssignBuffersPassBase<AssignBuffersPass> 
         end = std::max<int64_t>(end, llvm::alignTo(offset + bytes, kAlignment));
       }
       launch.setOffsets(offsets);
+      if (wait && wait.getValue() == kWaitBeforeNext)
+        running = order[launch];
     }
     program->setAttr(kWorkspaceAttr, Builder(program.getContext()).getI64IntegerAttr(end));
   }

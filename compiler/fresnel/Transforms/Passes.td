@@ -186,6 +186,23 @@ def AssignSchedulesPass : Pass<"fresnel-assign-schedules", "::mlir::ModuleOp"> {
            "let kernels start before the launch in front of them has ended, and wait by themselves">];
 }
 
+def OverlapLaunchesPass : Pass<"fresnel-overlap-launches", "::mlir::ModuleOp"> {
+  let summary = "lets kernels run beside launches whose results they do not read";
+  let description = [{
+    Precondition: every launch of a plan has a kernel of its own with
+    `fresnel.dependent_launch`; other plans are left alone. A kernel that reads nothing of the
+    launches that may still run when it starts gets `fresnel.wait = "end"`: it works at
+    once, and its last block waits at its end for the launch before it, so that whoever waits
+    for this kernel has waited for all before it. What may still run are all launches
+    before it, unless one of them waits before it lets the next one start,
+    `fresnel.wait = "before_next"`: then only that one and those after it. A kernel waits
+    so if the next one reads nothing of it, but something of an earlier one.
+    `fresnel-assign-buffers` gives results of kernels that wait at their end no memory that a
+    launch beside them uses.
+  }];
+  let statistics = [Statistic<"numOverlapped", "num-overlapped", "kernels that wait at their end">];
+}
+
 def AssignBuffersPass : Pass<"fresnel-assign-buffers", "::mlir::ModuleOp"> {
   let summary = "places intermediate tensors in the workspace";
   let description = [{

@@ -127,6 +127,33 @@ static Value buildView(Emitter &emitter, GlobalType view, Type converted, ValueR
   return emitter.pack(converted, members);
 }
 
+/// Where the kernel lets the next one start, and where it waits for the one before.
+static void orderLaunches(KernelOp kernel, LLVM::LLVMFuncOp function, Emitter &emitter) {
+  auto write = [&](StringRef text) { emitter.ptx(text, "~{memory}", {}); };
+  constexpr StringLiteral kLaunch = "griddepcontrol.launch_dependents;", kWait = "griddepcontrol.wait;";
+  auto where = kernel->getAttrOfType<StringAttr>(fresnel::kWaitAttr);
+  if (!where)
+    return write((kLaunch + "\n\t" + kWait).str());
+  if (where.getValue() == fresnel::kWaitBeforeNext)
+    return write((kWait + "\n\t" + kLaunch).str());
+  write(kLaunch);
+  OpBuilder::InsertionGuard guard(emitter);
+  emitter.setInsertionPoint(function.getBody().front().getTerminator());
+  // The grid ends when its last block has waited; the others leave their places to those that have yet to start.
+  Value last;
+  for (auto [id, size] : llvm::zip_equal(std::array{Id::BlockX, Id::BlockY, Id::BlockZ}, kernel.getGrid())) {
+    if (size == 1)
+      continue;
+    Value end =
+        LLVM::ICmpOp::create(emitter, LLVM::ICmpPredicate::eq, IdOp::create(emitter, id), emitter.i32(size - 1));
+    last = last ? Value(LLVM::AndOp::create(emitter, last, end)) : end;
+  }
+  if (last)
+    emitter.setInsertionPointToStart(
+        scf::IfOp::create(emitter, TypeRange(), last, /*withElseRegion=*/false).thenBlock());
+  write(kWait);
+}
+
 FailureOr<LLVM::LLVMFuncOp> fresnel::tile::lowerKernelSignature(KernelOp kernel, const TileTypeConverter &converter) {
   FailureOr<int64_t> sharedBytes = layoutSharedMemory(kernel);
   if (failed(sharedBytes))
@@ -164,7 +191,7 @@ FailureOr<LLVM::LLVMFuncOp> fresnel::tile::lowerKernelSignature(KernelOp kernel,
   // launches completes in order. PTX rather than the intrinsic, which LLVM believes to
   // touch no memory: it would let loads pass.
   if (kernel->hasAttr(kDependentLaunchAttr))
-    emitter.ptx("griddepcontrol.launch_dependents;\n\tgriddepcontrol.wait;", "~{memory}", {});
+    orderLaunches(kernel, function, emitter);
   unsigned next = 0;
   ValueRange parameters = ValueRange(entry.getArguments()).drop_front(old);
   for (unsigned i = 0; i < old; ++i) {
