@@ -15,8 +15,10 @@ using namespace fresnel;
 /// What a section's keys and values may take of the 50 MB of L2; the rest is for
 /// queries and outputs that pass through.
 static constexpr int64_t kSectionBytes = int64_t(32) << 20;
-/// Up to this many keys causal kernels are persistent by default.
+/// Up to this many keys causal kernels are persistent by default,
 static constexpr int64_t kMaxPersistentKeys = 8192;
+/// and up to this many only if there are tiles to follow others.
+static constexpr int64_t kMaxPlainKeys = 4096;
 /// From this many keys on, more than L2 holds of a head, blocks fetch them in pairs.
 static constexpr int64_t kMinClusterKeys = 131072;
 /// Up to this many keys, a few blocks, wide ones hide more scores than they save, and spill:
@@ -203,17 +205,24 @@ static int64_t countTiles(AttendOp op, int64_t queries) {
   return llvm::divideCeil(q.getDimSize(2), queries) * q.getDimSize(0) * q.getDimSize(1);
 }
 
+/// Short rows that are few: no tile follows another, or with head dim 128 one does. There is little to hide
+/// then, and the counter of a persistent kernel costs the launch a memset.
+static bool hasFewTiles(AttendOp op, int64_t keys) {
+  return !op.getDocuments() && keys <= kMaxPlainKeys &&
+         countTiles(op, 128) <= (getHeadDim(op) == 128 ? 2 : 1) * kHopperMultiprocessors;
+}
+
 // Measured on an H200 under its power limit; see docs/performance.md.
 ScheduleAttr fresnel::getHopperDefault(AttendOp op) {
   if (op.getBlocks())
     return getBlocksDefault(op);
-  // What persistence hides, the start and the end of a tile, counts where tiles
-  // are short; long ones run a little faster from a plain grid.
   int64_t keys = cast<RankedTensorType>(op.getK().getType()).getDimSize(2);
   int64_t queries = cast<RankedTensorType>(op.getQ().getType()).getDimSize(2);
   bool brief = keys <= kMaxBriefKeys, causal = op.getCausal();
-  // Documents cut the rows of keys short, and the tiles differ in length.
-  bool persistent = op.getDocuments() || (causal && keys <= kMaxPersistentKeys);
+  // What persistence hides, the start and the end of a tile, counts where tiles are short; long ones run
+  // a little faster from a plain grid. Documents cut the rows of keys short, and the tiles differ in length.
+  bool isShort = op.getDocuments() || (causal && keys <= kMaxPersistentKeys);
+  bool persistent = isShort && !hasFewTiles(op, keys);
   int64_t cluster = getHeadDim(op) == 128 && keys >= kMinClusterKeys && hasSharedKeys(op) ? 2 : 1;
   auto make = [&](int64_t tileM, int64_t tileN) {
     return ScheduleAttr::get(op.getContext(), Family::Hopper, tileM, tileN, /*stages=*/2, persistent,
@@ -234,7 +243,7 @@ ScheduleAttr fresnel::getHopperDefault(AttendOp op) {
     // Where keys stand for several tokens, the mask takes the registers that more columns would need.
     if (isPooled(op) || brief || (hasSharedKeys(op) && keys <= (causal ? 4096 : 2048)))
       return make(128, 128);
-    return make(128, persistent ? 160 : 192);
+    return make(128, isShort ? 160 : 192);
   case 192:
     return make(128, brief ? 64 : getValueDim(op) <= 128 ? 128 : 112);
   default:
