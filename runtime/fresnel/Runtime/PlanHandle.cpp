@@ -3,12 +3,12 @@
 //===----------------------------------------------------------------------===//
 
 #include "fresnel/Runtime/PlanHandle.h"
+#include "fresnel/Runtime/TensorMaps.h"
 #include <algorithm>
 
 namespace fresnel::rt {
 
 // Values of cuda.h.
-static constexpr int kTensorMapF16 = 6, kTensorMapBf16 = 9, kTensorMapF32 = 7;
 static constexpr size_t kMaxParams = 256, kMaxMaps = 6;
 static constexpr int kProgrammaticSerialization = 6;
 /// Graphs know programmatic edges from here on; a launch must be capturable.
@@ -50,6 +50,13 @@ PlanHandle::PlanHandle(std::shared_ptr<const LoadedCode> loaded, const Plan &pla
     if (plan.buffers[i].kind == BufferKind::Zeroed)
       clears.push_back({i, plan.buffers[i].offset, plan.buffers[i].bytes()});
   joinClears();
+  size_t count = 0;
+  for (const Launch &entry : plan.launches) {
+    firstMap.push_back(count);
+    for (const Param &param : code->bundle.manifest.kernels[size_t(entry.kernel)].params)
+      count += param.kind == ParamKind::TensorMap;
+  }
+  maps = std::make_shared<TensorMapCache>(count);
 }
 
 void PlanHandle::joinClears() {
@@ -111,7 +118,7 @@ Status PlanHandle::checkArgument(const Buffer &buffer, const TensorArg &arg) con
 namespace {
 /// The parameters of one launch, on the stack.
 struct ParamBlock {
-  alignas(64) char maps[kMaxMaps][128];
+  TensorMap maps[kMaxMaps];
   uint64_t words[kMaxParams];
   void *pointers[kMaxParams];
   size_t count = 0, mapCount = 0;
@@ -124,20 +131,13 @@ struct ParamBlock {
 };
 } // namespace
 
-/// A map of boxes of `heads` x `rows` x `cols` of a [batch, head, sequence, head_dim] tensor.
 /// Dimensions of size 1 take the dense stride: the caller's may be anything, and
 /// the driver refuses those that are no multiple of 16 bytes.
-static int encodeMap(const Driver &driver, const Buffer &buffer, void *data, const int64_t *strides,
-                     const int64_t *dense, const Param &param, void *map) {
-  int type = buffer.dtype == DType::BF16 ? kTensorMapBf16 : buffer.dtype == DType::F16 ? kTensorMapF16 : kTensorMapF32;
-  const std::vector<int64_t> &shape = buffer.shape;
-  uint64_t bytes = uint64_t(sizeOf(buffer.dtype));
-  uint64_t dims[] = {uint64_t(shape[3]), uint64_t(shape[2]), uint64_t(shape[1]), uint64_t(shape[0])};
-  auto step = [&](size_t d) { return uint64_t(shape[d] == 1 ? dense[d] : strides[d]) * bytes; };
-  uint64_t steps[] = {step(2), step(1), step(0)};
-  uint32_t box[] = {uint32_t(param.cols), uint32_t(param.rows), uint32_t(param.heads), 1}, ones[] = {1, 1, 1, 1};
-  int swizzle = param.swizzle == 128 ? 3 : param.swizzle == 64 ? 2 : param.swizzle == 32 ? 1 : 0;
-  return driver.cuTensorMapEncodeTiled(map, type, 4, data, dims, steps, box, ones, 0, swizzle, /*l2 256B=*/3, 0);
+static TensorMapPlace placeTensorMap(const Buffer &buffer, void *data, const int64_t *strides, const int64_t *dense) {
+  auto step = [&](size_t d) {
+    return uint64_t(buffer.shape[d] == 1 ? dense[d] : strides[d]) * uint64_t(sizeOf(buffer.dtype));
+  };
+  return {reinterpret_cast<uint64_t>(data), step(2), step(1), step(0)};
 }
 
 /// Where a buffer that is no argument lies.
@@ -165,10 +165,15 @@ Status PlanHandle::launchKernel(const Launch &launch, const TensorArg *args, con
       if (block.mapCount == kMaxMaps)
         return Status(Code::Unsupported, "kernel '" + kernel.name + "' takes more than " + std::to_string(kMaxMaps) +
                                              " tensor maps; use a newer runtime");
-      void *map = block.maps[block.mapCount++];
-      if (int error = encodeMap(driver, buffer, data, strides, denseStrides[index].data(), param, map))
-        return driver.check(error, "encoding the tensor map of '" + buffer.name + "'");
-      block.pointers[block.count++] = map;
+      TensorMap &map = block.maps[block.mapCount];
+      size_t number = firstMap[size_t(&launch - description->launches.data())] + block.mapCount++;
+      TensorMapPlace place = placeTensorMap(buffer, data, strides, denseStrides[index].data());
+      if (!maps->find(number, place, map)) {
+        if (int error = encodeTensorMap(driver, buffer, place, param, map))
+          return driver.check(error, "encoding the tensor map of '" + buffer.name + "'");
+        maps->keep(number, place, map);
+      }
+      block.pointers[block.count++] = &map;
     }
   }
   CuLaunchAttribute serialization{kProgrammaticSerialization, 1, {}};

@@ -54,9 +54,11 @@ struct LoadedCode {
   Status bindContext() const;
 };
 
+class TensorMapCache;
+
 /// The forward or the backward plan of a loaded bundle. A handle keeps the code
-/// alive, may be copied, and is immutable: `launch` may be called from several
-/// threads and on several streams at once.
+/// alive, may be copied, and is immutable to its users: `launch` may be called from
+/// several threads and on several streams at once.
 class PlanHandle {
 public:
   /// `plan` is one of the plans of `code`'s manifest.
@@ -110,6 +112,10 @@ private:
     int64_t offset, bytes;
   };
   std::vector<Clear> clears;
+  /// Of all launches, one after the other; copies of the handle share it.
+  std::shared_ptr<TensorMapCache> maps;
+  /// Number of the first tensor map of each launch.
+  std::vector<size_t> firstMap;
 };
 
 } // namespace fresnel::rt

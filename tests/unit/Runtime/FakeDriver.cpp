@@ -3,7 +3,7 @@
 //===----------------------------------------------------------------------===//
 //
 // FRESNEL_FAKE names what fails: "no-symbol", "old-driver", "no-device",
-// "old-gpu", "bad-ptx", "no-memory", "clear", "launch", "no-context" (until one is
+// "old-gpu", "bad-ptx", "no-memory", "clear", "map", "launch", "no-context" (until one is
 // set), "other-context", "cuda-12.2" (a driver of that version). With "writes" or
 // "writes-most" memory is real, and the first launch after a fill of outputs sets
 // all of it, or all but the last 16 bytes of each, to one value; an event's time is 0.25 ms.
@@ -26,7 +26,7 @@ bool fails(const char *what) {
   return chosen && std::strcmp(chosen, what) == 0;
 }
 int handle;
-int launches, dependentLaunches, clears, allocations, releases;
+int launches, dependentLaunches, clears, encodedMaps, allocations, releases;
 void *current;
 uint64_t firstParams[4], cleared[2];
 /// A launch does not say how many parameters it has.
@@ -101,6 +101,15 @@ int clear(uint64_t pointer, unsigned char value, size_t bytes, void *) {
   cleared[1] = value ? 0 : bytes;
   return fails("clear") ? 700 : 0;
 }
+/// The map's first bytes are the address, the next ones the strides.
+int encodeMap(void *map, int, uint32_t, void *address, const uint64_t *, const uint64_t *strides, const uint32_t *,
+              const uint32_t *, int, int, int, int) {
+  ++encodedMaps;
+  std::memset(map, 0, 128);
+  std::memcpy(map, &address, 8);
+  std::memcpy(static_cast<char *>(map) + 8, strides, 24);
+  return fails("map") ? 1 : 0;
+}
 /// CUlaunchConfig of cuda.h, and the start of an attribute.
 struct LaunchAttribute {
   int id, pad, value;
@@ -133,6 +142,7 @@ void *address(Function function) {
 EXPORT int FakeDriver_launches() { return launches; }
 EXPORT int FakeDriver_dependentLaunches() { return dependentLaunches; }
 EXPORT int FakeDriver_clears() { return clears; }
+EXPORT int FakeDriver_encodedMaps() { return encodedMaps; }
 EXPORT void *FakeDriver_context() { return current; }
 EXPORT int FakeDriver_releases() { return releases; }
 EXPORT int FakeDriver_allocations() { return allocations; }
@@ -168,6 +178,7 @@ EXPORT int cuGetProcAddress_v2(const char *symbol, void **found, int, uint64_t, 
       {"cuKernelGetAttribute", address(kernelAttribute)},
       {"cuMemsetD8Async", address(clear)},
       {"cuLaunchKernelEx", address(launch)},
+      {"cuTensorMapEncodeTiled", address(encodeMap)},
       {"cuMemFree", address(freeMemory)},
       {"cuMemcpyHtoD", address(copy)},
       {"cuMemcpyDtoH", address(copy)},
