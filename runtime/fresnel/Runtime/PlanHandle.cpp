@@ -97,9 +97,10 @@ Status PlanHandle::checkArgument(const Buffer &buffer, const TensorArg &arg) con
   if (reinterpret_cast<uintptr_t>(arg.data) % 16)
     return refuse("is not aligned to 16 bytes");
   for (int d = 0; d < arg.rank; ++d) {
-    std::string dim = std::to_string(d);
+    // Texts are made for errors only: a launch allocates nothing.
+    auto dim = [&] { return std::to_string(d); };
     if (arg.shape[d] != buffer.shape[size_t(d)])
-      return refuse("has size " + std::to_string(arg.shape[d]) + " in dimension " + dim + ", but " +
+      return refuse("has size " + std::to_string(arg.shape[d]) + " in dimension " + dim() + ", but " +
                     std::to_string(buffer.shape[size_t(d)]) + " is expected");
     if (arg.shape[d] == 1)
       continue;
@@ -107,9 +108,9 @@ Status PlanHandle::checkArgument(const Buffer &buffer, const TensorArg &arg) con
       return refuse("has stride " + std::to_string(arg.strides[d]) +
                     " in its last dimension, but 1 is needed; make it contiguous there");
     if (arg.rank != 4 && arg.strides[d] != dense[size_t(d)])
-      return refuse("must be contiguous, but has stride " + std::to_string(arg.strides[d]) + " in dimension " + dim);
+      return refuse("must be contiguous, but has stride " + std::to_string(arg.strides[d]) + " in dimension " + dim());
     if (d < arg.rank - 1 && hasChunks && arg.strides[d] * bytes % 16)
-      return refuse("has stride " + std::to_string(arg.strides[d]) + " in dimension " + dim + ", but a multiple of " +
+      return refuse("has stride " + std::to_string(arg.strides[d]) + " in dimension " + dim() + ", but a multiple of " +
                     std::to_string(16 / bytes) + " elements (16 bytes) is needed");
   }
   return Status();
