@@ -4,7 +4,7 @@
 //
 // FRESNEL_FAKE names what fails: "no-symbol", "old-driver", "no-device",
 // "old-gpu", "bad-ptx", "no-memory", "clear", "map", "launch", "no-context" (until one is
-// set), "other-context", "cuda-12.2" (a driver of that version). With "writes" or
+// set), "other-context", "cuda-12.2" (a driver of that version), "two-devices". With "writes" or
 // "writes-most" memory is real, and the first launch after a fill of outputs sets
 // all of it, or all but the last 16 bytes of each, to one value; an event's time is 0.25 ms.
 // FakeDriver_* report what the library was asked to do.
@@ -25,7 +25,7 @@ bool fails(const char *what) {
   const char *chosen = std::getenv("FRESNEL_FAKE");
   return chosen && std::strcmp(chosen, what) == 0;
 }
-int handle;
+int handle, secondContext;
 int launches, dependentLaunches, clears, encodedMaps, allocations, releases;
 void *current;
 uint64_t firstParams[4], cleared[2];
@@ -44,15 +44,19 @@ int errorName(int error, const char **text) {
          0;
 }
 int errorString(int, const char **text) { return *text = "text of the driver", 0; }
-int deviceCount(int *count) { return *count = 1, 0; }
-int deviceGet(int *device, int ordinal) { return *device = ordinal, ordinal == 0 ? 0 : 101; }
+int deviceCount(int *count) { return *count = fails("two-devices") ? 2 : 1, 0; }
+int deviceGet(int *device, int ordinal) {
+  int count = 0;
+  deviceCount(&count);
+  return *device = ordinal, ordinal >= 0 && ordinal < count ? 0 : 101;
+}
 int deviceName(char *name, int, int) { return std::strcpy(name, "Fake GPU"), 0; }
 int deviceAttribute(int *value, int attribute, int) {
   *value = attribute == 75 ? (fails("old-gpu") ? 8 : 9) : attribute == 76 ? 0 : attribute == 16 ? 132 : 232448;
   return 0;
 }
 int totalMemory(size_t *bytes, int) { return *bytes = size_t(1) << 30, 0; }
-int retain(void **context, int) { return *context = &handle, 0; }
+int retain(void **context, int device) { return *context = device == 0 ? &handle : &secondContext, 0; }
 int release(int) { return ++releases, 0; }
 int getCurrent(void **context) {
   *context = current ? current : fails("no-context") ? nullptr : fails("other-context") ? &launches : &handle;

@@ -192,6 +192,25 @@ TEST_F(RuntimeTest, LaunchInAnotherContextIsRefused) {
   EXPECT_EQ(ask<int>("FakeDriver_launches"), before);
 }
 
+TEST_F(RuntimeTest, PlansOfTwoDevicesShareAProcess) {
+  setenv("FRESNEL_FAKE", "two-devices", 1);
+  auto driver = Driver::load();
+  ASSERT_TRUE(bool(driver)) << driver.status().message();
+  auto first = LoadedPlan::load(*driver, makeBundle(), 0), second = LoadedPlan::load(*driver, makeBundle(), 1);
+  ASSERT_TRUE(first && second) << first.status().message() << second.status().message();
+  expectRefused(LoadedPlan::load(*driver, makeBundle(), 2).status(), Code::CudaError, "cuDeviceGet(2)");
+  CuContext contexts[2];
+  for (int device : {0, 1, 0}) {
+    ASSERT_EQ((*driver)->cuDevicePrimaryCtxRetain(&contexts[device], device), 0);
+    ASSERT_EQ((*driver)->cuCtxSetCurrent(contexts[device]), 0);
+    const LoadedPlan &mine = device == 0 ? *first : *second, &other = device == 0 ? *second : *first;
+    Status status = mine.launch(args.data(), 2, workspace, 1024, nullptr);
+    EXPECT_TRUE(status.ok()) << status.message();
+    expectRefused(other.launch(args.data(), 2, workspace, 1024, nullptr), Code::InvalidArgument,
+                  "call cudaSetDevice(" + std::to_string(1 - device) + ") before the launch");
+  }
+}
+
 TEST_F(RuntimeTest, LaunchFailureNamesTheKernel) {
   auto plan = load(makeBundle());
   ASSERT_TRUE(bool(plan));
