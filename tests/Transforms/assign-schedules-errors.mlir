@@ -72,7 +72,7 @@ fresnel.program @main(%q: tensor<1x2x256x128xbf16>, %b: tensor<1x2x4x2xi32>) {
 
 fresnel.program @hopper_lists_rows(%in0: tensor<1x2x256x128xbf16>, %in1: tensor<1x2x16x2xi32>) attributes {fresnel.kernel,
     fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 64, tile_n = 128>} {
-  // expected-error @+1 {{tile_n must divide `key_block` 64 where the queries of a tile have 4 lists, but is 128}}
+  // expected-error @+1 {{tile_n must be at most 64 or divide `key_block` 64 where the queries of a tile have 4 lists, but is 128}}
   %o, %l = fresnel.attend %in0, %in0, %in0 blocks(%in1 : tensor<1x2x16x2xi32>) {query_block = 16, key_block = 64} : tensor<1x2x256x128xbf16>, tensor<1x2x256x128xbf16>, tensor<1x2x256x128xbf16>
   fresnel.return %o {names = ["o"]} : tensor<1x2x256x128xbf16>
 }

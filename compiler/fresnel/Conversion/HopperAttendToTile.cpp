@@ -296,9 +296,18 @@ private:
 
   /// Which rows list the block of step i, if they have lists of their own.
   Val findListed(Val i) {
-    if (!hasRowLists())
+    if (!hasRowLists() || at.lists->getBoxes() > 1)
       return Val();
     return at.lists->getListed(getTokens(tile::getRowsType(kGroupRows, b.getI32Type())), i);
+  }
+
+  /// The same for a step of several blocks, of which a row may see some.
+  Val hideUnlisted(Val scores, Val i) {
+    if (!hasRowLists() || at.lists->getBoxes() == 1)
+      return scores;
+    Type rows = tile::getRowsType(kGroupRows, b.getF32Type());
+    return scores + at.lists->chooseListed(scores.getType(), getTokens(tile::getRowsType(kGroupRows, b.getI32Type())),
+                                           i, b.constant(rows, 0.0), b.constant(rows, -INFINITY));
   }
 
   bool hasRowLists() const { return at.lists && at.lists->hasSeveralRows(); }
@@ -313,6 +322,7 @@ private:
     scores = math.cap(scores);
     if (masked)
       scores = hide(scores, b.i32(0));
+    scores = hideUnlisted(scores, b.i32(0));
     SoftmaxStep step = math.softmax(scores, Val(), Val(), /*mayBeEmpty=*/masked, /*lazy=*/false, findListed(b.i32(0)));
     Val acc = b.constant(tile::getAccType(kGroupRows, shape.valueDim, b.getF32Type()), 0.0);
     return {acc, toLhs(step.weights), step.maximum, step.sum};
@@ -332,6 +342,7 @@ private:
     release(keyRing, slot);
     if (masked)
       scores = hide(scores, i);
+    scores = hideUnlisted(scores, i);
     SoftmaxStep step = math.softmax(scores, state.maximum, state.sum, masked || hasRowLists(), lazy, findListed(i));
     acc = waitFor(acc, 0);
     release(valueRing, slotBefore);

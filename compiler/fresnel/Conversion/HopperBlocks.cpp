@@ -69,9 +69,22 @@ void HopperBlocks::load(Val map, Val batch, Val head, Val step, Val target, Val 
                             Value(barriers), Value(slot), Value(b.i32(box * getBoxRows())), /*evict_last=*/true);
 }
 
-Val HopperBlocks::getListed(Val tokens, Val step) {
+Val HopperBlocks::getListed(Val tokens, Val step, int64_t box) {
   Val row = divideBy(tokens + firstRow, shape.queryBlock) - firstListRow;
-  return set.isMarked(row, getBlock(step, 0), b.i32(0));
+  return set.isMarked(row, getBlock(step, box), b.i32(0));
+}
+
+Val HopperBlocks::chooseListed(Type type, Val tokens, Val step, Val listed, Val otherwise) {
+  auto choose = [&](int64_t box) {
+    Val rows = b.select(getListed(tokens, step, box), listed, otherwise);
+    return b.wrap(tile::BroadcastOp::create(b, type, Value(rows)));
+  };
+  Val chosen = choose(0);
+  auto fragment = cast<RankedTensorType>(type);
+  Val column = b.wrap(tile::ColIndexOp::create(b, fragment.clone(b.getI32Type()), Value(b.i32(0))));
+  for (int64_t box = 1; box < getBoxes(); ++box)
+    chosen = b.select(column >= double(box * getBoxRows()), choose(box), chosen);
+  return chosen;
 }
 
 Val HopperBlocks::getKeys(Type type, Val step) {

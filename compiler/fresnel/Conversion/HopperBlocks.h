@@ -41,11 +41,13 @@ public:
   /// The keys of a step's columns; `type` is an accumulator of i32.
   Val getKeys(mlir::Type type, Val step);
 
-  /// Whether a tile has more than one list row: then not all rows see all that is
-  /// visited, and a step lies in one block.
+  /// Whether a tile has more than one list row: then not all rows see all that is visited.
   bool hasSeveralRows() const { return rows.listRows > 1; }
-  /// Which of `tokens`, counted from the tile's first, list the block of a step.
-  Val getListed(Val tokens, Val step);
+  /// Which of `tokens`, counted from the tile's first, list the block of a box of a step.
+  Val getListed(Val tokens, Val step, int64_t box = 0);
+  /// For each column of a step of several boxes, a fragment of `type`: `listed` where the block of its box is
+  /// listed by the row, else `otherwise`, both values of rows.
+  Val chooseListed(mlir::Type type, Val tokens, Val step, Val listed, Val otherwise);
 
 private:
   bool mayNeedWindow() const { return shape.window > 0; }

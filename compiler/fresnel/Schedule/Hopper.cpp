@@ -28,6 +28,9 @@ static constexpr int64_t kMaxBriefKeys = 512;
 static constexpr int64_t kSharedBytes = 227 * 1024;
 /// What two blocks of a multiprocessor have together.
 static constexpr int64_t kTwoBlockBytes = 226 * 1024;
+/// Keys of a step of several blocks where the rows of a tile have lists of their own: for each block they are asked
+/// whether they see it.
+static constexpr int64_t kRowListKeys = 64;
 /// Registers of a consumer beside its fragments: addresses, masks, row state.
 static constexpr int64_t kOtherRegisters = 28;
 
@@ -102,9 +105,10 @@ static std::string verifyBlocks(ScheduleAttr schedule, AttendOp op) {
   int64_t keyBlock = op.getKeyBlock(), tileN = schedule.getTileN(), rows = getHopperTiles(schedule, op).listRows;
   if (schedule.getPersistent())
     return "kernels over block lists are not persistent; set persistent = false";
-  if (rows > 1 && keyBlock % tileN)
-    return llvm::formatv("tile_n must divide `key_block` {0} where the queries of a tile have {1} lists, but is {2}",
-                         keyBlock, rows, tileN);
+  if (rows > 1 && keyBlock % tileN && tileN > kRowListKeys)
+    return llvm::formatv("tile_n must be at most {0} or divide `key_block` {1} where the queries of a tile have {2} "
+                         "lists, but is {3}",
+                         kRowListKeys, keyBlock, rows, tileN);
   if (keyBlock % tileN && tileN % keyBlock)
     return llvm::formatv("tile_n must divide `key_block` {0} or be a multiple of it, but is {1}", keyBlock, tileN);
   return "";
@@ -195,7 +199,7 @@ static ScheduleAttr getBlocksDefault(AttendOp op) {
   int64_t tileN = 16;
   bool severalRows = getHopperTiles(make(tileN, 2), op).listRows > 1;
   for (int64_t width = 16; width <= widest; width += 16)
-    if (keyBlock % width == 0 || (width % keyBlock == 0 && !severalRows))
+    if (keyBlock % width == 0 || (width % keyBlock == 0 && (!severalRows || width <= kRowListKeys)))
       tileN = width;
   return tileM == 64 && getHopperMinBlocks(make(tileN, 3), op) == 2 ? make(tileN, 3) : make(tileN, 2);
 }
