@@ -24,7 +24,12 @@ CASES = [
     (64, 64, 64, 16, 16, 65536, 64),
     (128, 64, 64, 16, 16, 65536, 128),
     (128, 128, 32, 32, 8, 65536, 128),
+    (128, 32, 128, 16, 16, 65536, 128),
+    (64, 32, 128, 16, 16, 65536, 128),
     (1, 64, 16, 64, 4, 65536, 128),
+    (1, 32, 32, 64, 4, 65536, 128),
+    (1, 64, 16, 64, 4, 65536, 192),
+    (1, 64, 16, 64, 4, 65536, 256),
 ]
 
 # Method, its parameters, whether dense attention beside it is causal.
@@ -89,7 +94,8 @@ def make_peer(torch, case, inputs):
                                     BLOCK_SIZE=(query_block, key_block), seq_lengths=(length, length))
     compiled = torch.compile(flex_attention)
     # Its own tiles, of 128, must fit blocks of 64.
-    options = {"BLOCK_M": 64, "BLOCK_N": 64} if min(query_block, key_block) < 128 else None
+    small = min(query_block, key_block) < 128
+    options = {"BLOCK_M": min(query_block, 64), "BLOCK_N": min(key_block, 64)} if small else None
     return lambda q, k, v: compiled(q, k, v, block_mask=mask, enable_gqa=heads != kv_heads, kernel_options=options)
 
 

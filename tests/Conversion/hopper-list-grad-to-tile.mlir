@@ -1,4 +1,4 @@
-// Gradients over block lists: one kernel for the queries, one for keys and values; with wide heads one for all.
+// Gradients over block lists: one kernel for the queries, one for keys and values; or one for all.
 // RUN: fresnel-opt %s --split-input-file --fresnel-lower-to-tile | FileCheck %s
 
 // Lists of blocks of queries. The queries' side walks keys and values in boxes of 64, and has a left operand in registers.
@@ -119,7 +119,65 @@ fresnel.program @main(%q: !q, %k: !k, %l: !l, %g: !q, %b: !b) {
 
 // -----
 
-// Wide heads: one kernel, whose blocks add in the order of their keys. The turn at a tile counts the row's entries.
+// Blocks of 32 keys: two in a step of the queries, each with rows that list it; two in a walk of 64 keys, with an LSE for
+// each block beside every step, of which a warp reads that of its own keys.
+// CHECK-LABEL: tile.kernel @attend_grad_q_1(
+// CHECK-SAME: !tile.tensor_map<32, 64, bf16>, %{{.*}}: !tile.tensor_map<32, 64, bf16>
+// CHECK: tile.warp_specialize
+// CHECK: tile.tma_load %{{.*}} row(%c0_i32)
+// CHECK: tile.tma_load %{{.*}} row(%c32_i32)
+// CHECK: consumer(1)
+// CHECK-COUNT-2: tile.lookup
+// CHECK-LABEL: tile.kernel @attend_grad_kv_3(
+// CHECK-SAME: %[[BITS:[^:]*]]: !tile.global<1x2x32x32xi32>
+// CHECK: tile.alloc : !tile.shared<8x64xf32, linear>
+// CHECK-COUNT-2: tile.load %[[BITS]]
+// CHECK: arith.ori
+// CHECK: math.ctpop
+// CHECK: consumer(2)
+!q = tensor<1x32x1000x128xbf16>
+!k = tensor<1x2x1000x128xbf16>
+!l = tensor<1x32x1000xf32>
+!b = tensor<1x2x1000x5xi32>
+fresnel.program @main(%q: !q, %k: !k, %l: !l, %g: !q, %b: !b) {
+  %d = fresnel.attend_delta %q, %g : !q
+  %a = fresnel.attend_grad_q %q, %k, %k lse %l delta %d dout %g blocks(%b : !b) {key_block = 32, causal = true} : !q, !k, !k, !l, !l, !q
+  %c, %e = fresnel.attend_grad_kv %q, %k, %k lse %l delta %d dout %g blocks(%b : !b) {key_block = 32, causal = true} : !q, !k, !k, !l, !l, !q
+  fresnel.return %a, %c, %e {names = ["dq", "dk", "dv"]} : !q, !k, !k
+}
+
+// -----
+
+// Wide heads: 64 keys, whose gradient one consumer sums, and the other that of the values; they meet before they store in
+// the places of keys and values.
+// CHECK-LABEL: tile.kernel @attend_grad_kv_3(
+// CHECK-SAME: grid = array<i32: 32, 1, 1>
+// CHECK: tile.alloc : !tile.shared<2x64x256xbf16, swizzled>
+// CHECK: consumer(2) registers(232)
+// CHECK: scf.if
+// CHECK-COUNT-2: tile.wgmma %{{.*}} row(
+// CHECK: tile.load_cols
+// CHECK: tile.wgmma %{{.*}} -> tensor<64x256xf32
+// CHECK: } else {
+// CHECK: tile.wgmma %{{.*}} row(
+// CHECK: tile.wgmma %{{.*}} -> tensor<64x256xf32
+// CHECK: tile.barrier {{.*}} threads(256)
+// CHECK: tile.store_matrix
+// CHECK-COUNT-2: tile.tma_store
+!q = tensor<1x32x1000x256xbf16>
+!k = tensor<1x2x1000x256xbf16>
+!l = tensor<1x32x1000xf32>
+!b = tensor<1x2x1000x5xi32>
+fresnel.program @main(%q: !q, %k: !k, %l: !l, %g: !q, %b: !b) {
+  %d = fresnel.attend_delta %q, %g : !q
+  %a = fresnel.attend_grad_q %q, %k, %k lse %l delta %d dout %g blocks(%b : !b) {key_block = 64} : !q, !k, !k, !l, !l, !q
+  %c, %e = fresnel.attend_grad_kv %q, %k, %k lse %l delta %d dout %g blocks(%b : !b) {key_block = 64} : !q, !k, !k, !l, !l, !q
+  fresnel.return %a, %c, %e {names = ["dq", "dk", "dv"]} : !q, !k, !k
+}
+
+// -----
+
+// In one pass the blocks add in the order of their keys. The turn at a tile counts the row's entries.
 // CHECK-LABEL: tile.kernel @attend_grad_2(
 // CHECK-SAME: %[[LISTS:[^:]*]]: !tile.global<1x2x16x3xi32, strided>
 // CHECK: tile.warp_specialize
@@ -132,8 +190,10 @@ fresnel.program @main(%q: !q, %k: !k, %l: !l, %g: !q, %b: !b) {
 !l = tensor<1x2x1000xf32>
 !b = tensor<1x2x16x3xi32>
 fresnel.program @main(%q: !q, %l: !l, %g: !q, %b: !b) {
-  %d = fresnel.attend_delta %q, %g : !q
-  %a = fresnel.attend_grad_q %q, %q, %q lse %l delta %d dout %g blocks(%b : !b) {query_block = 64, key_block = 64} : !q, !q, !q, !l, !l, !q
-  %c, %e = fresnel.attend_grad_kv %q, %q, %q lse %l delta %d dout %g blocks(%b : !b) {query_block = 64, key_block = 64} : !q, !q, !q, !l, !l, !q
-  fresnel.return %a, %c, %e {names = ["dq", "dk", "dv"]} : !q, !q, !q
+  %s = fresnel.attend_stats %q, %g of %l : !q, !l
+  %t = fresnel.transpose_blocks %b {blocks = 16} : !b
+  %a, %c, %e = fresnel.attend_grad %q, %q, %q stats %s dout %g mask(%b, %t : !b, tensor<1x2x16x1xi32>) {query_block = 64, key_block = 64}
+      : !q, !q, !q, tensor<1x2x2x1024xf32>, !q
+  %r = fresnel.round_tiles %a {seq_len = 1000, head_dim = 192, scale = 1.0, element = bf16} : tensor<1x2x16x12288xf32>
+  fresnel.return %r, %c, %e {names = ["dq", "dk", "dv"]} : !q, !q, !q
 }

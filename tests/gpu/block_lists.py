@@ -35,7 +35,7 @@ def random_attributes(rng, pooled):
 
 def random_heads(rng):
     """Query heads for each key head, key heads, head dim, element type and batch."""
-    return rng.choice((1, 2, 3, 4, 8, 16)), rng.choice((1, 2)), rng.choice(HEAD_DIMS), rng.choice(("bf16", "f16")), rng.choice((1, 1, 2))
+    return rng.choice((1, 2, 3, 4, 8, 16, 16, 32)), rng.choice((1, 2)), rng.choice(HEAD_DIMS), rng.choice(("bf16", "f16")), rng.choice((1, 1, 2))
 
 
 def random_length(rng, group):
@@ -47,7 +47,7 @@ def make_program(rng, tiles_only):
     """A program's text, what describes it and its schedules, forward and of the gradient."""
     # Tiles: what the gradients of the hopper family serve.
     kind = rng.choice(("token", "token", "block", "tiles", "tiles", "odd", "pooled"))
-    kind = "tiles" if tiles_only else kind
+    kind = rng.choice(("tiles", "tiles", "token")) if tiles_only else kind
     group, kv_heads, dim, dtype, batch = random_heads(rng)
     length = random_length(rng, group)
     heads, keys = group * kv_heads, length
@@ -61,7 +61,7 @@ def make_program(rng, tiles_only):
     else:
         query_block, key_block = {"token": (1, rng.choice((16, 32, 64))),
                                   "block": (rng.choice((64, 128, 192, 256)), rng.choice((16, 32, 64, 128, 256))),
-                                  "tiles": (rng.choice((64, 128)), rng.choice((64, 128, 256))),
+                                  "tiles": (rng.choice((64, 128)), rng.choice((32, 32, 64, 128, 256))),
                                   "odd": (rng.choice((1, 3, 16, 48, 100)), rng.choice((1, 7, 48, 100)))}[kind]
         if rng.random() < 0.2:
             # With one key every gradient of a score is the difference of two equal numbers.
@@ -73,8 +73,10 @@ def make_program(rng, tiles_only):
         operand = f" blocks(%list : {list_type})"
         if kind in ("block", "tiles") and rng.random() < 0.3:
             schedule = rng.choice(("tile_m=64", "tile_n=16", "ping_pong=false", "family=portable"))
-        if kind == "tiles" and has_one_pass(dim, length, keys, attributes):
-            gradient = rng.choice(("", "", "family=portable", "section=1", "section=7", "stages=1", "ordered=false"))
+        if kind == "tiles":
+            gradient = rng.choice(("", "", "family=portable", "section=1", "section=7", "stages=1"))
+            if has_one_pass(dim, length, keys, attributes) and rng.random() < 0.2:
+                gradient = "ordered=false"
         elif kind == "token" and rng.random() < 0.3:
             schedule = rng.choice(("tile_m=128", "tile_n=16", "family=portable"))
     q, kv = (f"tensor<{batch}x{h}x{n}x{dim}x{dtype}>" for h, n in ((heads, length), (kv_heads, keys)))
@@ -88,8 +90,8 @@ def make_program(rng, tiles_only):
 
 def make_cut_program(rng):
     """A program whose gradient of keys and values may cut walks: more than 2048 steps of 64 rows list a block."""
-    group, kv_heads, dim = rng.choice((16, 32, 64)), rng.choice((1, 2)), rng.choice((64, 96, 128))
-    dtype, query_block, key_block = rng.choice(("bf16", "f16")), rng.choice((1, 1, 16, 64)), rng.choice((64, 128, 192))
+    group, kv_heads, dim = rng.choice((16, 32, 64)), rng.choice((1, 2)), rng.choice(HEAD_DIMS)
+    dtype, query_block, key_block = rng.choice(("bf16", "f16")), rng.choice((1, 1, 16, 64)), rng.choice((32, 32, 64, 128, 192))
     blocks, causal = rng.choice((2, 3, 5)), False
     length = int(131072 // group * rng.uniform(1.0, 2.0))
     keys, entries, list_heads = key_block * blocks - rng.choice((0, 1, 30)), blocks, kv_heads * rng.choice((1, 1, 2))
@@ -109,6 +111,8 @@ def make_cut_program(rng):
 
 def has_one_pass(dim, length, keys, attributes):
     """Whether the hopper family has the gradients of a program with lists of whole tiles in one pass."""
+    if attributes["key_block"] % 64:
+        return False
     causal = attributes["causal"] == "true"
     wide = dim >= 128 or (dim == 96 or "softcap" not in attributes and attributes["query_block"] == 128) and attributes["key_block"] >= 128
     return wide and not (causal and keys < length)

@@ -15,7 +15,7 @@
 
 #include "fresnel/Conversion/AttendGradMath.h"
 #include "fresnel/Conversion/BlockLists.h"
-#include "fresnel/Conversion/HopperListWalks.h"
+#include "fresnel/Conversion/HopperListBits.h"
 #include "fresnel/Conversion/HopperRings.h"
 #include "fresnel/Conversion/ToTile.h"
 #include "fresnel/Schedule/HopperLists.h"
@@ -26,10 +26,10 @@ using namespace fresnel;
 
 namespace {
 
-constexpr int64_t kGroupRows = 64, kConsumers = 2, kKeyRows = kConsumers * kGroupRows;
+constexpr int64_t kGroupRows = 64, kConsumers = 2;
 constexpr int64_t kRows = ListSteps::kRows, kLanes = 32, kThreads = 128 * (kConsumers + 1);
 /// The named barrier of the first consumer's own threads, and of the first consumer's first warp; the others' follow.
-constexpr int64_t kOwnBarrier = 1, kWarpBarrier = kOwnBarrier + kConsumers;
+constexpr int64_t kOwnBarrier = 1, kWarpBarrier = kOwnBarrier + kConsumers, kAllBarrier = kWarpBarrier + 4 * kConsumers;
 
 /// The producer walks lists, for which 24 would not do: 168 * 3 = 40 + 2 * 232.
 constexpr int64_t kProducerRegisters = 40, kConsumerRegisters = 232;
@@ -41,11 +41,11 @@ class HopperListGradKv : HopperRings {
 public:
   HopperListGradKv(AttendGradKvOp op, const KernelRequest &request, KernelBuilder &builder)
       : HopperRings(builder), request(request), shape(op), steps(getListSteps(op)),
-        stages(request.schedule.getStages()), walks(kKeyRows / getWalkKeys(op)),
-        pieces(builder, shape, op.getCounts() ? getListCuts(op) : ListCuts(), kKeyRows / walks, walks, getSection(),
-               kThreads),
+        stages(request.schedule.getStages()), keyRows(getListKeys(op)), walkKeys(getWalkKeys(op)),
+        walks(keyRows / walkKeys), blocks(getWalkBlocks(op)), wide(keyRows < kConsumers * kGroupRows),
+        pieces(builder, shape, op.getCounts() ? getListCuts(op) : ListCuts(), walkKeys, walks, getSection(), kThreads),
+        bits(builder, shape, steps, pieces, walkKeys, cast<RankedTensorType>(op.getBlocks().getType()).getDimSize(3)),
         lists(shape.listHeads / shape.kvHeads), readers(shape.heads / shape.listHeads),
-        words(cast<RankedTensorType>(op.getBlocks().getType()).getDimSize(3)),
         math(builder, shape, Owner::Keys, kGroupRows, kRows) {}
 
   void write() {
@@ -72,7 +72,7 @@ private:
   /// dK and dV of each consumer of a walk that is cut, and whose turn it is to add to them.
   tile::GlobalType getSumsType() {
     return tile::GlobalType::get(b.getContext(),
-                                 {pieces.countSums(), kConsumers / walks, 2, kGroupRows * shape.headDim},
+                                 {pieces.countSums(), kConsumers / walks, wide ? 1 : 2, kGroupRows * shape.headDim},
                                  b.getF32Type(), /*strided=*/false);
   }
   tile::GlobalType getTurnsType() {
@@ -94,14 +94,15 @@ private:
   }
 
   void allocate() {
-    keyTile = b.alloc({kKeyRows, shape.headDim}, shape.element, tile::Layout::Swizzled);
-    valueTile = b.alloc({kKeyRows, shape.headDim}, shape.element, tile::Layout::Swizzled);
+    owned = b.alloc({2, keyRows, shape.headDim}, shape.element, tile::Layout::Swizzled);
+    keyTile = b.slice(owned, b.i32(0));
+    valueTile = b.slice(owned, b.i32(1));
     // The slots of each walk, one after the other.
     int64_t slots = walks * stages;
     queries = allocRing(slots, kRows, shape.headDim, shape.element);
     queries.stages = stages;
     douts = b.alloc({slots, kRows, shape.headDim}, shape.element, tile::Layout::Swizzled);
-    lses = b.alloc({slots, kRows}, b.getF32Type());
+    lses = b.alloc({slots * blocks, kRows}, b.getF32Type());
     deltas = b.alloc({slots, kRows}, b.getF32Type());
     tokens = b.alloc({slots}, b.getI32Type());
     counters = b.alloc({walks}, b.getI32Type());
@@ -124,68 +125,18 @@ private:
     });
     b.barrier();
     locate();
-    countSteps();
+    bits.countSteps(counters, thread, kThreads);
   }
 
   void locate() {
     Val head = pieces.locate(pieces.hasCuts() ? argument(kCounts) : Val(), thread);
     batch = head / double(shape.kvHeads);
     kvHead = head % double(shape.kvHeads);
+    bits.setTensor(argument(kBits), batch, kvHead);
   }
 
-  /// The block of keys of a walk.
-  Val getKeyBlock(const ListWalkPiece &piece) { return divideBy(piece.tile, shape.keyBlock * walks / kKeyRows); }
-
-  //===--------------------------------------------------------------------===//
-  // Lists
-  //===--------------------------------------------------------------------===//
-
-  /// A word of the rows that list a block, 0 behind the last one and where another piece has it.
-  Val loadWord(const ListWalkPiece &piece, Val keyBlock, Val list, Val word) {
-    Val mine = (word < double(words)) & (keyBlock < double(shape.getKeyBlocks()));
-    if (piece.pieces)
-      mine = mine & ((list * double(getSpans()) + divideBy(word, getSpan())) % piece.pieces == piece.piece);
-    return b.ifElse(
-        mine,
-        [&] {
-          Val listHead = kvHead * double(lists) + list;
-          return SmallVector<Val>{b.load(argument(kBits), {batch, listHead, keyBlock, word})};
-        },
-        [&] { return SmallVector<Val>{b.i32(0)}; })[0];
-  }
-
-  /// The bit of the first row of each step in which some row is set.
-  Val fold(Val word) {
-    uint32_t pattern = 0;
-    for (int64_t bit = 0; bit < 32; bit += steps.rows)
-      pattern |= uint32_t(1) << bit;
-    for (int64_t shift = 1; shift < std::min<int64_t>(steps.rows, 32); shift *= 2)
-      word = word | (word >> double(shift));
-    return steps.rows == 1 ? word : word & double(int32_t(pattern));
-  }
-
-  /// Words of a step.
-  int64_t getSpan() const { return steps.rows > 32 ? 2 : 1; }
-  int64_t getSpans() const { return llvm::divideCeil(words, getSpan()); }
   /// Steps of one head, or heads side by side, and row: all parts for each reader.
   int64_t getRepeats() const { return readers / steps.group * steps.parts; }
-
-  void countSteps() {
-    int64_t perWalk = lists * getSpans();
-    b.forRange(thread, b.i32(walks * perWalk), b.i32(kThreads), [&](Val i) {
-      Val at = divideBy(i, perWalk), rest = moduloBy(i, perWalk);
-      ListWalkPiece piece = pieces.getPiece(at);
-      Val block = getKeyBlock(piece);
-      Val list = divideBy(rest, getSpans()), word = moduloBy(rest, getSpans()) * double(getSpan());
-      Val bits = loadWord(piece, block, list, word);
-      if (getSpan() == 2)
-        bits = b.select((bits | loadWord(piece, block, list, word + 1.0)) == 0.0, b.i32(0), b.i32(1));
-      else
-        bits = fold(bits);
-      b.atomic(tile::Combine::Add, b.popcount(bits), counters, {at});
-    });
-    b.barrier();
-  }
 
   /// The slot of the i-th step of a walk and the parity of its turn.
   std::pair<Val, Val> getSlot(Val walk, Val i) {
@@ -197,30 +148,27 @@ private:
   // Producer
   //===--------------------------------------------------------------------===//
 
-  /// Calls `body` with the number of each set bit, the lowest first, and what is carried along.
-  Val forBits(Val bits, Val init, function_ref<Val(Val, Val)> body) {
-    return b.whileLoop(
-        {bits, init}, [&](ArrayRef<Val> state) { return state[0] != 0.0; },
-        [&](ArrayRef<Val> state) {
-          Val low = state[0] & (0.0 - state[0]);
-          Val next = body(b.popcount(low - 1.0), state[1]);
-          return SmallVector<Val>{state[0] ^ low, next};
-        })[1];
-  }
-
   Val fromLane(Val value, Val source) { return b.shuffle(tile::Shuffle::Index, value, source); }
 
   /// The steps of 32 words of a list from `base` on; `i` counts steps.
   Val produceWords(Val list, Val base, Val i) {
-    Val word = loadWord(own, getKeyBlock(own), list, base + lane), bits = fold(word);
-    if (getSpan() == 2) {
+    SmallVector<Val> loaded = bits.load(own, list, base + lane);
+    Val word = HopperListBits::combine(loaded), first = bits.fold(word);
+    if (bits.getSpan() == 2) {
       Val both = word | b.shuffleXor(word, 1);
-      bits = b.select(((lane & 1.0) != 0.0) | (both == 0.0), b.i32(0), b.i32(1));
+      first = b.select(((lane & 1.0) != 0.0) | (both == 0.0), b.i32(0), b.i32(1));
     }
-    return forBits(b.ballot(bits != 0.0), i, [&](Val source, Val counted) {
-      Val first = fromLane(word, source), second = getSpan() == 2 ? fromLane(word, source + 1.0) : Val();
-      return forBits(fromLane(bits, source), counted, [&](Val bit, Val count) {
-        Val row = (base + source) * 32.0 + bit, listed[] = {first >> bit, second ? second : first >> bit};
+    return bits.forEach(b.ballot(first != 0.0), i, [&](Val source, Val counted) {
+      SmallVector<Val> lows, highs;
+      for (Val each : loaded) {
+        lows.push_back(fromLane(each, source));
+        highs.push_back(bits.getSpan() == 2 ? fromLane(each, source + 1.0) : Val());
+      }
+      return bits.forEach(fromLane(first, source), counted, [&](Val bit, Val count) {
+        Val row = (base + source) * 32.0 + bit;
+        SmallVector<Val> listed;
+        for (auto [low, high] : llvm::zip(lows, highs))
+          listed.append({low >> bit, high ? high : low >> bit});
         return b.forRange(b.i32(0), b.i32(getRepeats()), b.i32(1), {count}, [&](Val repeat, ArrayRef<Val> carried) {
           int64_t groups = readers / steps.group;
           Val head = (kvHead * double(lists) + list) * double(readers) + moduloBy(repeat, groups) * double(steps.group);
@@ -239,7 +187,7 @@ private:
 
   /// The keys and values of a walk's consumers.
   void loadOwned() {
-    int64_t groups = kConsumers / walks;
+    int64_t groups = walkKeys / kGroupRows;
     expect(keysFull, walk, 2 * cast<tile::SharedType>(keyTile.getType()).getBytes() / walks);
     for (int64_t group = 0; group < groups; ++group) {
       Val row = own.tile * double(kGroupRows * groups) + double(group * kGroupRows);
@@ -249,25 +197,35 @@ private:
     }
   }
 
-  /// LSE and delta of a row of a step.
+  /// LSE for each block of the walk, and delta of a row of a step.
   struct RowValues {
-    Val row, lse, delta;
+    Val row;
+    SmallVector<Val> lses;
+    Val delta;
   };
 
-  /// `listed` are bits of the step's list rows: those of its first and of its second half.
+  /// `listed` are bits of the step's list rows, block by block: those of its first and of its second half.
   RowValues loadValues(int64_t half, Val head, Val token, ArrayRef<Val> listed) {
     // Rows are in the order of the boxes: head by head.
     Val row = lane + double(half * kLanes), local = moduloBy(row, steps.tokens), rowToken = token + local;
     Val inside = rowToken < double(shape.queries), near = b.min(rowToken, b.i32(shape.queries - 1));
     Val rowHead = head + divideBy(row, steps.tokens);
     Val lse = b.load(argument(kLse), {batch, rowHead, near}), delta = b.load(argument(kDelta), {batch, rowHead, near});
-    Val open = inside & (lse > -INFINITY);
-    if (steps.rows > 1) {
-      Val bit = steps.rows > 32 ? lane : divideBy(local, shape.queryBlock);
-      open = open & (((listed[half] >> bit) & 1.0) != 0.0);
+    RowValues values{row, {}, b.select(inside, delta, b.f32(0))};
+    for (int64_t block = 0; block < blocks; ++block) {
+      Val open = inside & (lse > -INFINITY);
+      // What is walked for one block lists that.
+      if (steps.rows > 1 || blocks > 1) {
+        Val bit = steps.rows > 32 ? lane : divideBy(local, shape.queryBlock);
+        open = open & (((listed[2 * block + half] >> bit) & 1.0) != 0.0);
+      }
+      values.lses.push_back(b.select(open, lse * M_LOG2E, b.f32(INFINITY)));
     }
-    return {row, b.select(open, lse * M_LOG2E, b.f32(INFINITY)), b.select(inside, delta, b.f32(0))};
+    return values;
   }
+
+  /// The slot of a step's LSE for a block of the walk.
+  Val getLseRow(Val slot, Val block) { return b.slice(lses, blocks > 1 ? slot * double(blocks) + block : slot); }
 
   void produceStep(Val i, Val head, Val token, ArrayRef<Val> listed) {
     auto [slot, parity] = getSlot(walk, i);
@@ -283,9 +241,10 @@ private:
       load(kDout, head, token, dout, queries.full, slot);
       b.store(token, tokens, {slot});
     });
-    Val lseRow = b.slice(lses, slot), deltaRow = b.slice(deltas, slot);
+    Val deltaRow = b.slice(deltas, slot);
     for (const RowValues &value : values) {
-      b.store(value.lse, lseRow, {value.row});
+      for (auto [block, lse] : llvm::enumerate(value.lses))
+        b.store(lse, getLseRow(slot, b.i32(int64_t(block))), {value.row});
       b.store(value.delta, deltaRow, {value.row});
     }
     arrive(queries.full, slot, b.constant(b.getI1Type(), 1));
@@ -303,7 +262,7 @@ private:
       b.forRange(zero, b.i32(lists), b.i32(1), {zero}, [&](Val list, ArrayRef<Val> outer) {
         // The last rows first: under a causal mask blocks that start together then read the
         // same queries at about the same time, through L2.
-        int64_t groups = llvm::divideCeil(words, kLanes);
+        int64_t groups = llvm::divideCeil(bits.getWords(), kLanes);
         return b.forRange(zero, b.i32(groups), b.i32(1), {outer[0]}, [&](Val group, ArrayRef<Val> carried) {
           Val base = (double(groups - 1) - group) * double(kLanes);
           return SmallVector<Val>{produceWords(list, base, carried[0])};
@@ -322,16 +281,18 @@ private:
                                         /*transposed=*/true));
   }
 
-  /// sum + weights * tile.
-  Val accumulate(Val sum, Val weights, Val tile) {
+  Val toLhs(Val weights) {
     Type lhs = tile::getLhsType(kGroupRows, kRows, shape.element);
-    return b.wrap(tile::WgmmaOp::create(b, sum.getType(), Value(b.wrap(tile::ToLhsOp::create(b, lhs, Value(weights)))),
-                                        Value(), Value(tile), Value(sum), false));
+    return b.wrap(tile::ToLhsOp::create(b, lhs, Value(weights)));
   }
 
-  Val loadColumns(Val ring, Val slot) {
-    return b.wrap(tile::LoadColsOp::create(b, math.getScoresType(), Value(b.slice(ring, slot)), ValueRange{b.i32(0)},
-                                           APFloat(0.0f)));
+  /// sum + lhs * tile.
+  Val accumulate(Val sum, Val lhs, Val tile) {
+    return b.wrap(tile::WgmmaOp::create(b, sum.getType(), Value(lhs), Value(), Value(tile), Value(sum), false));
+  }
+
+  Val loadColumns(Val row) {
+    return b.wrap(tile::LoadColsOp::create(b, math.getScoresType(), Value(row), ValueRange{b.i32(0)}, APFloat(0.0f)));
   }
 
   /// The pairs of owned keys and rows of a step that the mask opens, or null for all. What
@@ -346,25 +307,33 @@ private:
     return isVisible(shape, b.wrap(tile::RowIndexOp::create(b, index, Value(firstKey))), position);
   }
 
-  /// One step: dK and dV come in and go out.
-  SmallVector<Val> iterate(Val i, ArrayRef<Val> sums) {
+  /// One step: the sums of dK, dV or both come in and go out.
+  SmallVector<Val> iterate(bool keys, bool values, Val i, ArrayRef<Val> sums) {
     auto [slot, parity] = getSlot(walk, i);
     Val query = b.slice(queries.tiles, slot), dout = b.slice(douts, slot);
     wait(queries.full, slot, parity);
-    Val scores = multiplyOwned(keyTile, query), dweights = multiplyOwned(valueTile, dout);
-    Val lse = loadColumns(lses, slot), visible = getVisible(slot);
-    AttendGradMath::Weights weights = math.weigh(waitFor(scores, 1), lse, visible);
-    Val delta = loadColumns(deltas, slot);
-    dweights = waitFor(dweights, 0);
-    Val dv = accumulate(sums[1], weights.weights, dout);
-    Val dk = accumulate(sums[0], math.differentiate(weights, dweights, delta), query);
-    dv = waitFor(dv, 1);
-    dk = waitFor(dk, 0);
+    Val scores = multiplyOwned(keyTile, query), dweights = keys ? multiplyOwned(valueTile, dout) : Val();
+    // Each warp's keys lie in one block.
+    Val lse = loadColumns(getLseRow(slot, blocks > 1 ? (thread >> 6.0) & 1.0 : Val())), visible = getVisible(slot);
+    AttendGradMath::Weights weights = math.weigh(waitFor(scores, keys ? 1 : 0), lse, visible);
+    // At once where weights and their slopes differ: there are no registers for both.
+    Val lhs = values && shape.softcap > 0 ? toLhs(weights.weights) : Val(), delta;
+    if (keys) {
+      delta = loadColumns(b.slice(deltas, slot));
+      dweights = waitFor(dweights, 0);
+    }
+    SmallVector<Val> next(sums);
+    if (values)
+      next.back() = accumulate(sums.back(), lhs ? lhs : toLhs(weights.weights), dout);
+    if (keys)
+      next[0] = accumulate(sums[0], toLhs(math.differentiate(weights, dweights, delta)), query);
+    for (size_t pending = next.size(); pending-- > 0;)
+      next[pending] = waitFor(next[pending], next.size() > 1 ? int64_t(pending) : 0);
     // All lanes have read the step's token, which lies beside the slot.
     if (shape.causal)
       meet(b.id(tile::Id::Warp) - 4.0 + double(kWarpBarrier), kLanes);
     arrive(queries.empty, slot, (thread & double(kLanes - 1)) == 0.0);
-    return {dk, dv};
+    return next;
   }
 
   void meet(Val barrier, int64_t threads) {
@@ -402,6 +371,8 @@ private:
   }
 
   void store(Val consumer, ArrayRef<Val> sums) {
+    if (wide)
+      return storeOne(consumer, sums[0]);
     // In the places of the consumer's own keys and values, which nobody else reads.
     tile::StoreMatrixOp::create(b, Value(sums[1]), Value(valueTile), Value(groupRow));
     tile::StoreMatrixOp::create(b, Value(sums[0] * shape.scale), Value(keyTile), Value(groupRow));
@@ -409,10 +380,41 @@ private:
     meet(consumer);
     b.ifThen(leader, [&] {
       for (auto [tile, map] : {std::pair(valueTile, kDv), std::pair(keyTile, kDk)})
-        tile::TmaStoreOp::create(b, Value(tile), Value(groupRow), Value(argument(map)), Value(batch), Value(kvHead),
-                                 Value(firstKey));
+        storeTile(tile, map);
       tile::TmaStoreWaitOp::create(b);
     });
+  }
+
+  void storeTile(Val tile, Argument map) {
+    tile::TmaStoreOp::create(b, Value(tile), Value(groupRow), Value(argument(map)), Value(batch), Value(kvHead),
+                             Value(firstKey));
+  }
+
+  /// The gradient of the keys, which the first consumer has, or that of the values.
+  void storeOne(Val consumer, Val sum) {
+    Val target = b.slice(owned, consumer);
+    // The other consumer has read the keys.
+    meet(b.i32(kAllBarrier), 128 * kConsumers);
+    tile::StoreMatrixOp::create(b, Value(sum), Value(target), Value(groupRow));
+    tile::FenceAsyncOp::create(b);
+    meet(consumer);
+    b.ifThen(leader & (consumer == 0.0), [&] { storeTile(target, kDk); });
+    b.ifThen(leader & (consumer != 0.0), [&] { storeTile(target, kDv); });
+    b.ifThen(leader, [&] { tile::TmaStoreWaitOp::create(b); });
+  }
+
+  SmallVector<Val> sumWalk(Val consumer, Val total) {
+    Val zero = b.constant(tile::getAccType(kGroupRows, shape.headDim, b.getF32Type()), 0.0);
+    auto loop = [&](bool keys, bool values) {
+      SmallVector<Val> init(int(keys) + int(values), zero);
+      return b.forRange(b.i32(0), total, b.i32(1), init,
+                        [&](Val i, ArrayRef<Val> carried) { return iterate(keys, values, i, carried); });
+    };
+    if (!wide)
+      return loop(/*keys=*/true, /*values=*/true);
+    return b.ifElse(
+        consumer == 0.0, [&] { return SmallVector<Val>{loop(/*keys=*/true, /*values=*/false)[0] * shape.scale}; },
+        [&] { return loop(/*keys=*/false, /*values=*/true); });
   }
 
   void consume() {
@@ -420,13 +422,13 @@ private:
     walk = walks == 1 ? b.i32(0) : consumer;
     own = pieces.getPiece(walk);
     Val total = b.load(counters, {walk}) * double(getRepeats());
-    groupRow = consumer * double(kGroupRows);
-    firstKey = walks == 1 ? own.tile * double(kKeyRows) + groupRow : own.tile * double(kGroupRows);
+    groupRow = wide ? b.i32(0) : consumer * double(kGroupRows);
+    firstKey = own.tile * double(walkKeys);
+    if (walks == 1)
+      firstKey = firstKey + groupRow;
     leader = (thread & 127.0) == 0.0;
     wait(keysFull, walk, b.i32(0));
-    Val zero = b.constant(tile::getAccType(kGroupRows, shape.headDim, b.getF32Type()), 0.0);
-    SmallVector<Val> sums = b.forRange(b.i32(0), total, b.i32(1), {zero, zero},
-                                       [&](Val i, ArrayRef<Val> carried) { return iterate(i, carried); });
+    SmallVector<Val> sums = sumWalk(consumer, total);
     if (!pieces.hasCuts())
       return store(consumer, sums);
     // A thread block may have a place for a piece and no piece.
@@ -441,15 +443,18 @@ private:
   AttendShape shape;
   ListSteps steps;
   int64_t stages;
-  /// Walks of a thread block: one of both consumers, or one for each.
-  int64_t walks;
+  /// Keys of the thread block and of a walk; walks, one of both consumers or one for each; blocks of a walk.
+  int64_t keyRows, walkKeys, walks, blocks;
+  /// Whether both consumers own the same keys, one for each gradient.
+  bool wide;
   HopperListWalks pieces;
-  /// Lists of a key head, query heads that read one, and words of its bits.
-  int64_t lists, readers, words;
+  HopperListBits bits;
+  /// Lists of a key head, and query heads that read one.
+  int64_t lists, readers;
   AttendGradMath math;
   tile::KernelOp kernel;
   Val thread, batch, kvHead;
-  Val keyTile, valueTile, douts, lses, deltas, tokens, counters, keysFull;
+  Val owned, keyTile, valueTile, douts, lses, deltas, tokens, counters, keysFull;
   Ring queries;
   // In the roles.
   Val walk;

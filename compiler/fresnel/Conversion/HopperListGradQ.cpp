@@ -141,12 +141,14 @@ private:
 
   Val broadcast(Val rows) { return b.wrap(tile::BroadcastOp::create(b, math.getScoresType(), Value(rows))); }
 
-  /// The LSE of the rows, infinite for those that do not list the step's block.
+  /// For each score the LSE of its row, infinite where this does not list the block of the step, or of the column.
   Val getListedLse(Val i) {
     if (!at.lists->hasSeveralRows())
-      return lse;
-    Val listed = at.lists->getListed(getTokens(tile::getRowsType(kGroupRows, b.getI32Type())), i);
-    return b.select(listed, lse, b.constant(lse.getType(), INFINITY));
+      return broadcast(lse);
+    Val tokens = getTokens(tile::getRowsType(kGroupRows, b.getI32Type())), none = b.constant(lse.getType(), INFINITY);
+    if (at.lists->getBoxes() > 1)
+      return at.lists->chooseListed(math.getScoresType(), tokens, i, lse, none);
+    return broadcast(b.select(at.lists->getListed(tokens, i), lse, none));
   }
 
   /// One step of keys: dQ comes in and goes out.
@@ -159,8 +161,8 @@ private:
     Val visible;
     if (masked)
       visible = isVisible(shape, at.lists->getKeys(index, i), getTokens(index) + at.position);
-    Val rows = getListedLse(i);
-    AttendGradMath::Weights weights = math.weigh(waitFor(scores, 1), broadcast(rows), visible);
+    Val listed = getListedLse(i);
+    AttendGradMath::Weights weights = math.weigh(waitFor(scores, 1), listed, visible);
     dweights = waitFor(dweights, 0);
     arrive(values.empty, slot, leader);
     Type lhs = tile::getLhsType(kGroupRows, tileN, shape.element);

@@ -18,7 +18,8 @@ HopperListWalks::HopperListWalks(KernelBuilder &builder, const AttendShape &shap
                                  int64_t walks, int64_t section, int64_t threads)
     : b(builder), shape(shape), cuts(cuts), walks(walks), section(section), threads(threads),
       heads(shape.kvHeads * shape.batches), tiles(llvm::divideCeil(shape.keys, keys * walks)),
-      walksPerBlock(shape.keyBlock / keys) {}
+      walksPerBlock(std::max<int64_t>(1, shape.keyBlock / keys)),
+      blocksPerWalk(std::max<int64_t>(1, keys / shape.keyBlock)) {}
 
 void HopperListWalks::allocate() {
   if (!hasCuts())
@@ -61,7 +62,8 @@ std::pair<Val, Val> HopperListWalks::scanBlock(Val value, Val sums) {
 /// Every thread looks at blocks of keys and tells the walks that are pieces of theirs.
 void HopperListWalks::findPieces(Val counts, Val thread) {
   Val zero = b.i32(0), one = b.i32(1), batch = head / double(shape.kvHeads), kvHead = head % double(shape.kvHeads);
-  int64_t lists = shape.listHeads / shape.kvHeads, blocks = shape.getKeyBlocks();
+  int64_t lists = shape.listHeads / shape.kvHeads, keyBlocks = shape.getKeyBlocks();
+  int64_t blocks = llvm::divideCeil(keyBlocks, blocksPerWalk);
   b.ifThen(thread < double(walks), [&] {
     // Whole, or nobody's: a piece behind the last one takes no words.
     b.store(b.select(isFurther, zero, tile * double(walks) + thread), fields, {thread, b.i32(kTile)});
@@ -76,8 +78,13 @@ void HopperListWalks::findPieces(Val counts, Val thread) {
         block < double(blocks),
         [&] {
           Val rows = zero;
-          for (int64_t list = 0; list < lists; ++list)
-            rows = rows + b.load(counts, {batch, kvHead * double(lists) + double(list), block});
+          for (int64_t i = 0; i < lists * blocksPerWalk; ++i) {
+            Val at = block * double(blocksPerWalk) + double(i % blocksPerWalk), near = at;
+            if (keyBlocks % blocksPerWalk)
+              near = b.min(at, b.i32(keyBlocks - 1));
+            Val count = b.load(counts, {batch, kvHead * double(lists) + double(i / blocksPerWalk), near});
+            rows = rows + (keyBlocks % blocksPerWalk ? b.select(at == near, count, zero) : count);
+          }
           return SmallVector<Val>{rows};
         },
         [&] { return SmallVector<Val>{zero}; })[0];

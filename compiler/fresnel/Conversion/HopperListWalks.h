@@ -52,8 +52,9 @@ private:
   const AttendShape &shape;
   ListCuts cuts;
   int64_t walks, section, threads, heads;
-  /// Thread blocks of a head without cuts, and walks of a block of keys.
-  int64_t tiles, walksPerBlock;
+  /// Thread blocks of a head without cuts, and walks of a block of keys, or blocks of a walk: what is cut is
+  /// a block, or the blocks of a walk together.
+  int64_t tiles, walksPerBlock, blocksPerWalk;
   /// Fields of the walks, and sums of warps.
   Val fields, pieceSums, walkSums;
   Val head, tile, isFurther;

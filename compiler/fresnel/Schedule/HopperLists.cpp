@@ -14,8 +14,10 @@ using namespace fresnel;
 
 /// Shared memory of a block on every GPU of the generation, and what two blocks have together.
 static constexpr int64_t kSharedBytes = 227 * 1024, kTwoBlockBytes = 226 * 1024;
-/// Keys of a step of the gradient of the queries, and what a block of keys is a multiple of.
+/// Keys of a step of the gradient of the queries, of which a block of keys is a multiple or half.
 static constexpr int64_t kKeys = 64;
+/// The widest head whose gradients of keys and values one consumer sums.
+static constexpr int64_t kNarrowDim = 128;
 /// Steps of a piece of a walk: one takes about a microsecond, and the whole kernel some milliseconds
 /// where there are blocks that are listed this often.
 static constexpr int64_t kPieceSteps = 1024;
@@ -51,7 +53,13 @@ ListSteps fresnel::getListSteps(Operation *op) {
   return steps;
 }
 
-int64_t fresnel::getWalkKeys(Operation *op) { return getInteger(op, "key_block") % 128 ? 64 : 128; }
+int64_t fresnel::getListKeys(Operation *op) { return getHeadDim(op) > kNarrowDim ? 64 : 128; }
+
+int64_t fresnel::getWalkKeys(Operation *op) { return getInteger(op, "key_block") % 128 ? 64 : getListKeys(op); }
+
+int64_t fresnel::getWalkBlocks(Operation *op) {
+  return std::max<int64_t>(1, getWalkKeys(op) / getInteger(op, "key_block"));
+}
 
 ListCuts fresnel::getListCuts(Operation *op) {
   RankedTensorType q = getTensor(op->getOperand(0)), k = getTensor(op->getOperand(1));
@@ -67,9 +75,10 @@ ListCuts fresnel::getListCuts(Operation *op) {
     return ListCuts();
   auto listed = op->getAttrOfType<IntegerAttr>("listed");
   int64_t entries = rows * std::min(listed ? listed.getInt() : blocks.getDimSize(2), blocks.getDimSize(2));
-  int64_t walks = getInteger(op, "key_block") / getWalkKeys(op);
+  // Two blocks of one walk are cut as one that all their rows list.
+  int64_t walks = std::max<int64_t>(1, getInteger(op, "key_block") / getWalkKeys(op));
   int64_t cutBlocks = std::min(entries / (2 * cuts.rows), kMaxCutBlocks);
-  cuts.pieces = walks * std::min(entries, cutBlocks * rows) / cuts.rows;
+  cuts.pieces = walks * std::min(entries, cutBlocks * rows * getWalkBlocks(op)) / cuts.rows;
   cuts.walks = walks * cutBlocks;
   return cuts;
 }
@@ -80,10 +89,10 @@ static int64_t getSharedBytes(ScheduleAttr schedule, Operation *op) {
   int64_t row = llvm::alignTo(2 * getHeadDim(op), 128), stages = schedule.getStages();
   int64_t owned = 2 * schedule.getTileM() * row;
   if (ownsKeys(op)) {
-    // Where a block is no multiple of the tile each consumer walks one of its own. Tiles, the
-    // LSE and delta of each row, the step's token; barriers; the counts of steps, and which piece a walk is.
+    // Where a block is no multiple of the tile each consumer walks one of its own. Tiles, the LSE for each block and
+    // delta of each row, the step's token; barriers; the counts of steps, and which piece a walk is.
     int64_t slots = stages * schedule.getTileM() / getWalkKeys(op);
-    return owned + slots * ListSteps::kRows * (2 * row + 8) + 32 * slots + 256;
+    return owned + slots * ListSteps::kRows * (2 * row + 4 * getWalkBlocks(op) + 4) + 32 * slots + 256;
   }
   BlockTiles tiles = getHopperTiles(schedule, cast<AttendGradQOp>(op));
   return owned + stages * schedule.getTileN() * 2 * row + 32 * stages + 64 + tiles.set.getBytes();
@@ -94,14 +103,12 @@ int64_t fresnel::getHopperListsMinBlocks(ScheduleAttr schedule, AttendGradQOp op
 }
 
 ScheduleAttr fresnel::getHopperListsDefault(Operation *op) {
-  int64_t tileM = ownsKeys(op) || getInteger(op, "query_block") % 128 == 0 ? 128 : 64;
+  int64_t tileM = ownsKeys(op) ? getListKeys(op) : getInteger(op, "query_block") % 128 == 0 ? 128 : 64;
   auto make = [&](int64_t stages) {
     return ScheduleAttr::get(op->getContext(), Family::Hopper, tileM, kKeys, stages, /*persistent=*/false,
                              /*ping_pong=*/true, /*section=*/0);
   };
-  if (tileM == 64)
-    return make(2);
-  int64_t stages = 4;
+  int64_t stages = tileM == 64 && !ownsKeys(op) ? 2 : 4;
   while (stages > 1 && getSharedBytes(make(stages), op) > kSharedBytes)
     --stages;
   return make(stages);
@@ -114,24 +121,19 @@ std::string fresnel::explainHopperLists(Operation *op, const TargetInfo &target)
   if (!q.getElementType().isBF16() && !q.getElementType().isF16())
     return "the matrix units take bf16 and f16, but the tensors hold f32; convert them";
   int64_t headDim = q.getDimSize(3), valueDim = v.getDimSize(3);
-  if (!llvm::is_contained({64, 96, 128}, headDim) || headDim != valueDim)
-    return llvm::formatv("the hopper gradients over block lists serve head dims 64, 96 and 128, equal for keys and "
-                         "values, but got {0} and {1}; use portable",
+  if (!llvm::is_contained({64, 96, 128, 192, 256}, headDim) || headDim != valueDim)
+    return llvm::formatv("the hopper gradients over block lists serve head dims 64, 96, 128, 192 and 256, equal for "
+                         "keys and values, but got {0} and {1}; use portable",
                          headDim, valueDim);
-  if (int64_t block = getInteger(op, "key_block"); block % kKeys)
-    return llvm::formatv("the hopper gradients over block lists serve blocks of a multiple of {0} keys, but key_block "
-                         "is {1}; use portable",
-                         kKeys, block);
+  if (int64_t block = getInteger(op, "key_block"); block % kKeys && 2 * block != kKeys)
+    return llvm::formatv("the hopper gradients over block lists serve blocks of {0} keys or a multiple of {1}, but "
+                         "key_block is {2}; use portable",
+                         kKeys / 2, kKeys, block);
   ListSteps steps = getListSteps(op);
   if (!llvm::isPowerOf2_64(steps.rows))
     return llvm::formatv("the hopper gradients over block lists walk {0} tokens of {1} heads at once, which {2} tokens "
                          "of a list row must divide or be a multiple of; use portable",
                          steps.tokens, steps.group, getInteger(op, "query_block"));
-  auto softcap = op->getAttrOfType<FloatAttr>("softcap");
-  if (softcap && softcap.getValueAsDouble() > 0 && headDim > 96)
-    return llvm::formatv("the hopper gradients over block lists have no registers for a soft cap with head dim {0}; "
-                         "use portable",
-                         headDim);
   if (int64_t bytes = getSharedBytes(getHopperListsDefault(op), op); bytes > kSharedBytes)
     return llvm::formatv(
         "the hopper gradients over block lists keep the lists of a tile in shared memory, but need {0} "
@@ -144,9 +146,12 @@ std::string fresnel::verifyHopperLists(ScheduleAttr schedule, Operation *op, con
   if (std::string reason = explainHopperLists(op, target); !reason.empty())
     return reason;
   int64_t tileM = schedule.getTileM(), tileN = schedule.getTileN(), stages = schedule.getStages();
-  if (tileM != 128 && (ownsKeys(op) || tileM != 64))
-    return llvm::formatv("tile_m must be {0}128 (64 for each consumer warpgroup), but is {1}",
-                         ownsKeys(op) ? "" : "64 or ", tileM);
+  if (ownsKeys(op) && tileM != getListKeys(op))
+    return llvm::formatv("tile_m, the keys of a thread block, must be {0} in gradients over block lists with head dim "
+                         "{1}, but is {2}",
+                         getListKeys(op), getHeadDim(op), tileM);
+  if (tileM != 128 && tileM != 64)
+    return llvm::formatv("tile_m must be 64 or 128 (64 for each consumer warpgroup), but is {0}", tileM);
   if (tileN != kKeys)
     return llvm::formatv("tile_n, the {0} of a step, must be {1} in gradients over block lists, but is {2}",
                          ownsKeys(op) ? "rows" : "keys", kKeys, tileN);

@@ -38,8 +38,13 @@ struct ListCuts {
 };
 /// For the gradient of keys and values over transposed lists.
 ListCuts getListCuts(mlir::Operation *op);
-/// Keys of a walk: 64 for each consumer, which walk alone or together.
+/// Keys of a thread block of the gradient of keys and values: 64 for each consumer, or the same 64 where one
+/// consumer has no registers for both gradients of wide heads, so that each sums one.
+int64_t getListKeys(mlir::Operation *op);
+/// Keys of a walk: those of one consumer, or those of both, which then walk together.
 int64_t getWalkKeys(mlir::Operation *op);
+/// Blocks of keys in a walk: two of 32 keys, for which it visits the rows that list either.
+int64_t getWalkBlocks(mlir::Operation *op);
 
 /// Why the family has no gradients over these lists, from an operation that has the operands
 /// and attributes of attention, or "".

@@ -1,0 +1,55 @@
+//===- HopperListBits.h - The rows that list a block, as bits ---*- C++ -*-===//
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// The gradient of keys and values finds the rows that it walks in the transposed lists: a
+// walk over several blocks visits the rows that list any of them.
+//
+//===----------------------------------------------------------------------===//
+#ifndef FRESNEL_CONVERSION_HOPPERLISTBITS_H
+#define FRESNEL_CONVERSION_HOPPERLISTBITS_H
+
+#include "fresnel/Conversion/HopperListWalks.h"
+
+namespace fresnel {
+
+class HopperListBits {
+public:
+  /// For walks of `walkKeys` keys over lists of `words` words.
+  HopperListBits(KernelBuilder &builder, const AttendShape &shape, const ListSteps &steps, HopperListWalks &pieces,
+                 int64_t walkKeys, int64_t words);
+
+  void setTensor(Val tensor, Val batch, Val kvHead);
+  int64_t getWords() const { return words; }
+  /// Words of a step.
+  int64_t getSpan() const { return steps.rows > 32 ? 2 : 1; }
+
+  /// A word of the rows that list each block of a walk, 0 behind the last one and where another piece has it.
+  llvm::SmallVector<Val> load(const ListWalkPiece &piece, Val list, Val word);
+  static Val combine(llvm::ArrayRef<Val> words);
+  /// The bit of the first row of each step in which some row is set.
+  Val fold(Val word);
+  /// Calls `body` with the number of each set bit, the lowest first, and what is carried along.
+  Val forEach(Val bits, Val init, llvm::function_ref<Val(Val, Val)> body);
+
+  /// Adds the steps of each walk, of one head or heads side by side, to `counters`. All threads of the
+  /// thread block together; ends with a barrier.
+  void countSteps(Val counters, Val thread, int64_t threads);
+
+private:
+  int64_t getSpans() const { return llvm::divideCeil(words, getSpan()); }
+  Val loadWord(const ListWalkPiece &piece, Val block, Val list, Val word);
+
+  KernelBuilder &b;
+  const AttendShape &shape;
+  ListSteps steps;
+  HopperListWalks &pieces;
+  int64_t walkKeys, words;
+  /// Lists of a key head.
+  int64_t lists;
+  Val tensor, batch, kvHead;
+};
+
+} // namespace fresnel
+
+#endif // FRESNEL_CONVERSION_HOPPERLISTBITS_H
