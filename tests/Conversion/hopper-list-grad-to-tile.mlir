@@ -1,17 +1,25 @@
 // Gradients over block lists: one kernel for the queries, one for keys and values; or one for all.
 // RUN: fresnel-opt %s --split-input-file --fresnel-lower-to-tile | FileCheck %s
 
-// Lists of blocks of queries. The queries' side walks keys and values in boxes of 64, and has a left operand in registers.
+// Lists of blocks of queries. The queries' side walks keys and values in boxes of 64, and has its left operands in registers.
+// The sum of a step stands behind the products of the next one.
 // CHECK-LABEL: tile.kernel @attend_grad_q_1(
-// CHECK-SAME: !tile.tensor_map<128, 64, bf16>, %{{.*}}: !tile.tensor_map<64, 64, bf16>, %{{.*}}: !tile.tensor_map<64, 64, bf16>
+// CHECK-SAME: !tile.tensor_map<64, 64, bf16>, %{{.*}}: !tile.tensor_map<64, 64, bf16>, %{{.*}}: !tile.tensor_map<64, 64, bf16>
 // CHECK: tile.warp_specialize
 // CHECK: tile.tma_load {{.*}} evict_last
 // CHECK: consumer(2) registers(240)
 // CHECK: tile.load_rows
-// CHECK: tile.wgmma %{{.*}} row(%{{.*}}), %{{.*}} transposed
-// CHECK: tile.wgmma %{{.*}} row(%{{.*}}), %{{.*}} transposed
+// CHECK-COUNT-2: tile.load_lhs
+// CHECK: scf.for
+// CHECK-COUNT-2: tile.wgmma {{.*}} transposed
 // CHECK: tile.to_lhs
 // CHECK: tile.wgmma
+// CHECK: tile.to_lhs
+// CHECK: scf.for
+// CHECK-COUNT-2: tile.wgmma {{.*}} transposed
+// CHECK: tile.wgmma
+// CHECK: tile.wgmma_wait 2,
+// CHECK: tile.to_lhs
 // CHECK: tile.store_tile
 // The keys' side counts its steps, bit by bit; then a warp walks them, and both consumers take the same.
 // CHECK-LABEL: tile.kernel @attend_grad_kv_3(
@@ -27,9 +35,15 @@
 // CHECK: tile.shuffle index
 // CHECK: tile.tma_load
 // CHECK: consumer(2) registers(232)
-// CHECK-COUNT-2: tile.wgmma %{{.*}} row(
-// CHECK: tile.load_cols
+// The scores of a step come before the sums of the one before, and the gradients of its weights behind them.
+// CHECK: scf.for
+// CHECK: tile.wgmma %{{.*}} row(
 // CHECK-COUNT-2: tile.wgmma %
+// CHECK: tile.load_cols
+// CHECK: tile.wgmma %{{.*}} row(
+// A warp has read what lies beside the step's queries before one of its lanes says so.
+// CHECK: tile.barrier id(%{{.*}}) threads(32)
+// CHECK: tile.mbarrier_arrive
 // CHECK: tile.tma_store
 !q = tensor<1x4x5000x128xbf16>
 !k = tensor<1x2x5000x128xbf16>
@@ -54,7 +68,6 @@ fresnel.program @main(%q: !q, %k: !k, %l: !l, %g: !q, %b: !b) {
 // The first bit of each nibble.
 // CHECK: arith.andi %{{.*}}, %c286331153_i32
 // CHECK: consumer(2)
-// A warp has read the step's token before one of its lanes says so.
 // CHECK: tile.barrier id(%{{.*}}) threads(32)
 // CHECK: tile.mbarrier_arrive
 !q = tensor<1x32x1000x128xbf16>

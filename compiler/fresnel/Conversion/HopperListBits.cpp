@@ -8,10 +8,12 @@
 using namespace mlir;
 using namespace fresnel;
 
+static constexpr int64_t kLanes = 32;
+
 HopperListBits::HopperListBits(KernelBuilder &builder, const AttendShape &shape, const ListSteps &steps,
                                HopperListWalks &pieces, int64_t walkKeys, int64_t words)
     : b(builder), shape(shape), steps(steps), pieces(pieces), walkKeys(walkKeys), words(words),
-      lists(shape.listHeads / shape.kvHeads) {}
+      lists(shape.listHeads / shape.kvHeads), readers(shape.heads / shape.listHeads) {}
 
 void HopperListBits::setTensor(Val tensor, Val batch, Val kvHead) {
   this->tensor = tensor;
@@ -82,4 +84,48 @@ void HopperListBits::countSteps(Val counters, Val thread, int64_t threads) {
     b.atomic(tile::Combine::Add, b.popcount(bits), counters, {at});
   });
   b.barrier();
+}
+
+void HopperListBits::forSteps(const ListWalkPiece &piece, Val lane, Body body) {
+  Val zero = b.i32(0), one = b.i32(1);
+  b.forRange(zero, b.i32(lists), one, {zero}, [&](Val list, ArrayRef<Val> outer) {
+    // The last rows first: under a causal mask blocks that start together then read the
+    // same queries at about the same time, through L2.
+    int64_t groups = llvm::divideCeil(words, kLanes);
+    return b.forRange(zero, b.i32(groups), one, {outer[0]}, [&](Val group, ArrayRef<Val> carried) {
+      Val base = (double(groups - 1) - group) * double(kLanes);
+      return SmallVector<Val>{walkWords(piece, lane, list, base, carried[0], body)};
+    });
+  });
+}
+
+/// The steps of 32 words of a list from `base` on; `i` counts steps.
+Val HopperListBits::walkWords(const ListWalkPiece &piece, Val lane, Val list, Val base, Val i, Body body) {
+  auto fromLane = [&](Val value, Val source) { return b.shuffle(tile::Shuffle::Index, value, source); };
+  SmallVector<Val> loaded = load(piece, list, base + lane);
+  Val word = combine(loaded), first = fold(word);
+  if (getSpan() == 2) {
+    Val both = word | b.shuffleXor(word, 1);
+    first = b.select(((lane & 1.0) != 0.0) | (both == 0.0), b.i32(0), b.i32(1));
+  }
+  return forEach(b.ballot(first != 0.0), i, [&](Val source, Val counted) {
+    SmallVector<Val> lows, highs;
+    for (Val each : loaded) {
+      lows.push_back(fromLane(each, source));
+      highs.push_back(getSpan() == 2 ? fromLane(each, source + 1.0) : Val());
+    }
+    return forEach(fromLane(first, source), counted, [&](Val bit, Val count) {
+      Val row = (base + source) * 32.0 + bit;
+      SmallVector<Val> listed;
+      for (auto [low, high] : llvm::zip(lows, highs))
+        listed.append({low >> bit, high ? high : low >> bit});
+      return b.forRange(b.i32(0), b.i32(getRepeats()), b.i32(1), {count}, [&](Val repeat, ArrayRef<Val> carried) {
+        int64_t groups = readers / steps.group;
+        Val head = (kvHead * double(lists) + list) * double(readers) + moduloBy(repeat, groups) * double(steps.group);
+        Val token = row * double(shape.queryBlock) + divideBy(repeat, groups) * double(steps.tokens);
+        body(carried[0], head, token, listed);
+        return SmallVector<Val>{carried[0] + 1.0};
+      })[0];
+    });
+  });
 }

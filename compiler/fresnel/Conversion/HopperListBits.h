@@ -20,33 +20,40 @@ public:
                  int64_t walkKeys, int64_t words);
 
   void setTensor(Val tensor, Val batch, Val kvHead);
-  int64_t getWords() const { return words; }
-  /// Words of a step.
-  int64_t getSpan() const { return steps.rows > 32 ? 2 : 1; }
-
-  /// A word of the rows that list each block of a walk, 0 behind the last one and where another piece has it.
-  llvm::SmallVector<Val> load(const ListWalkPiece &piece, Val list, Val word);
-  static Val combine(llvm::ArrayRef<Val> words);
-  /// The bit of the first row of each step in which some row is set.
-  Val fold(Val word);
-  /// Calls `body` with the number of each set bit, the lowest first, and what is carried along.
-  Val forEach(Val bits, Val init, llvm::function_ref<Val(Val, Val)> body);
+  /// Steps of one head, or heads side by side, and row: all parts for each reader.
+  int64_t getRepeats() const { return readers / steps.group * steps.parts; }
 
   /// Adds the steps of each walk, of one head or heads side by side, to `counters`. All threads of the
   /// thread block together; ends with a barrier.
   void countSteps(Val counters, Val thread, int64_t threads);
 
+  /// What is written for each step of a walk, in order: given its number, its first query head and token, and bits of
+  /// its list rows, block by block: those of its first and of its second half.
+  using Body = llvm::function_ref<void(Val, Val, Val, llvm::ArrayRef<Val>)>;
+  /// In a warp, all lanes together.
+  void forSteps(const ListWalkPiece &piece, Val lane, Body body);
+
 private:
+  /// Words of a step.
+  int64_t getSpan() const { return steps.rows > 32 ? 2 : 1; }
   int64_t getSpans() const { return llvm::divideCeil(words, getSpan()); }
+  /// A word of the rows that list each block of a walk, 0 behind the last one and where another piece has it.
+  llvm::SmallVector<Val> load(const ListWalkPiece &piece, Val list, Val word);
   Val loadWord(const ListWalkPiece &piece, Val block, Val list, Val word);
+  static Val combine(llvm::ArrayRef<Val> words);
+  /// The bit of the first row of each step in which some row is set.
+  Val fold(Val word);
+  /// Calls `body` with the number of each set bit, the lowest first, and what is carried along.
+  Val forEach(Val bits, Val init, llvm::function_ref<Val(Val, Val)> body);
+  Val walkWords(const ListWalkPiece &piece, Val lane, Val list, Val base, Val i, Body body);
 
   KernelBuilder &b;
   const AttendShape &shape;
   ListSteps steps;
   HopperListWalks &pieces;
   int64_t walkKeys, words;
-  /// Lists of a key head.
-  int64_t lists;
+  /// Lists of a key head, and query heads that read one.
+  int64_t lists, readers;
   Val tensor, batch, kvHead;
 };
 

@@ -45,7 +45,6 @@ public:
         walks(keyRows / walkKeys), blocks(getWalkBlocks(op)), wide(keyRows < kConsumers * kGroupRows),
         pieces(builder, shape, op.getCounts() ? getListCuts(op) : ListCuts(), walkKeys, walks, getSection(), kThreads),
         bits(builder, shape, steps, pieces, walkKeys, cast<RankedTensorType>(op.getBlocks().getType()).getDimSize(3)),
-        lists(shape.listHeads / shape.kvHeads), readers(shape.heads / shape.listHeads),
         math(builder, shape, Owner::Keys, kGroupRows, kRows) {}
 
   void write() {
@@ -135,9 +134,6 @@ private:
     bits.setTensor(argument(kBits), batch, kvHead);
   }
 
-  /// Steps of one head, or heads side by side, and row: all parts for each reader.
-  int64_t getRepeats() const { return readers / steps.group * steps.parts; }
-
   /// The slot of the i-th step of a walk and the parity of its turn.
   std::pair<Val, Val> getSlot(Val walk, Val i) {
     auto [slot, parity] = slotOf(queries, i);
@@ -147,38 +143,6 @@ private:
   //===--------------------------------------------------------------------===//
   // Producer
   //===--------------------------------------------------------------------===//
-
-  Val fromLane(Val value, Val source) { return b.shuffle(tile::Shuffle::Index, value, source); }
-
-  /// The steps of 32 words of a list from `base` on; `i` counts steps.
-  Val produceWords(Val list, Val base, Val i) {
-    SmallVector<Val> loaded = bits.load(own, list, base + lane);
-    Val word = HopperListBits::combine(loaded), first = bits.fold(word);
-    if (bits.getSpan() == 2) {
-      Val both = word | b.shuffleXor(word, 1);
-      first = b.select(((lane & 1.0) != 0.0) | (both == 0.0), b.i32(0), b.i32(1));
-    }
-    return bits.forEach(b.ballot(first != 0.0), i, [&](Val source, Val counted) {
-      SmallVector<Val> lows, highs;
-      for (Val each : loaded) {
-        lows.push_back(fromLane(each, source));
-        highs.push_back(bits.getSpan() == 2 ? fromLane(each, source + 1.0) : Val());
-      }
-      return bits.forEach(fromLane(first, source), counted, [&](Val bit, Val count) {
-        Val row = (base + source) * 32.0 + bit;
-        SmallVector<Val> listed;
-        for (auto [low, high] : llvm::zip(lows, highs))
-          listed.append({low >> bit, high ? high : low >> bit});
-        return b.forRange(b.i32(0), b.i32(getRepeats()), b.i32(1), {count}, [&](Val repeat, ArrayRef<Val> carried) {
-          int64_t groups = readers / steps.group;
-          Val head = (kvHead * double(lists) + list) * double(readers) + moduloBy(repeat, groups) * double(steps.group);
-          Val token = row * double(shape.queryBlock) + divideBy(repeat, groups) * double(steps.tokens);
-          produceStep(carried[0], head, token, listed);
-          return SmallVector<Val>{carried[0] + 1.0};
-        })[0];
-      });
-    });
-  }
 
   void load(Argument map, Val head, Val row, Val target, Val barriers, Val slot, Val tileRow = {}) {
     tile::TmaLoadOp::create(b, Value(argument(map)), Value(batch), Value(head), Value(row), Value(target),
@@ -257,17 +221,9 @@ private:
       lane = b.id(tile::Id::Lane);
       elected = b.wrap(tile::ElectOp::create(b, b.getI1Type()));
       own = pieces.getPiece(walk);
-      Val zero = b.i32(0);
       b.ifThen(elected, [&] { loadOwned(); });
-      b.forRange(zero, b.i32(lists), b.i32(1), {zero}, [&](Val list, ArrayRef<Val> outer) {
-        // The last rows first: under a causal mask blocks that start together then read the
-        // same queries at about the same time, through L2.
-        int64_t groups = llvm::divideCeil(bits.getWords(), kLanes);
-        return b.forRange(zero, b.i32(groups), b.i32(1), {outer[0]}, [&](Val group, ArrayRef<Val> carried) {
-          Val base = (double(groups - 1) - group) * double(kLanes);
-          return SmallVector<Val>{produceWords(list, base, carried[0])};
-        });
-      });
+      bits.forSteps(own, lane,
+                    [&](Val i, Val head, Val token, ArrayRef<Val> listed) { produceStep(i, head, token, listed); });
     });
   }
 
@@ -307,15 +263,27 @@ private:
     return isVisible(shape, b.wrap(tile::RowIndexOp::create(b, index, Value(firstKey))), position);
   }
 
+  /// The weights of a step whose scores have been waited for.
+  AttendGradMath::Weights weigh(Val slot, Val scores) {
+    // Each warp's keys lie in one block.
+    Val lse = loadColumns(getLseRow(slot, blocks > 1 ? (thread >> 6.0) & 1.0 : Val())), visible = getVisible(slot);
+    return math.weigh(scores, lse, visible);
+  }
+
+  /// Gives back a slot once its products have ended.
+  void release(Val slot) {
+    // All lanes have read what lies beside the step's queries: LSE, delta and the token.
+    meet(b.id(tile::Id::Warp) - 4.0 + double(kWarpBarrier), kLanes);
+    arrive(queries.empty, slot, (thread & double(kLanes - 1)) == 0.0);
+  }
+
   /// One step: the sums of dK, dV or both come in and go out.
   SmallVector<Val> iterate(bool keys, bool values, Val i, ArrayRef<Val> sums) {
     auto [slot, parity] = getSlot(walk, i);
     Val query = b.slice(queries.tiles, slot), dout = b.slice(douts, slot);
     wait(queries.full, slot, parity);
     Val scores = multiplyOwned(keyTile, query), dweights = keys ? multiplyOwned(valueTile, dout) : Val();
-    // Each warp's keys lie in one block.
-    Val lse = loadColumns(getLseRow(slot, blocks > 1 ? (thread >> 6.0) & 1.0 : Val())), visible = getVisible(slot);
-    AttendGradMath::Weights weights = math.weigh(waitFor(scores, keys ? 1 : 0), lse, visible);
+    AttendGradMath::Weights weights = weigh(slot, waitFor(scores, keys ? 1 : 0));
     // At once where weights and their slopes differ: there are no registers for both.
     Val lhs = values && shape.softcap > 0 ? toLhs(weights.weights) : Val(), delta;
     if (keys) {
@@ -329,12 +297,59 @@ private:
       next[0] = accumulate(sums[0], toLhs(math.differentiate(weights, dweights, delta)), query);
     for (size_t pending = next.size(); pending-- > 0;)
       next[pending] = waitFor(next[pending], next.size() > 1 ? int64_t(pending) : 0);
-    // All lanes have read the step's token, which lies beside the slot.
-    if (shape.causal)
-      meet(b.id(tile::Id::Warp) - 4.0 + double(kWarpBarrier), kLanes);
-    arrive(queries.empty, slot, (thread & double(kLanes - 1)) == 0.0);
+    release(slot);
     return next;
   }
+
+  //===--------------------------------------------------------------------===//
+  // Steps that overlap
+  //===--------------------------------------------------------------------===//
+
+  /// Starts the scores of a step.
+  Val beginScores(Val i) {
+    auto [slot, parity] = getSlot(walk, i);
+    wait(queries.full, slot, parity);
+    return multiplyOwned(keyTile, b.slice(queries.tiles, slot));
+  }
+  /// Starts the gradients of the weights of a step whose scores have been waited for.
+  Val beginWeights(Val i) { return multiplyOwned(valueTile, b.slice(douts, getSlot(walk, i).first)); }
+
+  /// The left operands of the products that sum dK and dV.
+  SmallVector<Val> finish(Val i, const AttendGradMath::Weights &weights, Val dweights) {
+    Val left = toLhs(weights.weights), delta = loadColumns(b.slice(deltas, getSlot(walk, i).first));
+    return {toLhs(math.differentiate(weights, waitFor(dweights, 0), delta)), left};
+  }
+
+  /// dK and dV of a step from its left operands, under way.
+  SmallVector<Val> beginSums(Val i, ArrayRef<Val> sums, ArrayRef<Val> left) {
+    Val slot = getSlot(walk, i).first, dv = accumulate(sums[1], left[1], b.slice(douts, slot));
+    return {accumulate(sums[0], left[0], b.slice(queries.tiles, slot)), dv};
+  }
+
+  /// Each step's sums run beside the exponentials of the next one. There is at least one step, and there are no
+  /// registers for both products of a step beside the left operands of the one before.
+  SmallVector<Val> walkOverlapped(Val total, Val zero) {
+    Val first = b.i32(0), last = total - 1.0;
+    AttendGradMath::Weights weights = weigh(getSlot(walk, first).first, waitFor(beginScores(first), 0));
+    SmallVector<Val> state{zero, zero};
+    state.append(finish(first, weights, beginWeights(first)));
+    state = b.forRange(first, last, b.i32(1), state, [&](Val i, ArrayRef<Val> carried) {
+      Val next = i + 1.0, scores = beginScores(next);
+      SmallVector<Val> sums = beginSums(i, carried.take_front(2), carried.drop_front(2));
+      AttendGradMath::Weights weights = weigh(getSlot(walk, next).first, waitFor(scores, 2));
+      SmallVector<Val> result{Val(), waitFor(sums[1], 1)};
+      result[0] = waitFor(sums[0], 0);
+      Val dweights = beginWeights(next);
+      release(getSlot(walk, i).first);
+      result.append(finish(next, weights, dweights));
+      return result;
+    });
+    SmallVector<Val> sums = beginSums(last, ArrayRef<Val>(state).take_front(2), ArrayRef<Val>(state).drop_front(2));
+    return {waitFor(sums[0], 0), waitFor(sums[1], 0)};
+  }
+
+  /// Not with two walks, which wait for memory; and a mask or a soft cap has no registers left.
+  bool overlaps() const { return stages > 1 && walks == 1 && !wide && !shape.causal && shape.softcap <= 0; }
 
   void meet(Val barrier, int64_t threads) {
     tile::BarrierOp::create(b, Value(barrier), b.getI32IntegerAttr(int32_t(threads)), /*arrive=*/false);
@@ -410,6 +425,9 @@ private:
       return b.forRange(b.i32(0), total, b.i32(1), init,
                         [&](Val i, ArrayRef<Val> carried) { return iterate(keys, values, i, carried); });
     };
+    if (overlaps())
+      return b.ifElse(
+          total > 0.0, [&] { return walkOverlapped(total, zero); }, [&] { return SmallVector<Val>{zero, zero}; });
     if (!wide)
       return loop(/*keys=*/true, /*values=*/true);
     return b.ifElse(
@@ -421,7 +439,7 @@ private:
     Val consumer = b.id(tile::Id::Warpgroup) - 1.0;
     walk = walks == 1 ? b.i32(0) : consumer;
     own = pieces.getPiece(walk);
-    Val total = b.load(counters, {walk}) * double(getRepeats());
+    Val total = b.load(counters, {walk}) * double(bits.getRepeats());
     groupRow = wide ? b.i32(0) : consumer * double(kGroupRows);
     firstKey = own.tile * double(walkKeys);
     if (walks == 1)
@@ -449,8 +467,6 @@ private:
   bool wide;
   HopperListWalks pieces;
   HopperListBits bits;
-  /// Lists of a key head, and query heads that read one.
-  int64_t lists, readers;
   AttendGradMath math;
   tile::KernelOp kernel;
   Val thread, batch, kvHead;

@@ -5,7 +5,8 @@
 // A thread block owns a tile of queries and walks the listed keys, as attention does:
 // a producer feeds K and V through rings; each consumer computes the scores of its 64
 // rows and their gradients in registers, from where these are left operands of the
-// product that sums dQ.
+// product that sums dQ. So are its rows of queries and of the output's gradient where there
+// are registers for them.
 //
 //===----------------------------------------------------------------------===//
 
@@ -54,12 +55,12 @@ private:
     SmallVector<Type> types(request.views.begin(), request.views.end());
     types[kK] = types[kV] = map(std::min(tileN, shape.keyBlock));
     if (!grouped)
-      types[kQ] = types[kDout] = map(tileM);
+      types[kQ] = types[kDout] = map(kGroupRows);
     return types;
   }
 
   void allocate() {
-    auto alloc = [&] { return b.alloc({tileM, shape.headDim}, shape.element, tile::Layout::Swizzled); };
+    auto alloc = [&] { return b.alloc({consumers, kGroupRows, shape.headDim}, shape.element, tile::Layout::Swizzled); };
     queries = alloc();
     douts = alloc();
     keys = allocRing(request.schedule.getStages(), tileN, shape.headDim, shape.element);
@@ -85,10 +86,18 @@ private:
       copyOwned();
   }
 
+  /// Calls `body` with the argument, the tile and the first token of each consumer's queries and gradients.
+  void forOwned(function_ref<void(unsigned, Val, Val)> body) {
+    for (int64_t consumer = 0; consumer < consumers; ++consumer)
+      for (auto [source, target] : {std::pair(kQ, queries), std::pair(kDout, douts)})
+        body(source, b.slice(target, b.i32(consumer)), at.firstRow + double(consumer * kGroupRows / at.getGroup()));
+  }
+
   void copyOwned() {
-    for (auto [source, target] : {std::pair(kQ, queries), std::pair(kDout, douts)})
-      tile::CopyAsyncOp::create(b, Value(argument(source)), Value(at.batch), Value(at.head), Value(at.firstRow),
+    forOwned([&](unsigned source, Val target, Val token) {
+      tile::CopyAsyncOp::create(b, Value(argument(source)), Value(at.batch), Value(at.head), Value(token),
                                 Value(target), Value(), /*block=*/1, uint32_t(at.getGroup()));
+    });
     tile::CopyCommitOp::create(b);
     tile::CopyWaitOp::create(b, 0);
     tile::FenceAsyncOp::create(b);
@@ -113,9 +122,10 @@ private:
       Val zero = b.i32(0);
       if (!grouped) {
         expect(ownedFull, zero, 2 * cast<tile::SharedType>(queries.getType()).getBytes());
-        for (auto [map, target] : {std::pair(kQ, queries), std::pair(kDout, douts)})
-          tile::TmaLoadOp::create(b, Value(argument(map)), Value(at.batch), Value(at.head), Value(at.firstRow),
-                                  Value(target), Value(ownedFull), Value(zero), /*evict_last=*/false);
+        forOwned([&](unsigned map, Val target, Val token) {
+          tile::TmaLoadOp::create(b, Value(argument(map)), Value(at.batch), Value(at.head), Value(token), Value(target),
+                                  Value(ownedFull), Value(zero), /*evict_last=*/false);
+        });
       }
       b.forRange(zero, at.visited.count, b.i32(1), [&](Val i) {
         fill(kK, keys, i);
@@ -130,7 +140,8 @@ private:
 
   /// This consumer's rows of an owned tile times a tile of a ring.
   Val multiplyOwned(Val owned, const Ring &ring, Val slot) {
-    return b.wrap(tile::WgmmaOp::create(b, math.getScoresType(), Value(owned), Value(groupRow),
+    Val row = keepsOwned() ? Val() : b.i32(0);
+    return b.wrap(tile::WgmmaOp::create(b, math.getScoresType(), Value(owned), row ? Value(row) : Value(),
                                         Value(b.slice(ring.tiles, slot)), Value(), /*transposed=*/true));
   }
 
@@ -151,39 +162,85 @@ private:
     return broadcast(b.select(at.lists->getListed(tokens, i), lse, none));
   }
 
-  /// One step of keys: dQ comes in and goes out.
-  Val iterate(Val i, Val sum, bool masked) {
+  /// Products of a step that are under way: scores, and gradients of the weights.
+  struct Products {
+    Val scores, dweights;
+  };
+
+  Products begin(Val i) {
     auto [slot, parity] = slotOf(keys, i);
     wait(keys.full, slot, parity);
-    Val scores = multiplyOwned(queries, keys, slot);
+    Val scores = multiplyOwned(ownQueries, keys, slot);
     wait(values.full, slot, parity);
-    Val dweights = multiplyOwned(douts, values, slot);
+    return {scores, multiplyOwned(ownDouts, values, slot)};
+  }
+
+  /// The left operand of the product that sums dQ, from those of step i, behind which `pending` others are under way.
+  Val differentiate(Val i, Products products, bool masked, int64_t pending) {
     Val visible;
     if (masked)
       visible = isVisible(shape, at.lists->getKeys(index, i), getTokens(index) + at.position);
     Val listed = getListedLse(i);
-    AttendGradMath::Weights weights = math.weigh(waitFor(scores, 1), listed, visible);
-    dweights = waitFor(dweights, 0);
-    arrive(values.empty, slot, leader);
+    AttendGradMath::Weights weights = math.weigh(waitFor(products.scores, pending + 1), listed, visible);
+    Val dweights = waitFor(products.dweights, pending);
+    arrive(values.empty, slotOf(keys, i).first, leader);
     Type lhs = tile::getLhsType(kGroupRows, tileN, shape.element);
-    Val dscores = math.differentiate(weights, dweights, broadcast(delta));
-    sum = b.wrap(tile::WgmmaOp::create(b, sum.getType(), Value(b.wrap(tile::ToLhsOp::create(b, lhs, Value(dscores)))),
-                                       Value(), Value(b.slice(keys.tiles, slot)), Value(sum), /*transposed=*/false));
+    return b.wrap(tile::ToLhsOp::create(b, lhs, Value(math.differentiate(weights, dweights, broadcast(delta)))));
+  }
+
+  /// dQ from the left operand of step i.
+  Val accumulate(Val i, Val sum, Val left) {
+    return b.wrap(tile::WgmmaOp::create(b, sum.getType(), Value(left), Value(),
+                                        Value(b.slice(keys.tiles, slotOf(keys, i).first)), Value(sum),
+                                        /*transposed=*/false));
+  }
+
+  /// dQ of step i once its product has ended, which gives back the slot.
+  Val end(Val i, Val sum) {
     sum = waitFor(sum, 0);
-    arrive(keys.empty, slot, leader);
+    arrive(keys.empty, slotOf(keys, i).first, leader);
     return sum;
   }
 
-  Val loop(Val lower, Val upper, Val sum, bool masked) {
+  /// One step after the other: dQ comes in and goes out.
+  Val walkOneByOne(Val lower, Val upper, Val sum, bool masked) {
     return b.forRange(lower, upper, b.i32(1), {sum}, [&](Val i, ArrayRef<Val> carried) {
-      return SmallVector<Val>{iterate(i, carried[0], masked)};
+      Val left = differentiate(i, begin(i), masked, 0);
+      return SmallVector<Val>{end(i, accumulate(i, carried[0], left))};
     })[0];
+  }
+
+  /// Each step's sum runs beside the exponentials of the next one. There is at least one step.
+  Val walkOverlapped(Val lower, Val upper, Val sum) {
+    Val left = differentiate(lower, begin(lower), /*masked=*/false, 0), last = upper - 1.0;
+    SmallVector<Val> state = b.forRange(lower, last, b.i32(1), {sum, left}, [&](Val i, ArrayRef<Val> carried) {
+      Products next = begin(i + 1.0);
+      Val sum = accumulate(i, carried[0], carried[1]);
+      Val left = differentiate(i + 1.0, next, /*masked=*/false, 1);
+      return SmallVector<Val>{end(i, sum), left};
+    });
+    return end(last, accumulate(last, state[0], state[1]));
   }
 
   Val loadRows(unsigned position, Val token, float outside) {
     return b.wrap(tile::LoadRowsOp::create(b, tile::getRowsType(kGroupRows, b.getF32Type()), Value(argument(position)),
                                            Value(at.batch), Value(at.head), Value(token), APFloat(outside),
                                            uint32_t(at.getGroup())));
+  }
+
+  /// Whether there are registers for a consumer's queries and gradients, which every step reads: beside dQ and the
+  /// products, but neither wide heads nor what soft caps and lists of several boxes need.
+  bool keepsOwned() {
+    bool severalBoxes = at.lists->hasSeveralRows() && at.lists->getBoxes() > 1;
+    return shape.headDim <= 128 && shape.softcap <= 0 && !severalBoxes;
+  }
+
+  Val loadOwned(Val tiles) {
+    Val tile = b.slice(tiles, b.id(tile::Id::Warpgroup) - 1.0);
+    if (!keepsOwned())
+      return tile;
+    Type lhs = tile::getLhsType(kGroupRows, shape.headDim, shape.element);
+    return b.wrap(tile::LoadLhsOp::create(b, lhs, Value(tile), 0));
   }
 
   void consume() {
@@ -194,10 +251,19 @@ private:
     delta = loadRows(kDelta, token, 0);
     if (!grouped)
       wait(ownedFull, zero, zero);
+    ownQueries = loadOwned(queries);
+    ownDouts = loadOwned(douts);
     Val sum = b.constant(tile::getAccType(kGroupRows, shape.headDim, b.getF32Type()), 0.0);
     Val masked = at.lists->hasOneMaskedStep() ? b.i32(1) : at.lists->masked;
-    sum = loop(zero, masked, sum, /*masked=*/true);
-    sum = loop(masked, at.visited.count, sum, /*masked=*/false);
+    sum = walkOneByOne(zero, masked, sum, /*masked=*/true);
+    Val count = at.visited.count;
+    // Two thread blocks of one consumer each overlap anyhow.
+    if (consumers > 1 && request.schedule.getStages() > 1 && keepsOwned())
+      sum = b.ifElse(
+          masked < count, [&] { return SmallVector<Val>{walkOverlapped(masked, count, sum)}; },
+          [&] { return SmallVector<Val>{sum}; })[0];
+    else
+      sum = walkOneByOne(masked, count, sum, /*masked=*/false);
     tile::StoreTileOp::create(b, Value(sum * shape.scale), Value(argument(kDq)), Value(at.batch), Value(at.head),
                               Value(token), Value(), Value(), uint32_t(at.getGroup()));
   }
@@ -216,7 +282,7 @@ private:
   Val queries, douts, ownedFull;
   Ring keys, values;
   // In a consumer: its first row, whether this thread speaks for it, and its rows' values.
-  Val groupRow, leader, lse, delta;
+  Val groupRow, leader, lse, delta, ownQueries, ownDouts;
 };
 
 } // namespace
