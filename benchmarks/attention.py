@@ -4,12 +4,14 @@ All sides run on the same bf16 tensors, [B, N, H, D], taking turns in a new orde
 medians: sustained (four launches in a row a sample, no pause: the GPU is at its power limit) and flushed (one launch a
 sample, L2 flushed before it). The results are compared with cuDNN's first: a wrong kernel is not timed. With --backward
 the gradients are timed, from what the forward launch left, with everything in front of and behind the main kernel, as
-for PyTorch; without ordered=false two launches must give the same bits. Prints a Markdown table. Needs PyTorch with
-CUDA. Usage: attention.py --fresnel PATH --runtime libfresnel_rt.so [--backward] [--filter REGEX]
-[--schedule NAME=FIELDS ...], for example --schedule unordered=ordered=false
+for PyTorch; without ordered=false two launches must give the same bits. FlashAttention-3 and -4 take part where their
+packages are installed. Prints a Markdown table. Needs PyTorch with CUDA. Usage: attention.py --fresnel PATH
+--runtime libfresnel_rt.so [--backward] [--filter REGEX] [--schedule NAME=FIELDS ...], for example --schedule
+unordered=ordered=false
 """
 
 import argparse
+import importlib
 import inspect
 import pathlib
 import random
@@ -35,6 +37,9 @@ CASES = [
     *(("lighthouse", 1, 8, 8, n, 128) for n in (32768, 98304, 131072)),
 ]
 WINDOW, DOCUMENTS = 4096, 16
+# Peers that PyTorch does not bring, of the first module that can be imported; whether it has gradients.
+FLASH_ATTENTION = {"FlashAttention-3": (("flash_attn_interface", True), ("fa3_fwd_interface", False)),
+                   "FlashAttention-4": (("flash_attn.cute", True),)}
 
 
 def get_dims(case):
@@ -106,7 +111,40 @@ def find_document_peers(torch, length, inputs):
     return {"FlexAttention": lambda: compiled(q, k, v, block_mask=blocks), "FlashAttention-2, varlen": varlen}
 
 
-def find_peers(torch, case, inputs):
+def import_flash_attention(backward):
+    """The functions on [B, N, H, D] by name. Says why one is not part of the run."""
+    found = {}
+    for name, modules in FLASH_ATTENTION.items():
+        reasons = []
+        for module, has_gradients in modules:
+            if backward and not has_gradients:
+                reasons.append(f"{module} has no gradients")
+                continue
+            try:
+                found[name] = importlib.import_module(module).flash_attn_func
+                break
+            except ImportError as error:
+                reasons.append(str(error))
+        else:
+            print(f"{name} is not part of this run: {'; '.join(reasons)}.")
+    return found
+
+
+def add_flash_attention(torch, peers, flash, case, inputs):
+    """What was imported joins the peers, as far as it has kernels for the case."""
+    for name, function in flash.items():
+        def attend(function=function):
+            out = function(*(inputs[x].transpose(1, 2) for x in "qkv"), causal=case[0] == "causal")
+            return (out[0] if isinstance(out, tuple) else out).transpose(1, 2)
+        try:
+            attend()
+            torch.cuda.synchronize()
+            peers[name] = attend
+        except (AssertionError, NotImplementedError, RuntimeError, ValueError) as error:
+            print(f"attention.py: {name} has no kernel for {case}: {str(error).splitlines()[0]}", file=sys.stderr)
+
+
+def find_peers(torch, flash, case, inputs):
     """Functions by name: the same result by other means. Lighthouse is set beside dense causal attention."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
     mask, _, heads, kv_heads, length, _ = case
@@ -127,6 +165,8 @@ def find_peers(torch, case, inputs):
     peers = {"cuDNN": lambda: sdpa(SDPBackend.CUDNN_ATTENTION)}
     if heads == kv_heads and mask != "lighthouse" and q.shape == v.shape:
         peers["FlashAttention-2"] = lambda: sdpa(SDPBackend.FLASH_ATTENTION)
+    if mask in ("causal", "full"):
+        add_flash_attention(torch, peers, flash, case, inputs)
     return peers
 
 
@@ -150,6 +190,8 @@ def measure(torch, functions, launches, samples, flush):
         shuffle(order)
         for which in order:
             scratch.zero_()
+            # The GPU waits until the first launch is enqueued.
+            torch.cuda._sleep(1 << 18)
             begin, end = torch.cuda.Event(True), torch.cuda.Event(True)
             begin.record()
             for _ in range(launches):
@@ -188,12 +230,29 @@ def compare(name, got, want):
     return f"{relative:.1e}"
 
 
+def capture(torch, function):
+    """The same as a graph: what a side does on the CPU is not timed."""
+    function()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        function()
+    return graph.replay
+
+
 def prepare_forward(torch, plans, peers, case):
     """What to time, and how far the first is from the peer."""
     for plan, fields in plans:
         check_capture(torch, plan.launch, plan.outputs, ordered=True)
-    errors = "-" if case[0] == "lighthouse" else compare("out", plans[0][0].outputs["out"], next(iter(peers.values()))())
-    return [plan.launch for plan, _ in plans], list(peers.values()), errors
+    ours = [capture(torch, plan.launch) for plan, _ in plans]
+    theirs = [capture(torch, peer) for peer in peers.values()]
+    if case[0] == "lighthouse":
+        return ours, theirs, "-"
+    want, *others = (peer() for peer in peers.values())
+    for name, other in zip(list(peers)[1:], others):
+        compare(f"out of {name}", other, want)
+    errors = compare("out", plans[0][0].outputs["out"], want)
+    return ours, theirs, errors
 
 
 def prepare_backward(torch, plans, peers, inputs):
@@ -208,6 +267,9 @@ def prepare_backward(torch, plans, peers, inputs):
         out = peer()
         functions.append(lambda out=out: torch.autograd.grad(out, leaves, inputs["dout"], retain_graph=True))
     wants, errors = functions[0](), ""
+    for name, function in list(zip(peers, functions))[1:]:
+        for leaf, got, want in zip("qkv", function(), wants):
+            compare(f"d{leaf} of {name}", got, want)
     for plan, fields in plans:
         plan.launch()
         check_capture(torch, plan.backward, plan.gradients, "ordered=false" not in fields)
@@ -215,7 +277,7 @@ def prepare_backward(torch, plans, peers, inputs):
     return [plan.backward for plan, _ in plans], functions, errors
 
 
-def run_case(torch, library, arguments, case, folder):
+def run_case(torch, library, flash, arguments, case, folder):
     mask, batch, heads, kv_heads, length, _ = case
     dim, value_dim = get_dims(case)
     inputs = {name: torch.randn(batch, length, h, d, device="cuda", dtype=torch.bfloat16).transpose(1, 2)
@@ -228,7 +290,7 @@ def run_case(torch, library, arguments, case, folder):
         bundle = pathlib.Path(folder) / f"method{index}.fkb"
         compile_bundle(arguments, case, fields, bundle)
         plans.append((Plan(torch, library, bundle, inputs), fields))
-    peers = find_peers(torch, case, inputs)
+    peers = find_peers(torch, flash, case, inputs)
     if arguments.backward:
         ours, theirs, errors = prepare_backward(torch, plans, peers, inputs)
     else:
@@ -284,13 +346,15 @@ def main():
     if not cases:
         sys.exit(f"attention.py: no case has '{arguments.filter}'")
     library = load_library(arguments.runtime)
-    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, cuDNN {torch.backends.cudnn.version()}\n")
+    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, cuDNN {torch.backends.cudnn.version()}")
+    flash = import_flash_attention(arguments.backward)
+    print()
     print("| mask | B | H | N | D | kernel | sustained ms | TFLOP/s | peer over this | flushed ms | peer over this | "
           "relative L2 |")
     print("|---|---|---|---|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         for case in cases:
-            run_case(torch, library, arguments, case, folder)
+            run_case(torch, library, flash, arguments, case, folder)
 
 
 if __name__ == "__main__":
