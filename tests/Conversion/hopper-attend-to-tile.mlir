@@ -6,7 +6,8 @@
 // CHECK-SAME: !tile.tensor_map<64, 64, bf16>
 // CHECK-SAME: !tile.global<1x4x1000xf32>
 // CHECK-SAME: block = array<i32: 384, 1, 1>
-// CHECK: tile.alloc : !tile.shared<128x96xbf16, swizzled>
+// The queries of two tiles; the output takes their place.
+// CHECK: tile.alloc : !tile.shared<2x128x96xbf16, swizzled>
 // CHECK: tile.alloc : !tile.shared<2x160x96xbf16, swizzled>
 // CHECK: tile.mbarrier_init
 // CHECK: tile.warp_specialize producer registers(24)
@@ -22,8 +23,18 @@
 // CHECK: tile.col_index
 // CHECK: scf.for
 // CHECK-NOT: tile.col_index
+// The first scores of the next tile, and behind them the last product of this one, whose output is stored.
+// CHECK: scf.condition
+// CHECK: } do {
+// CHECK: tile.wgmma %{{.*}} transposed
+// CHECK-NEXT: tile.mbarrier_wait
+// CHECK: tile.wgmma
+// CHECK: tile.wgmma_wait 1
+// CHECK: tile.col_index
+// CHECK: tile.wgmma_wait 0
 // CHECK: tile.store_matrix
 // CHECK: tile.tma_store
+// CHECK: scf.yield
 fresnel.program @main(%q: tensor<1x4x1000x96xbf16>, %k: tensor<1x2x1100x96xbf16>) {
   %o, %l = fresnel.attend %q, %k, %k {causal = true} : tensor<1x4x1000x96xbf16>, tensor<1x2x1100x96xbf16>, tensor<1x2x1100x96xbf16>
   fresnel.return %o, %l {names = ["out", "lse"]} : tensor<1x4x1000x96xbf16>, tensor<1x4x1000xf32>

@@ -57,25 +57,36 @@ int64_t fresnel::getHopperSection(ScheduleAttr schedule, int64_t keys, int64_t c
 /// Bytes of a row of a tile: whole panels of 64 columns.
 static int64_t getRowBytes(int64_t dim) { return llvm::alignTo(2 * dim, 128); }
 
-/// Without a tile for the output.
-static int64_t getInputBytes(ScheduleAttr schedule, int64_t headDim, int64_t valueDim) {
-  int64_t blocks = schedule.getStages() * schedule.getTileN() * (getRowBytes(headDim) + getRowBytes(valueDim));
-  // The mbarriers of both rings, of the queries and of the tile's number, and that number.
-  int64_t others = 8 * (4 * schedule.getStages() + 3) + 16;
-  return schedule.getTileM() * getRowBytes(headDim) + blocks + others;
+/// Without a tile for the output; chained, with the queries of two tiles.
+static int64_t getInputBytes(ScheduleAttr schedule, AttendOp op, bool chained) {
+  int64_t keyRow = getRowBytes(getHeadDim(op)), valueRow = getRowBytes(getValueDim(op));
+  int64_t blocks = schedule.getStages() * schedule.getTileN() * (keyRow + valueRow), queries = chained ? 2 : 1;
+  // The mbarriers of the rings and of the tile's number, and that number.
+  int64_t others = 8 * (4 * schedule.getStages() + 2 * queries + 1) + 16;
+  return queries * schedule.getTileM() * keyRow + blocks + others;
 }
 
-bool fresnel::hasHopperOutputTile(ScheduleAttr schedule, int64_t headDim, int64_t valueDim) {
-  int64_t output = schedule.getTileM() * getRowBytes(valueDim);
-  return schedule.getPersistent() && getInputBytes(schedule, headDim, valueDim) + output <= kSharedBytes;
+bool fresnel::isHopperChained(ScheduleAttr schedule, AttendOp op) {
+  // An output that takes the queries' place is as large.
+  bool alike = getHeadDim(op) == getValueDim(op);
+  return schedule.getPersistent() && !op.getDocuments() && alike && getInputBytes(schedule, op, true) <= kSharedBytes;
+}
+
+/// Without a tile for the output.
+static int64_t getInputBytes(ScheduleAttr schedule, AttendOp op) {
+  return getInputBytes(schedule, op, isHopperChained(schedule, op));
+}
+
+bool fresnel::hasHopperOutputTile(ScheduleAttr schedule, AttendOp op) {
+  int64_t output = schedule.getTileM() * getRowBytes(getValueDim(op));
+  return schedule.getPersistent() && getInputBytes(schedule, op) + output <= kSharedBytes;
 }
 
 int64_t fresnel::getHopperSharedBytes(ScheduleAttr schedule, AttendOp op) {
-  int64_t headDim = getHeadDim(op), valueDim = getValueDim(op);
-  int64_t bytes = getInputBytes(schedule, headDim, valueDim);
+  int64_t bytes = getInputBytes(schedule, op);
   if (op.getBlocks())
     bytes += getHopperTiles(schedule, op).set.getBytes();
-  return hasHopperOutputTile(schedule, headDim, valueDim) ? bytes + schedule.getTileM() * getRowBytes(valueDim) : bytes;
+  return hasHopperOutputTile(schedule, op) ? bytes + schedule.getTileM() * getRowBytes(getValueDim(op)) : bytes;
 }
 
 int64_t fresnel::getHopperMinBlocks(ScheduleAttr schedule, AttendOp op) {

@@ -27,9 +27,13 @@ int64_t getHopperSection(ScheduleAttr schedule, int64_t keys, int64_t columns, i
 /// Thread blocks of a persistent kernel: the multiprocessors of an H100 or H200.
 constexpr int64_t kHopperMultiprocessors = 132;
 
+/// Whether a persistent kernel computes the first scores of a tile behind the last product of the tile before: there must
+/// be shared memory for the queries of both.
+bool isHopperChained(ScheduleAttr schedule, AttendOp op);
+
 /// A persistent kernel's next queries arrive while the output leaves, if there is
 /// shared memory for both; else the output takes the queries' place.
-bool hasHopperOutputTile(ScheduleAttr schedule, int64_t headDim, int64_t valueDim);
+bool hasHopperOutputTile(ScheduleAttr schedule, AttendOp op);
 
 /// Shared memory of the kernel, in bytes.
 int64_t getHopperSharedBytes(ScheduleAttr schedule, AttendOp op);
