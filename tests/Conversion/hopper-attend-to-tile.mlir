@@ -73,3 +73,30 @@ fresnel.program @main(%q: !q, %k: !k, %v: !k) {
   %o, %l = fresnel.launch @attend_0(%q, %k, %v) : (!q, !k, !k) -> (!q, tensor<1x4x300xf32>)
   fresnel.return %o, %l {names = ["out", "lse"]} : !q, tensor<1x4x300xf32>
 }
+
+// -----
+
+// A chained kernel under a causal mask: each consumer holds its 64 queries in registers, and loads those of the next
+// tile before its first scores.
+// CHECK-LABEL: tile.kernel @attend_0(
+// CHECK-SAME: !tile.tensor_map<64, 64, bf16>, %{{.*}}: !tile.tensor_map<128, 64, bf16>
+// CHECK: tile.alloc : !tile.shared<4x64x128xbf16, swizzled>
+// CHECK: tile.mbarrier_expect {{.*}} bytes(32768)
+// CHECK-COUNT-2: tile.tma_load {{.*}} : <64, 64, bf16>, <64x128xbf16, swizzled>
+// CHECK: consumer(2)
+// CHECK: %[[FIRST:.*]] = tile.load_lhs
+// CHECK: tile.wgmma %[[FIRST]], %{{.*}} transposed
+// CHECK: } do {
+// CHECK: %[[NEXT:.*]] = tile.load_lhs
+// CHECK: tile.wgmma %[[NEXT]], %{{.*}} transposed
+// CHECK: scf.yield {{.*}}%[[NEXT]]
+!long = tensor<1x4x1024x128xbf16>
+fresnel.program @attend_0(%q: !long, %k: !long, %v: !long) attributes {fresnel.kernel,
+    fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 128, tile_n = 128, persistent = true>} {
+  %o, %l = fresnel.attend %q, %k, %v {causal = true} : !long, !long, !long
+  fresnel.return %o, %l {names = ["out", "lse"]} : !long, tensor<1x4x1024xf32>
+}
+fresnel.program @main(%q: !long, %k: !long, %v: !long) {
+  %o, %l = fresnel.launch @attend_0(%q, %k, %v) : (!long, !long, !long) -> (!long, tensor<1x4x1024xf32>)
+  fresnel.return %o, %l {names = ["out", "lse"]} : !long, tensor<1x4x1024xf32>
+}

@@ -16,7 +16,8 @@ HopperAttendKernel::HopperAttendKernel(AttendOp op, const KernelRequest &request
     : HopperRings(builder), request(request), shape(op), tileM(request.schedule.getTileM()),
       tileN(request.schedule.getTileN()), stages(request.schedule.getStages()), consumers(tileM / kGroupRows),
       cluster(request.schedule.getCluster()), persistent(request.schedule.getPersistent()),
-      chained(isHopperChained(request.schedule, op)), ownOutput(hasHopperOutputTile(request.schedule, op)),
+      chained(isHopperChained(request.schedule, op)), held(holdsHopperQueries(request.schedule, op)),
+      ownOutput(hasHopperOutputTile(request.schedule, op)), queryRows(held ? kGroupRows : tileM),
       lazy(shape.valueDim >= kLazyValueDim), outArgument(op.getMask() ? 4 : 3), op(op),
       math(builder, shape, kGroupRows, tileN),
       at(builder, shape, request.schedule, getHopperTiles(request.schedule, op), math), tiles(at.getCount()),
@@ -49,7 +50,7 @@ void HopperAttendKernel::write() {
 SmallVector<Type> HopperAttendKernel::getArgumentTypes() {
   auto map = [&](int64_t rows) -> Type { return tile::TensorMapType::get(b.getContext(), rows, 64, shape.element); };
   int64_t box = shape.hasBlocks() ? std::min(tileN, shape.keyBlock) : tileN / cluster;
-  SmallVector<Type> types{grouped ? Type(request.views[0]) : map(tileM), map(box), map(box)};
+  SmallVector<Type> types{grouped ? Type(request.views[0]) : map(queryRows), map(box), map(box)};
   if (outArgument > 3)
     types.push_back(request.views[3]);
   types.append({grouped ? Type(request.views[outArgument]) : map(kGroupRows), request.views[outArgument + 1]});
@@ -59,8 +60,10 @@ SmallVector<Type> HopperAttendKernel::getArgumentTypes() {
 }
 
 void HopperAttendKernel::allocate() {
-  queryRing = allocRing(chained ? 2 : 1, tileM, shape.headDim, shape.element);
-  qTile = b.slice(queryRing.tiles, b.i32(0));
+  int64_t turns = chained ? 2 : 1;
+  Val queries = b.alloc({turns * (tileM / queryRows), queryRows, shape.headDim}, shape.element, tile::Layout::Swizzled);
+  queryRing = {turns, queries, allocBarriers(turns), allocBarriers(turns)};
+  qTile = b.slice(queries, b.i32(0));
   // Else a warpgroup's output takes the place of its own queries, which it no longer needs.
   if (ownOutput)
     oTile = b.alloc({tileM, shape.valueDim}, shape.element, tile::Layout::Swizzled);
@@ -144,10 +147,14 @@ void HopperAttendKernel::loadQueries(Val index, Val turn) {
   Val slot = persistent ? announce(index, turn) : b.i32(0);
   if (grouped)
     return;
-  Val target = b.slice(queryRing.tiles, slot);
-  expect(queryRing.full, slot, cast<tile::SharedType>(target.getType()).getBytes());
-  tile::TmaLoadOp::create(b, Value(b.argument(kernel, 0)), Value(at.batch), Value(at.head), Value(at.firstRow),
-                          Value(target), Value(queryRing.full), Value(slot), /*evictLast=*/false);
+  int64_t parts = tileM / queryRows;
+  expect(queryRing.full, slot, parts * cast<tile::SharedType>(qTile.getType()).getBytes());
+  for (int64_t part = 0; part < parts; ++part) {
+    Val target = b.slice(queryRing.tiles, slot * double(parts) + double(part));
+    Val row = at.firstRow + double(part * queryRows);
+    tile::TmaLoadOp::create(b, Value(b.argument(kernel, 0)), Value(at.batch), Value(at.head), Value(row), Value(target),
+                            Value(queryRing.full), Value(slot), /*evictLast=*/false);
+  }
 }
 
 void HopperAttendKernel::produceTile(Val index, Val base, Val turn) {

@@ -53,7 +53,10 @@ protected:
   const KernelRequest &request;
   AttendShape shape;
   int64_t tileM, tileN, stages, consumers, cluster;
-  bool persistent, chained, ownOutput, lazy;
+  bool persistent, chained, held, ownOutput;
+  /// Rows of a tile of queries in shared memory.
+  int64_t queryRows;
+  bool lazy;
   /// The output's position among the arguments; the LSE follows it.
   unsigned outArgument;
   AttendOp op;
@@ -64,10 +67,11 @@ protected:
   bool grouped;
   tile::KernelOp kernel;
   Val thread;
-  /// The queries and the output of the tile that a consumer is at.
+  /// The queries and the output of the tile that a consumer is at; if they are held in registers, its own queries.
   Val qTile, oTile;
   Val tileNumber, numberRead;
-  /// Two tiles of queries if tiles are chained, else one.
+  /// Two tiles of queries if tiles are chained, else one. If consumers hold their queries in registers, a tile is one
+  /// of 64 rows for each.
   Ring queryRing;
   Ring keyRing, valueRing;
 

@@ -243,12 +243,21 @@ private:
     return slot;
   }
 
-  Val getQueries(Val turn) { return b.slice(queryRing.tiles, HopperRings::slotOf(queryRing, turn).first); }
+  Val getQueries(Val turn) {
+    Val slot = HopperRings::slotOf(queryRing, turn).first;
+    return b.slice(queryRing.tiles, held ? slot * double(consumers) + group : slot);
+  }
 
   void enterTile(Val index, Val turn) {
     at.locate(index);
     at.locateGroup(groupRow);
     qTile = getQueries(turn);
+  }
+
+  void holdQueries() {
+    if (held)
+      qLhs = b.wrap(
+          tile::LoadLhsOp::create(b, tile::getLhsType(kGroupRows, shape.headDim, shape.element), Value(qTile), 0));
   }
 
   Val getOutput(Val turn) { return ownOutput ? oTile : getQueries(turn); }
@@ -268,12 +277,17 @@ private:
     Val zero = b.i32(0), first = b.id(tile::Id::BlockX);
     waitForTile(zero);
     enterTile(first, zero);
+    holdQueries();
     State begun = begin(zero);
     SmallVector<Val> init = {begun.acc, begun.weights, begun.maximum, begun.sum, first, zero, zero};
+    if (held)
+      init.push_back(qLhs);
     auto getState = [](ArrayRef<Val> values) { return State{values[0], values[1], values[2], values[3]}; };
     auto visit = [&](ArrayRef<Val> carried) {
       Val index = carried[4], base = carried[5], turn = carried[6];
       enterTile(index, turn);
+      if (held)
+        qLhs = carried.back();
       State state = visitRest(base, getState(carried), [&] {
         if (!ownOutput)
           releaseQueries(turn);
@@ -294,8 +308,12 @@ private:
       Val next = carried[4], base = carried[5], turn = carried[6];
       Place place = getPlace(carried);
       enterTile(next, turn);
+      holdQueries();
       State state = iterate(base, zero, last, isFirstMasked(), [&](Val acc) { store(acc, last, place); });
-      return SmallVector<Val>{state.acc, state.weights, state.maximum, state.sum, next, base, turn};
+      SmallVector<Val> begun = {state.acc, state.weights, state.maximum, state.sum, next, base, turn};
+      if (held)
+        begun.push_back(qLhs);
+      return begun;
     };
     SmallVector<Val> end = loopFromHead(b, init, visit, lead);
     State last = getState(end);
@@ -374,6 +392,8 @@ private:
                               Value(at.head), Value(token), group);
   }
 
+  /// Its queries, if they are held in registers.
+  Val qLhs;
   // A consumer's number, who is next, its first row, and whether this thread speaks for it.
   Val group, nextGroup, groupRow, leader;
 };

@@ -31,6 +31,10 @@ constexpr int64_t kHopperMultiprocessors = 132;
 /// be shared memory for the queries of both.
 bool isHopperChained(ScheduleAttr schedule, AttendOp op);
 
+/// Whether the consumers of a chained kernel hold their queries in registers: products for scores then read nothing but
+/// keys from shared memory.
+bool holdsHopperQueries(ScheduleAttr schedule, AttendOp op);
+
 /// A persistent kernel's next queries arrive while the output leaves, if there is
 /// shared memory for both; else the output takes the queries' place.
 bool hasHopperOutputTile(ScheduleAttr schedule, AttendOp op);
