@@ -86,7 +86,7 @@ AttendGradMath::Weights AttendGradMath::weigh(Val scores, Val lse, Val visible) 
   if (shape.softcap > 0) {
     // tanh(x) = 1 - 2 / (1 + e^2x), exact at both infinities.
     Val power = b.exp2(scores * (2 * M_LOG2E * shape.scale / shape.softcap));
-    Val tanh = 1.0 - 2.0 / (1.0 + power);
+    Val tanh = 1.0 - 2.0 * b.reciprocal(1.0 + power);
     weights = b.exp2(shape.softcap * M_LOG2E * tanh - lse);
     slope = 1.0 - tanh * tanh;
   } else {

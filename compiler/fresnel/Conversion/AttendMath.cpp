@@ -76,7 +76,7 @@ Val AttendMath::cap(Val scores) {
   if (shape.softcap > 0) {
     // tanh(x) = 1 - 2 / (1 + e^2x), exact at both infinities.
     Val power = b.exp2(scores * (2 * M_LOG2E * shape.scale / shape.softcap));
-    return shape.softcap * M_LOG2E * (1.0 - 2.0 / (1.0 + power));
+    return shape.softcap * M_LOG2E * (1.0 - 2.0 * b.reciprocal(1.0 + power));
   }
   return shape.scale > 0 ? scores : scores * (shape.scale * M_LOG2E);
 }

@@ -123,6 +123,9 @@ Val KernelBuilder::select(Val condition, Val a, Val b) {
 
 Val KernelBuilder::exp2(Val x) { return wrap(math::Exp2Op::create(*this, Value(x))); }
 Val KernelBuilder::log2(Val x) { return wrap(math::Log2Op::create(*this, Value(x))); }
+Val KernelBuilder::reciprocal(Val x) {
+  return wrap(arith::DivFOp::create(*this, Value(constant(x.getType(), 1.0)), Value(x), arith::FastMathFlags::afn));
+}
 Val KernelBuilder::sqrt(Val x) { return wrap(math::SqrtOp::create(*this, Value(x))); }
 Val KernelBuilder::fma(Val a, Val b, Val c) { return wrap(math::FmaOp::create(*this, Value(a), Value(b), Value(c))); }
 Val KernelBuilder::popcount(Val x) { return wrap(math::CtPopOp::create(*this, Value(x))); }

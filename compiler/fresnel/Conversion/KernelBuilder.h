@@ -81,6 +81,8 @@ public:
   Val exp2(Val x);
   Val log2(Val x);
   Val sqrt(Val x);
+  /// 1 / x within two units in the last place, by the reciprocal's own instruction.
+  Val reciprocal(Val x);
   /// a * b + c, rounded once.
   Val fma(Val a, Val b, Val c);
   Val popcount(Val x);
