@@ -105,12 +105,16 @@ def check_value_dim(method, is_file, k, v):
                          f"is the preset that takes another one for v, and an .mlir program may")
 
 
+# Presets that take cu_seqlens.
+PACKED = ("documents", "moba_documents")
+
+
 def check_documents(method, is_file, cu_seqlens, q, k):
     """That the documents fit the tensors, which are good; entries that lie on the device are not looked at."""
     if cu_seqlens is None:
-        raise ValueError("cu_seqlens is missing, but method documents needs it: 0, then the end of each document")
-    if method != "documents" and not is_file:
-        raise ValueError(f"cu_seqlens is given, but method {method} has no documents; the preset that has is documents")
+        raise ValueError(f"cu_seqlens is missing, but method {method} needs it: 0, then the end of each document")
+    if method not in PACKED and not is_file:
+        raise ValueError(f"cu_seqlens is given, but method {method} has no documents; presets that have are {' and '.join(PACKED)}")
     if not isinstance(cu_seqlens, torch.Tensor):
         raise TypeError(f"cu_seqlens must be a torch.Tensor, or an array that supports DLPack, but got "
                         f"{type(cu_seqlens).__name__}")

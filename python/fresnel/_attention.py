@@ -443,6 +443,8 @@ def attention(q, k, v, method="dense", *, cu_seqlens=None, mask=None, return_lse
     batch. Its values are not looked at (that would wait for the GPU); whatever they are, tokens between two of them see each
     other. The program has room for more documents: up to the next power of two, at least 16, or for `documents` of them.
 
+    "moba_documents" is "moba" within such documents.
+
     "lighthouse_documents" is "lighthouse" within each of `documents`, a list of their lengths: numbers of the host, for which a
     program is compiled. Each document gets what it would get alone, with a `topk` of its own.
 

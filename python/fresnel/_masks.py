@@ -24,7 +24,7 @@ def _fit_mask(mask, q, k, parameters):
 def take_masks(method, is_file, q, k, cu_seqlens, mask, parameters):
     """What the operation gets behind the program's text, and the program's parameters."""
     masks = ()
-    if cu_seqlens is not None or method == "documents":
+    if cu_seqlens is not None or method in _arguments.PACKED:
         cu_seqlens = _arguments.take("cu_seqlens", cu_seqlens)
         _arguments.check_documents(method, is_file, cu_seqlens, q, k)
         if is_file:

@@ -71,3 +71,36 @@ fresnel.program @full(%q: !q, %k: !k, %d: !d, %g: !q) {
   %dk, %dv = fresnel.attend_grad_kv %q, %k, %k lse %l delta %delta dout %g documents(%d : !d) : !q, !k, !k, !l, !l, !q
   fresnel.return %o, %dq, %dk, %dv {names = ["out", "dq", "dk", "dv"]} : !q, !q, !k, !k
 }
+
+// -----
+
+!q = tensor<1x32x1000x128xbf16>
+!k = tensor<1x2x1000x128xbf16>
+!l = tensor<1x32x1000xf32>
+!d = tensor<1x2x1000xi32>
+!b = tensor<1x2x1000x4xi32>
+
+// Beside lists: blocks outside of the tile's documents are not walked, and rows compare with the bounds of their tokens.
+// The gradient of keys and values compares those of keys, and cuts no walks.
+// CHECK-LABEL: tile.kernel @attend_0(
+// CHECK-SAME: !tile.global<1x2x1000x4xi32{{.*}}!tile.global<1x2x1000xi32>
+// PORTABLE: tile.load %{{.*}} : !tile.global<1x2x1000xi32> -> i32
+// HOPPER: tile.load %{{.*}} : !tile.global<1x2x1000xi32> -> i32
+// HOPPER: tile.atomic or
+// HOPPER: consumer(1)
+// CHECK: tile.lookup %{{.*}}!tile.global<1x2x1000xi32>
+// CHECK-LABEL: tile.kernel @attend_grad_q_2(
+// CHECK-SAME: !tile.global<1x2x1000x4xi32{{.*}}!tile.global<1x2x1000xi32>
+// HOPPER: consumer(1)
+// CHECK: tile.lookup %{{.*}}!tile.global<1x2x1000xi32>
+// CHECK-LABEL: tile.kernel @attend_grad_kv_4(
+// CHECK-SAME: !tile.global<1x2x16x32xi32>, %{{.*}}: !tile.global<1x2x1000xi32>
+// HOPPER: consumer(2)
+// CHECK: tile.lookup %{{.*}}!tile.global<1x2x1000xi32>
+fresnel.program @lists(%q: !q, %k: !k, %b: !b, %d: !d, %g: !q) {
+  %o, %l = fresnel.attend %q, %k, %k blocks(%b : !b) documents(%d : !d) {causal = true, key_block = 64} : !q, !k, !k
+  %delta = fresnel.attend_delta %o, %g : !q
+  %dq = fresnel.attend_grad_q %q, %k, %k lse %l delta %delta dout %g blocks(%b : !b) documents(%d : !d) {causal = true, key_block = 64} : !q, !k, !k, !l, !l, !q
+  %dk, %dv = fresnel.attend_grad_kv %q, %k, %k lse %l delta %delta dout %g blocks(%b : !b) documents(%d : !d) {causal = true, key_block = 64} : !q, !k, !k, !l, !l, !q
+  fresnel.return %o, %dq, %dk, %dv {names = ["out", "dq", "dk", "dv"]} : !q, !q, !k, !k
+}

@@ -78,3 +78,28 @@ fresnel.program @attend_grad_kv_c3(%x: tensor<1x2x64x32xbf16>, %l: tensor<1x2x64
   %a, %b = fresnel.attend_grad_kv %x, %x, %x lse %l delta %l dout %x documents(%d : tensor<1x2x64xi32>) {transposed = true} : tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64xf32>, tensor<1x2x64xf32>, tensor<1x2x64x32xbf16>
   fresnel.return {names = []}
 }
+
+// -----
+
+fresnel.program @attend_c7_lists(%q: tensor<1x2x64x32xbf16>, %b: tensor<1x2x64x2xi32>, %d: tensor<1x2x63xi32>) {
+  // expected-error @+1 {{`documents` must be [1, 2, 64]}}
+  %o, %l = fresnel.attend %q, %q, %q blocks(%b : tensor<1x2x64x2xi32>) documents(%d : tensor<1x2x63xi32>) {key_block = 8} : tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @attend_c8(%q: tensor<1x2x64x32xbf16>, %b: tensor<1x2x64x2xi32>, %d: tensor<1x2x64xi32>) {
+  // expected-error @+2 {{takes one list of `blocks` and behind it one of `documents`, but got 2 masks}}
+  // expected-error @+1 {{failed to infer returned types}}
+  %o, %l = "fresnel.attend"(%q, %q, %q, %d, %b) {key_block = 8} : (tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64xi32>, tensor<1x2x64x2xi32>) -> (tensor<1x2x64x32xbf16>, tensor<1x2x64xf32>)
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @select_blocks_c3(%s: tensor<1x2x64x8xf32>, %d: tensor<1x2x63xi32>) {
+  // expected-error @+1 {{`documents` must be [1, 2, N] of N tokens in 64 rows and 8 blocks, but got 'tensor<1x2x63xi32>'}}
+  %y = fresnel.select_blocks %s documents(%d : tensor<1x2x63xi32>) {topk = 4, key_block = 8} : tensor<1x2x64x8xf32>
+  fresnel.return {names = []}
+}

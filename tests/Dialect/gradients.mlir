@@ -27,6 +27,9 @@ fresnel.program @syntax(%x: !x, %l: !l, %i: tensor<1x2x64xi32>, %g: tensor<1x2x6
   // CHECK: fresnel.attend_grad_kv %x, %x, %x lse %l delta %{{.*}} dout %x documents(%documents : tensor<1x2x64xi32>) :
   %dk3, %dv3 = fresnel.attend_grad_kv %x, %x, %x lse %l delta %d dout %x documents(%documents : tensor<1x2x64xi32>)
       : !x, !x, !x, !l, !l, !x
+  // CHECK: fresnel.attend_grad_kv %x, %x, %x lse %l delta %{{.*}} dout %x blocks(%b : tensor<1x2x8x2xi32>) documents(%documents : tensor<1x2x64xi32>) {key_block
+  %dk5, %dv5 = fresnel.attend_grad_kv %x, %x, %x lse %l delta %d dout %x blocks(%b : tensor<1x2x8x2xi32>) documents(%documents : tensor<1x2x64xi32>)
+      {key_block = 8, transposed = true} : !x, !x, !x, !l, !l, !x
   // CHECK: fresnel.pool_grad mean %x
   %p = fresnel.pool_grad mean %x {window = 4, seq_len = 253} : !x
   // CHECK: fresnel.pyramid_grad mean %x

@@ -101,6 +101,12 @@ fresnel.program @blocks(%q: tensor<1x4x1000x32xbf16>, %k: tensor<1x2x1000x32xbf1
 fresnel.program @documents(%q: tensor<2x4x64x32xbf16>, %k: tensor<2x2x64x32xbf16>, %cu: tensor<1x1x5xi32>) {
   // CHECK: %[[BOUNDS:.*]] = fresnel.document_bounds %cu {seq_len = 64 : i64} : tensor<1x1x5xi32>
   %b = fresnel.document_bounds %cu {seq_len = 64} : tensor<1x1x5xi32>
+  %s = fresnel.block_score %q, %k {causal = true} : tensor<2x4x64x32xbf16>, tensor<2x2x64x32xbf16>
+  // CHECK: fresnel.select_blocks %{{.*}} documents(%[[BOUNDS]] : tensor<1x2x64xi32>) {
+  %i = fresnel.select_blocks %s documents(%b : tensor<1x2x64xi32>) {topk = 2, local = 1, causal = true, key_block = 1} : tensor<2x4x64x64xf32>
+  // CHECK: fresnel.attend %q, %k, %k blocks(%{{.*}} : tensor<2x4x64x2xi32>) documents(%[[BOUNDS]] : tensor<1x2x64xi32>) {causal = true, key_block = 16 : i64} :
+  %p, %n = fresnel.attend %q, %k, %k blocks(%i : tensor<2x4x64x2xi32>) documents(%b : tensor<1x2x64xi32>) {causal = true, key_block = 16}
+      : tensor<2x4x64x32xbf16>, tensor<2x2x64x32xbf16>, tensor<2x2x64x32xbf16>
   // CHECK: fresnel.attend %q, %k, %k documents(%[[BOUNDS]] : tensor<1x2x64xi32>) {causal = true, window = 9 : i64} :
   %o, %l = fresnel.attend %q, %k, %k documents(%b : tensor<1x2x64xi32>) {causal = true, window = 9}
       : tensor<2x4x64x32xbf16>, tensor<2x2x64x32xbf16>, tensor<2x2x64x32xbf16>

@@ -1,7 +1,7 @@
 """Checks attention over block lists, and over pooled keys, on the GPU against the oracle on fresh random shapes.
 
 As sweep.py, with programs whose lists are inputs: entries are random, so that they repeat, are -1 and come in any order.
-Every fourth case is one of the methods moba, nsa, vsa and block_mask as a whole. Usage: block_lists.py --fresnel PATH [--cases N]
+Every fourth case is one of the methods moba, moba_documents, nsa, vsa and block_mask as a whole. Usage: block_lists.py --fresnel PATH [--cases N]
 [--seed S] [--jobs J] [--max-seconds T] [--target T] [--wrap "compute-sanitizer --tool memcheck"]. Exit code 1 if a case
 failed or none ran. `--tiles-only --grad 1` checks the gradients of the hopper family, `--cut-only` those that cut
 walks over the rows that list a block.
@@ -43,8 +43,9 @@ def random_length(rng, group):
     return rng.choice((67, 127, 509, 256, 384, rng.randint(64, 700))) // (2 if group >= 8 else 1)
 
 
-def make_program(rng, tiles_only):
-    """A program's text, what describes it and its schedules, forward and of the gradient."""
+def make_program(rng, tiles_only, documents):
+    """A program's text, what describes it and its schedules, forward and of the gradient; of lists a part `documents` lies
+    within documents."""
     # Tiles: what the gradients of the hopper family serve.
     kind = rng.choice(("token", "token", "block", "tiles", "tiles", "odd", "pooled"))
     kind = rng.choice(("tiles", "tiles", "token")) if tiles_only else kind
@@ -81,11 +82,16 @@ def make_program(rng, tiles_only):
             schedule = rng.choice(("tile_m=128", "tile_n=16", "family=portable"))
     q, kv = (f"tensor<{batch}x{h}x{n}x{dim}x{dtype}>" for h, n in ((heads, length), (kv_heads, keys)))
     lse = f"tensor<{batch}x{heads}x{length}xf32>"
+    more = ', %list: ' + list_type if list_type else ''
+    if list_type and keys == length and not attributes.get("sinks") and rng.random() < documents:
+        bounds = f"tensor<1x2x{length}xi32>"
+        operand, more = f"{operand} documents(%bounds : {bounds})", f"{more}, %bounds: {bounds}"
+        gradient = "" if gradient == "ordered=false" else gradient
     settings = ", ".join(f"{name} = {value}" for name, value in attributes.items())
-    text = (f"fresnel.program @case(%q: {q}, %k: {kv}, %v: {kv}{', %list: ' + list_type if list_type else ''}) {{\n"
+    text = (f"fresnel.program @case(%q: {q}, %k: {kv}, %v: {kv}{more}) {{\n"
             f"  %out, %lse = fresnel.attend %q, %k, %v{operand} {{{settings}}} : {q}, {kv}, {kv}\n"
             f"  fresnel.return %out, %lse {{names = [\"out\", \"lse\"]}} : {q}, {lse}\n}}\n")
-    return text, f"q={q} kv={kv} list={list_type} {settings}", schedule, gradient
+    return text, f"q={q} kv={kv} list={list_type} {'documents ' if 'documents' in operand else ''}{settings}", schedule, gradient
 
 
 def make_cut_program(rng):
@@ -120,7 +126,7 @@ def has_one_pass(dim, length, keys, attributes):
 
 def make_method(rng):
     """The name and the parameters of a method."""
-    method = rng.choice(("moba", "nsa", "vsa", "block_mask"))
+    method = rng.choice(("moba", "moba_documents", "nsa", "vsa", "block_mask"))
     group, kv_heads, dim, dtype, batch = random_heads(rng)
     sets = {"seq_len": random_length(rng, group), "heads": group * kv_heads, "kv_heads": kv_heads, "head_dim": dim,
             "dtype": dtype, "batch": batch, "topk": rng.randint(1, 8)}
@@ -134,6 +140,8 @@ def make_method(rng):
                  "mask_heads": kv_heads * rng.choice([g for g in range(1, group + 1) if group % g == 0])}
     else:
         sets["block"] = rng.choice((16, 32, 64, 100, 128))
+        if method == "moba_documents":
+            sets["documents"] = rng.choice((1, 3, 16))
     return method, sets
 
 
@@ -145,7 +153,7 @@ def make_case(rng, arguments):
     if rng.random() < 0.25 and not arguments.tiles_only:
         method, sets = make_method(rng)
         return method, "", sets, method, layout, "", "", grad
-    text, description, schedule, gradient = make_program(rng, arguments.tiles_only)
+    text, description, schedule, gradient = make_program(rng, arguments.tiles_only, arguments.documents)
     return "case.mlir", text, {}, description, layout, schedule, gradient, grad
 
 
@@ -199,6 +207,7 @@ def main():
     parser.add_argument("--jobs", type=int, default=4)
     parser.add_argument("--max-seconds", type=float, default=1e9)
     parser.add_argument("--grad", type=float, default=0.6, help="the part of the cases that has gradients")
+    parser.add_argument("--documents", type=float, default=0.2, help="the part of the lists that lies within documents")
     parser.add_argument("--tiles-only", action="store_true", help="only lists of whole tiles")
     parser.add_argument("--cut-only", action="store_true", help="only gradients that cut walks over the rows that list a block")
     parser.add_argument("--wrap", default="", help="command that runs each case, e.g. compute-sanitizer")

@@ -22,7 +22,7 @@ namespace {
 /// The width of the pieces in which the Q tile is read back each iteration.
 constexpr int64_t kLhsColumns = 64;
 
-/// Positions of the operation's operands and results.
+/// Positions of the operation's operands and results, where there are no documents.
 enum Operand : unsigned { kQ, kK, kV, kBlocks, kOut, kLse };
 
 class AttendBlocksKernel {
@@ -47,7 +47,7 @@ public:
   }
 
 private:
-  Val argument(unsigned index) { return b.argument(kernel, index); }
+  Val argument(unsigned index) { return b.argument(kernel, shape.documents && index > kBlocks ? index + 1 : index); }
 
   void locate() {
     batch = b.id(tile::Id::BlockZ);
@@ -57,6 +57,12 @@ private:
     firstRow = b.id(tile::Id::BlockX) * double(tiles.tokens);
     firstListRow = divideBy(firstRow, shape.queryBlock);
     firstPosition = firstRow + double(shape.getOffset());
+    if (!shape.documents)
+      return;
+    Val bounds = b.argument(kernel, kBlocks + 1);
+    edges = loadDocumentEdges(b, bounds, firstRow, tiles.tokens);
+    DocumentSide side = shape.causal ? DocumentSide::Starts : DocumentSide::Both;
+    documents = loadDocumentRows(b, bounds, firstRow, tileM, side, tiles.group);
   }
 
   void loadQueries() {
@@ -147,8 +153,10 @@ private:
   /// Hides the keys that a row must not see, of tiles that have any.
   Val mask(Val scores, Val i, Val listed) {
     auto hide = [&] {
-      Val positions = getTokens(accIndex) + firstPosition;
-      return SmallVector<Val>{math.hide(scores, walk->getRows(accIndex, i), positions, listed)};
+      Val positions = getTokens(accIndex) + firstPosition, keys = walk->getRows(accIndex, i), seen = listed;
+      if (shape.documents)
+        seen = listed ? listed & isInDocument(documents, keys) : isInDocument(documents, keys);
+      return SmallVector<Val>{math.hide(scores, keys, positions, seen)};
     };
     if (!walk->isUniform())
       return hide()[0];
@@ -158,6 +166,8 @@ private:
       needed = needed | (end - 1.0 > firstPosition);
     if (shape.window > 0)
       needed = needed | (start < firstPosition + double(tiles.tokens - shape.window));
+    if (shape.documents)
+      needed = needed | (start < edges.lastStart) | (end > edges.firstEnd);
     return b.ifElse(needed, hide, [&] {
       if (!listed)
         return SmallVector<Val>{scores};
@@ -194,6 +204,8 @@ private:
   ListWalk *walk = nullptr;
   Val batch, head, kvHead, listHead, firstRow, firstListRow, firstPosition, chunkBase, total;
   Val qTile, kRing, vRing;
+  DocumentEdges edges;
+  DocumentRows documents;
 };
 
 } // namespace

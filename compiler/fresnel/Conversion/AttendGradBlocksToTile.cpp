@@ -27,7 +27,8 @@ namespace {
 /// The width of the pieces in which the owned tiles are read back each iteration.
 constexpr int64_t kLhsColumns = 32;
 
-/// Positions of the operands of both operations; the results are the last arguments.
+/// Positions of the operands of both operations; bounds of documents are behind the lists, the results are the last
+/// arguments.
 enum Operand : unsigned { kQ, kK, kV, kLse, kDelta, kDout, kBlocks };
 
 /// A pair of tensors, or of tiles, that are multiplied: queries and the output's
@@ -54,6 +55,10 @@ public:
     kernel = b.beginKernel(request.getName(), request.getArgumentTypes(), threads, {blocks, heads, shape.batches});
     batch = b.id(tile::Id::BlockZ);
     ownsKeys() ? locateKeys() : locateQueries();
+    if (shape.documents) {
+      edges = loadDocumentEdges(b, argument(kBlocks + 1), firstRow, ownsKeys() ? tileM : tiles.tokens);
+      documents = loadDocumentRows(b, argument(kBlocks + 1), firstRow, tileM, math.getDocumentSide(), tiles.group);
+    }
     BlockSet blockSet(b, tiles.set);
     ListWalk listWalk(b, blockSet, ownsKeys() ? shape.queryBlock : shape.keyBlock, tileN);
     set = &blockSet;
@@ -263,14 +268,15 @@ private:
   /// The rows of the walked tensor, and the positions of owned and walked rows in one sequence.
   Val getVisible(Val step, Val walkedRows) {
     double offset = double(shape.getOffset());
-    if (ownsKeys())
-      return isVisible(shape, b.wrap(tile::RowIndexOp::create(b, index, Value(firstRow))), walkedRows + offset);
-    return isVisible(shape, walkedRows, getTokens(index) + (firstRow + offset));
+    Val visible =
+        ownsKeys() ? isVisible(shape, b.wrap(tile::RowIndexOp::create(b, index, Value(firstRow))), walkedRows + offset)
+                   : isVisible(shape, walkedRows, getTokens(index) + (firstRow + offset));
+    return shape.documents ? visible & isInDocument(documents, walkedRows) : visible;
   }
 
   /// Whether some pair may be hidden: always where a step's rows are not neighbours.
   Val needsMask(Val step) {
-    if (ownsKeys() && !shape.causal)
+    if (ownsKeys() && !shape.causal && !shape.documents)
       return b.constant(b.getI1Type(), 0);
     if (!walk->isUniform())
       return b.constant(b.getI1Type(), 1);
@@ -281,6 +287,8 @@ private:
     Val needed = key + double(keyRows) > double(shape.keys);
     if (shape.causal)
       needed = needed | (key + double(keyRows - 1) > position);
+    if (shape.documents)
+      needed = needed | (start < edges.lastStart) | (start + double(tileN) > edges.firstEnd);
     return shape.window > 0 ? needed | (key < position + double(queryRows - shape.window)) : needed;
   }
 
@@ -343,6 +351,8 @@ private:
   Val batch, head, listHead, walkedHead, firstHead, part, block, firstRow, firstListRow, limit;
   Val chunkBase, steps, total, rowLse, rowDelta;
   Pair owned, ring;
+  DocumentEdges edges;
+  DocumentRows documents;
 };
 
 } // namespace

@@ -16,9 +16,11 @@ DocumentEdges fresnel::loadDocumentEdges(KernelBuilder &b, Val bounds, Val first
   return {load(zero, first), load(zero, last), load(one, first), load(one, last)};
 }
 
-DocumentRows fresnel::loadDocumentRows(KernelBuilder &b, Val bounds, Val firstRow, int64_t rows, DocumentSide side) {
+DocumentRows fresnel::loadDocumentRows(KernelBuilder &b, Val bounds, Val firstRow, int64_t rows, DocumentSide side,
+                                       int64_t group) {
   Type type = tile::getRowsType(rows, b.getI32Type());
-  Value row = tile::RowIndexOp::create(b, type, Value(firstRow));
+  Value row = group == 1 ? tile::RowIndexOp::create(b, type, Value(firstRow)).getResult()
+                         : Value(b.wrap(tile::RowIndexOp::create(b, type, Value(b.i32(0)))) / double(group) + firstRow);
   auto load = [&](int64_t which) {
     SmallVector<Value> indices{b.i32(0), b.i32(which)};
     return b.wrap(tile::LookupOp::create(b, type, Value(bounds), indices, row, b.getI32IntegerAttr(0)));

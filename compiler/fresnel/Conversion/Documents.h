@@ -33,7 +33,9 @@ struct DocumentRows {
 /// Which of the bounds a kernel compares with: under a causal mask the diagonal takes the place of the other.
 enum class DocumentSide { Both, Starts, Ends };
 
-DocumentRows loadDocumentRows(KernelBuilder &b, Val bounds, Val firstRow, int64_t rows, DocumentSide side);
+/// With `group` heads side by side, row r is one of token `firstRow` + r div group.
+DocumentRows loadDocumentRows(KernelBuilder &b, Val bounds, Val firstRow, int64_t rows, DocumentSide side,
+                              int64_t group = 1);
 
 /// Whether the tokens `indices`, a fragment, lie in the documents of its rows.
 Val isInDocument(const DocumentRows &rows, Val indices);

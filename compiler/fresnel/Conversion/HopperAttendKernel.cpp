@@ -18,7 +18,7 @@ HopperAttendKernel::HopperAttendKernel(AttendOp op, const KernelRequest &request
       cluster(request.schedule.getCluster()), persistent(request.schedule.getPersistent()),
       chained(isHopperChained(request.schedule, op)), held(holdsHopperQueries(request.schedule, op)),
       ownOutput(hasHopperOutputTile(request.schedule, op)), queryRows(held ? kGroupRows : tileM),
-      lazy(shape.valueDim >= kLazyValueDim), outArgument(op.getMask() ? 4 : 3), op(op),
+      lazy(shape.valueDim >= kLazyValueDim), outArgument(3 + op.getMasks().size()), op(op),
       math(builder, shape, kGroupRows, tileN),
       at(builder, shape, request.schedule, getHopperTiles(request.schedule, op), math), tiles(at.getCount()),
       grouped(at.getGroup() > 1) {}
@@ -34,7 +34,7 @@ void HopperAttendKernel::write() {
   if (minBlocks > 1)
     kernel->setAttr(tile::kMinBlocksAttr, b.getI32IntegerAttr(minBlocks));
   if (shape.documents)
-    at.setDocuments(b.argument(kernel, 3));
+    at.setDocuments(b.argument(kernel, outArgument - 1));
   allocate();
   initialise();
   writeRoles(consumers, getHopperRegisters(consumers, minBlocks), [&] { produce(); }, [&] { consume(); });
@@ -51,8 +51,7 @@ SmallVector<Type> HopperAttendKernel::getArgumentTypes() {
   auto map = [&](int64_t rows) -> Type { return tile::TensorMapType::get(b.getContext(), rows, 64, shape.element); };
   int64_t box = shape.hasBlocks() ? std::min(tileN, shape.keyBlock) : tileN / cluster;
   SmallVector<Type> types{grouped ? Type(request.views[0]) : map(queryRows), map(box), map(box)};
-  if (outArgument > 3)
-    types.push_back(request.views[3]);
+  types.append(request.views.begin() + 3, request.views.begin() + outArgument);
   types.append({grouped ? Type(request.views[outArgument]) : map(kGroupRows), request.views[outArgument + 1]});
   if (persistent)
     types.push_back(tile::GlobalType::get(b.getContext(), {1}, b.getI32Type(), /*strided=*/false));

@@ -103,6 +103,7 @@ private:
     return b.wrap(tile::ToLhsOp::create(b, type, Value(weights)));
   }
 
+  Val getRowTokens() { return getTokens(tile::getRowsType(kGroupRows, b.getI32Type())); }
   /// The tokens of a fragment's rows, counted from the tile's first.
   Val getTokens(Type type) {
     return divideBy(b.wrap(tile::RowIndexOp::create(b, type, Value(groupRow))), at.getGroup());
@@ -112,15 +113,13 @@ private:
     if (!shape.hasBlocks())
       return at.hide(scores, i);
     Type index = tile::getAccType(kGroupRows, tileN, b.getI32Type());
-    Val position = grouped ? getTokens(index) + at.position : at.groupPosition;
-    return math.hide(scores, at.lists->getKeys(index, i), position, /*listed=*/Val());
+    Val position = grouped ? getTokens(index) + at.position : at.groupPosition, keys = at.lists->getKeys(index, i);
+    return math.hide(scores, keys, position, at.isInDocument(keys));
   }
 
   /// Which rows list the block of step i, if they have lists of their own.
   Val findListed(Val i) {
-    if (!hasRowLists() || at.lists->getBoxes() > 1)
-      return Val();
-    return at.lists->getListed(getTokens(tile::getRowsType(kGroupRows, b.getI32Type())), i);
+    return hasRowLists() && at.lists->getBoxes() == 1 ? at.lists->getListed(getRowTokens(), i) : Val();
   }
 
   /// The same for a step of several blocks, of which a row may see some.
@@ -128,8 +127,8 @@ private:
     if (!hasRowLists() || at.lists->getBoxes() == 1)
       return scores;
     Type rows = tile::getRowsType(kGroupRows, b.getF32Type());
-    return scores + at.lists->chooseListed(scores.getType(), getTokens(tile::getRowsType(kGroupRows, b.getI32Type())),
-                                           i, b.constant(rows, 0.0), b.constant(rows, -INFINITY));
+    return scores + at.lists->chooseListed(scores.getType(), getRowTokens(), i, b.constant(rows, 0.0),
+                                           b.constant(rows, -INFINITY));
   }
 
   bool hasRowLists() const { return at.lists && at.lists->hasSeveralRows(); }
@@ -146,9 +145,7 @@ private:
     release(keyRing, slot);
     bool masked = isFirstMasked();
     scores = math.cap(scores);
-    if (masked)
-      scores = hide(scores, b.i32(0));
-    scores = hideUnlisted(scores, b.i32(0));
+    scores = hideUnlisted(masked ? hide(scores, b.i32(0)) : scores, b.i32(0));
     SoftmaxStep step = math.softmax(scores, Val(), Val(), /*mayBeEmpty=*/masked, /*lazy=*/false, findListed(b.i32(0)));
     return {clearAcc(), toLhs(step.weights), step.maximum, step.sum};
   }
@@ -166,9 +163,7 @@ private:
     turnBarrier(nextGroup, /*arriving=*/true);
     scores = math.cap(waitFor(scores, 1));
     release(keyRing, slot);
-    if (masked)
-      scores = hide(scores, i);
-    scores = hideUnlisted(scores, i);
+    scores = hideUnlisted(masked ? hide(scores, i) : scores, i);
     Val maximum = finish ? Val() : state.maximum, sum = finish ? Val() : state.sum;
     SoftmaxStep step = math.softmax(scores, maximum, sum, masked || hasRowLists(), lazy, findListed(i));
     acc = waitFor(acc, 0);

@@ -11,13 +11,16 @@ HopperBlocks::HopperBlocks(KernelBuilder &builder, const AttendShape &shape, Sch
                            const BlockTiles &rows)
     : b(builder), shape(shape), tileN(schedule.getTileN()), rows(rows), set(builder, rows.set) {}
 
-void HopperBlocks::read(Val lists, Val batch, Val head, Val row, Val position) {
+void HopperBlocks::read(Val lists, Val batch, Val head, Val row, Val position, const DocumentEdges *documents) {
   firstRow = row;
   firstListRow = divideBy(row, shape.queryBlock);
   int64_t size = shape.keyBlock, blocks = shape.getKeyBlocks(), boxes = getBoxes();
   // Blocks that no query of the tile can see are not visited.
   auto keep = [&](Val block) {
-    Val start = block * double(size), wanted = start < position + double(rows.tokens);
+    Val start = block * double(size);
+    Val wanted = shape.causal ? start < position + double(rows.tokens) : start < double(shape.keys);
+    if (documents)
+      wanted = wanted & (start < documents->lastEnd) & (start + double(size) > documents->firstStart);
     if (shape.window > 0) {
       Val recent = start + double(size - 1 + shape.window) > position;
       wanted = wanted & (shape.sinks > 0 ? recent | (start < double(shape.sinks)) : recent);
@@ -25,7 +28,8 @@ void HopperBlocks::read(Val lists, Val batch, Val head, Val row, Val position) {
     return wanted;
   };
   function_ref<Val(Val)> filter = keep;
-  set.mark(lists, batch, head, firstListRow, b.i32(0), blocks, shape.causal ? filter : function_ref<Val(Val)>());
+  bool hides = shape.causal || documents;
+  set.mark(lists, batch, head, firstListRow, b.i32(0), blocks, hides ? filter : function_ref<Val(Val)>());
   Val count = set.collect(b.i32(0), blocks);
   Val whole = b.max(divideBy(count + double(boxes - 1), boxes), b.i32(1));
   entries = whole * double(boxes);

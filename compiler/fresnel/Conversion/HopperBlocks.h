@@ -25,8 +25,8 @@ public:
   int64_t getBoxes() const { return tileN / getBoxRows(); }
 
   /// Reads the list rows of the tile of queries at `firstRow`, which stands at
-  /// `position`; all threads of the block together. Ends with a barrier.
-  void read(Val lists, Val batch, Val head, Val firstRow, Val position);
+  /// `position`, and those of its documents if there are any; all threads of the block together. Ends with a barrier.
+  void read(Val lists, Val batch, Val head, Val firstRow, Val position, const DocumentEdges *documents = nullptr);
 
   /// Steps that are visited, at least one, and how many of the first need a mask, at
   /// least one: a tile without blocks visits keys that do not exist.
@@ -50,7 +50,8 @@ public:
   Val chooseListed(mlir::Type type, Val tokens, Val step, Val listed, Val otherwise);
 
 private:
-  bool mayNeedWindow() const { return shape.window > 0; }
+  /// Whether keys may be hidden on the left, too.
+  bool mayNeedWindow() const { return shape.window > 0 || shape.documents; }
   /// The block of a box of a step.
   Val getBlock(Val step, int64_t box);
 

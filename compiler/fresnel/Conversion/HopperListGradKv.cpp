@@ -34,7 +34,8 @@ constexpr int64_t kOwnBarrier = 1, kWarpBarrier = kOwnBarrier + kConsumers, kAll
 /// The producer walks lists, for which 24 would not do: 168 * 3 = 40 + 2 * 232.
 constexpr int64_t kProducerRegisters = 40, kConsumerRegisters = 232;
 
-/// The kernel's arguments. Counts of rows, sums and turns are there if walks may be cut.
+/// The kernel's arguments. Counts of rows, sums and turns are there if walks may be cut; bounds of documents take the
+/// place of the counts.
 enum Argument : unsigned { kQ, kK, kV, kLse, kDelta, kDout, kBits, kCounts, kDk, kDv, kSums, kTurns };
 
 class HopperListGradKv : HopperRings {
@@ -65,7 +66,8 @@ private:
   }
 
   Val argument(Argument which) {
-    return b.argument(kernel, which > kCounts && !pieces.hasCuts() ? which - 1 : unsigned(which));
+    bool hasCounts = pieces.hasCuts() || shape.documents;
+    return b.argument(kernel, which > kCounts && !hasCounts ? which - 1 : unsigned(which));
   }
 
   /// dK and dV of each consumer of a walk that is cut, and whose turn it is to add to them.
@@ -254,13 +256,14 @@ private:
   /// The pairs of owned keys and rows of a step that the mask opens, or null for all. What
   /// keys beyond the last one sum is not stored.
   Val getVisible(Val slot) {
-    if (!shape.causal)
+    if (!shape.causal && !shape.documents)
       return Val();
     Type index = tile::getAccType(kGroupRows, kRows, b.getI32Type());
     Val first = b.load(tokens, {slot}) + double(shape.getOffset());
     Val row = b.wrap(tile::ColIndexOp::create(b, index, Value(b.i32(0))));
     Val position = moduloBy(row, steps.tokens) + first;
-    return isVisible(shape, b.wrap(tile::RowIndexOp::create(b, index, Value(firstKey))), position);
+    Val visible = isVisible(shape, b.wrap(tile::RowIndexOp::create(b, index, Value(firstKey))), position);
+    return shape.documents ? visible & isInDocument(documents, position) : visible;
   }
 
   /// The weights of a step whose scores have been waited for.
@@ -349,7 +352,9 @@ private:
   }
 
   /// Not with two walks, which wait for memory; and a mask or a soft cap has no registers left.
-  bool overlaps() const { return stages > 1 && walks == 1 && !wide && !shape.causal && shape.softcap <= 0; }
+  bool overlaps() const {
+    return stages > 1 && walks == 1 && !wide && !shape.causal && !shape.documents && shape.softcap <= 0;
+  }
 
   void meet(Val barrier, int64_t threads) {
     tile::BarrierOp::create(b, Value(barrier), b.getI32IntegerAttr(int32_t(threads)), /*arrive=*/false);
@@ -445,6 +450,8 @@ private:
     if (walks == 1)
       firstKey = firstKey + groupRow;
     leader = (thread & 127.0) == 0.0;
+    if (shape.documents)
+      documents = loadDocumentRows(b, argument(kCounts), firstKey, kGroupRows, math.getDocumentSide());
     wait(keysFull, walk, b.i32(0));
     SmallVector<Val> sums = sumWalk(consumer, total);
     if (!pieces.hasCuts())
@@ -479,6 +486,7 @@ private:
   Val lane, elected;
   // In a consumer: its first row of a tile and in the sequence, and whether this thread speaks for it.
   Val groupRow, firstKey, leader;
+  DocumentRows documents;
 };
 
 } // namespace

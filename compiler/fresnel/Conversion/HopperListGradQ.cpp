@@ -23,7 +23,7 @@ namespace {
 
 constexpr int64_t kGroupRows = 64;
 
-/// Positions of the kernel's arguments.
+/// Positions of the kernel's arguments; bounds of documents are behind the list.
 enum Argument : unsigned { kQ, kK, kV, kLse, kDelta, kDout, kList, kDq };
 
 class HopperListGradQ : HopperRings {
@@ -80,6 +80,8 @@ private:
       initBarriers(ownedFull, 1, /*fence=*/true);
     });
     b.barrier();
+    if (shape.documents)
+      at.setDocuments(argument(kList + 1));
     at.readLists(argument(kList));
     at.locate(b.id(tile::Id::BlockX));
     if (grouped)
@@ -178,8 +180,11 @@ private:
   /// The left operand of the product that sums dQ, from those of step i, behind which `pending` others are under way.
   Val differentiate(Val i, Products products, bool masked, int64_t pending) {
     Val visible;
-    if (masked)
-      visible = isVisible(shape, at.lists->getKeys(index, i), getTokens(index) + at.position);
+    if (masked) {
+      Val keys = at.lists->getKeys(index, i), inside = at.isInDocument(keys);
+      visible = isVisible(shape, keys, getTokens(index) + at.position);
+      visible = inside ? visible & inside : visible;
+    }
     Val listed = getListedLse(i);
     AttendGradMath::Weights weights = math.weigh(waitFor(products.scores, pending + 1), listed, visible);
     Val dweights = waitFor(products.dweights, pending);
@@ -246,6 +251,7 @@ private:
   void consume() {
     groupRow = (b.id(tile::Id::Warpgroup) - 1.0) * double(kGroupRows);
     leader = (b.id(tile::Id::Thread) & 127.0) == 0.0;
+    at.locateGroup(groupRow);
     Val token = at.firstRow + divideBy(groupRow, at.getGroup()), zero = b.i32(0);
     lse = math.prepare(loadRows(kLse, token, -INFINITY));
     delta = loadRows(kDelta, token, 0);
@@ -264,8 +270,8 @@ private:
           [&] { return SmallVector<Val>{sum}; })[0];
     else
       sum = walkOneByOne(masked, count, sum, /*masked=*/false);
-    tile::StoreTileOp::create(b, Value(sum * shape.scale), Value(argument(kDq)), Value(at.batch), Value(at.head),
-                              Value(token), Value(), Value(), uint32_t(at.getGroup()));
+    tile::StoreTileOp::create(b, Value(sum * shape.scale), Value(argument(shape.documents ? kDq + 1 : kDq)),
+                              Value(at.batch), Value(at.head), Value(token), Value(), Value(), uint32_t(at.getGroup()));
   }
 
   const KernelRequest &request;

@@ -16,7 +16,11 @@ HopperTile::HopperTile(KernelBuilder &builder, const AttendShape &shape, Schedul
 void HopperTile::readLists(Val tensor) {
   lists.emplace(b, shape, schedule, rows);
   locate(b.id(tile::Id::BlockX));
-  lists->read(tensor, batch, divideBy(head, shape.heads / shape.listHeads), firstRow, position);
+  DocumentEdges edges;
+  if (shape.documents)
+    edges = loadDocumentEdges(b, documents, firstRow, rows.tokens);
+  lists->read(tensor, batch, divideBy(head, shape.heads / shape.listHeads), firstRow, position,
+              shape.documents ? &edges : nullptr);
 }
 
 /// Under a causal mask the heads are cut into sections whose keys and values fit
@@ -90,11 +94,14 @@ void HopperTile::locateGroup(Val groupRow) {
   groupPosition = position + groupRow;
   if (!shape.documents)
     return;
-  Val row = firstRow + groupRow;
-  groupEdges = loadDocumentEdges(b, documents, row, kGroupRows);
+  Val row = firstRow + divideBy(groupRow, rows.group);
+  if (!shape.hasBlocks())
+    groupEdges = loadDocumentEdges(b, documents, row, kGroupRows);
   DocumentSide side = shape.causal ? DocumentSide::Starts : DocumentSide::Both;
-  groupDocuments = loadDocumentRows(b, documents, row, kGroupRows, side);
+  groupDocuments = loadDocumentRows(b, documents, row, kGroupRows, side, rows.group);
 }
+
+Val HopperTile::isInDocument(Val keys) { return shape.documents ? fresnel::isInDocument(groupDocuments, keys) : Val(); }
 
 Val HopperTile::hide(Val scores, Val i) {
   return shape.documents ? math.hide(scores, getStart(i), groupPosition, groupDocuments)

@@ -35,6 +35,8 @@ public:
 
   /// In a consumer, once the tile is located: its rows are those from `groupRow` of the tile on.
   void locateGroup(Val groupRow);
+  /// Whether keys, a fragment, lie in the documents of the group's rows; null without documents.
+  Val isInDocument(Val keys);
   /// Without block lists: hides keys of the i-th block from the group's rows.
   Val hide(Val scores, Val i);
   /// How many blocks, counted from the first key on, end before the right edge of the group's first row: the

@@ -39,7 +39,8 @@ private:
         b.beginKernel(request.getName(), request.getArgumentTypes(), kRowThreads,
                       {int64_t(llvm::divideCeil(x.getDimSize(2), rowsPerBlock)), x.getDimSize(1), x.getDimSize(0)});
     source = b.argument(kernel, 0);
-    target = b.argument(kernel, 1);
+    documents = op.getDocuments() ? b.argument(kernel, 1) : Val();
+    target = b.argument(kernel, op.getDocuments() ? 2 : 1);
     batch = b.id(tile::Id::BlockZ);
     head = b.id(tile::Id::BlockY);
     thread = b.id(tile::Id::Thread);
@@ -55,7 +56,7 @@ private:
     Val row = b.id(tile::Id::BlockX) * double(kRowThreads / 32) + b.id(tile::Id::Warp);
     // All conditions are uniform in a warp, so that its lanes shuffle together.
     b.ifThen(row < b.i32(x.getDimSize(2)), [&] {
-      BlockRules rules(b, op, row, blocks);
+      BlockRules rules(b, op, row, blocks, documents);
       WarpSelect select(b, take);
       WarpSelect::List none = select.begin();
       auto store = [&](Val place, Val index) { b.store(index, target, {batch, head, row, place}); };
@@ -97,7 +98,7 @@ private:
   void writeByBlock() {
     begin(/*rowsPerBlock=*/1);
     Val row = b.id(tile::Id::BlockX);
-    BlockRules rules(b, op, row, blocks);
+    BlockRules rules(b, op, row, blocks, documents);
     int64_t words = blocks / 32 + 1;
     Val bitmap = b.alloc({words}, b.getI32Type()), equals = b.alloc({words}, b.getI32Type());
     Val eligible = b.alloc({1}, b.getI32Type());
@@ -146,7 +147,7 @@ private:
   RankedTensorType x, y;
   int64_t blocks, take;
   tile::KernelOp kernel;
-  Val source, target, batch, head, thread;
+  Val source, documents, target, batch, head, thread;
 };
 
 } // namespace

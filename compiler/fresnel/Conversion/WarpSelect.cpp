@@ -3,6 +3,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "fresnel/Conversion/WarpSelect.h"
+#include "fresnel/Conversion/Documents.h"
 #include "fresnel/Conversion/RadixSelect.h"
 #include <cmath>
 
@@ -86,8 +87,13 @@ void WarpSelect::finish(List list, function_ref<void(Val, Val)> store) {
   b.ifThen(lane < double(take), [&] { store(place, list.indices); });
 }
 
-BlockRules::BlockRules(KernelBuilder &builder, SelectBlocksOp op, Val row, int64_t blocks)
+BlockRules::BlockRules(KernelBuilder &builder, SelectBlocksOp op, Val row, int64_t blocks, Val documents)
     : end(builder.i32(blocks)), b(builder), op(op) {
+  if (documents) {
+    DocumentEdges edges = loadDocumentEdges(b, documents, row * double(op.getQueryBlock()), op.getQueryBlock());
+    first = edges.firstStart / double(op.getKeyBlock());
+    end = b.min((edges.lastEnd + double(op.getKeyBlock() - 1)) / double(op.getKeyBlock()), end);
+  }
   if (op.getCausal()) {
     Val lastToken = (row + 1.0) * double(op.getQueryBlock()) - 1.0;
     end = b.min(lastToken / double(op.getKeyBlock()) + 1.0, end);
@@ -98,8 +104,10 @@ Val BlockRules::getKey(Val block, Val score) {
   Val nothing = b.i32(INT32_MIN);
   Val key = b.select(score == -INFINITY, nothing, RadixSelect::orderedKey(b, score));
   if (op.getLocal() > 0 || op.getSinks() > 0) {
-    Val forced = (block < double(op.getSinks())) | (block >= end - double(op.getLocal()));
+    Val sinks = first ? block < first + double(op.getSinks()) : block < double(op.getSinks());
+    Val forced = sinks | (block >= end - double(op.getLocal()));
     key = b.select(forced, b.i32(INT32_MAX), key);
   }
-  return b.select(block < end, key, nothing);
+  Val allowed = block < end;
+  return b.select(first ? allowed & (block >= first) : allowed, key, nothing);
 }

@@ -50,8 +50,8 @@ private:
 /// The rules of `fresnel.select_blocks` for one row: which blocks may be taken, which must be.
 class BlockRules {
 public:
-  /// `row` is the row of the scores, which have `blocks` columns.
-  BlockRules(KernelBuilder &builder, SelectBlocksOp op, Val row, int64_t blocks);
+  /// `row` is the row of the scores, which have `blocks` columns; the bounds of documents if the operation has any.
+  BlockRules(KernelBuilder &builder, SelectBlocksOp op, Val row, int64_t blocks, Val documents);
 
   /// The ordered key of the block with this score: the largest where the block is
   /// forced, INT32_MIN where it may not be taken.
@@ -63,6 +63,8 @@ public:
 private:
   KernelBuilder &b;
   SelectBlocksOp op;
+  /// The first block of the row's documents, absent without documents.
+  Val first;
 };
 
 } // namespace fresnel

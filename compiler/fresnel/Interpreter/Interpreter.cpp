@@ -145,7 +145,8 @@ private:
         .Case([&](SelectBlocksOp op) -> Result {
           return ref::selectBlocks(get(op.getScores()),
                                    {int64_t(op.getTopk()), int64_t(op.getLocal()), int64_t(op.getSinks()),
-                                    op.getCausal(), int64_t(op.getQueryBlock()), int64_t(op.getKeyBlock())});
+                                    op.getCausal(), int64_t(op.getQueryBlock()), int64_t(op.getKeyBlock()),
+                                    op.getDocuments() ? &getIndices(op.getDocuments()) : nullptr});
         })
         .Case([&](BlocksFromMaskOp op) -> Result { return ref::blocksFromMask(getIndices(op.getMask())); })
         .Case([&](GatherOp op) -> Result { return ref::gather(get(op.getX()), getIndices(op.getIndices())); })

@@ -140,6 +140,8 @@ std::string fresnel::explainHopperGrad(Operation *op, const TargetInfo &target) 
   for (StringRef name : {"key_window", "key_stride"})
     if (int64_t value = getInteger(op, name, 1); value != 1)
       return llvm::formatv("the hopper gradient serves no pooled keys, but `{0}` is {1}; use portable", name, value);
+  if (getBlockList(op) && getDocumentBounds(op))
+    return "the hopper gradient in one pass serves no block lists within documents; leave ordered = true";
   if (hasSoftcap(op) && headDim == 128 && getDocumentBounds(op))
     return "the hopper gradient has no registers for a soft cap beside the bounds of documents with head dim 128; use "
            "portable";

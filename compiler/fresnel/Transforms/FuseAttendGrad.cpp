@@ -49,7 +49,7 @@ int64_t countKeyBlocks(AttendGradQOp op) {
 bool hasOwnLse(AttendGradQOp op) {
   auto attend = op.getLse().getDefiningOp<AttendOp>();
   return attend && op.getLse() == attend.getLse() && attend.getQ() == op.getQ() && attend.getK() == op.getK() &&
-         attend.getV() == op.getV() && attend.getMask() == op.getMask() &&
+         attend.getV() == op.getV() && llvm::equal(attend.getMasks(), op.getMasks()) &&
          attend.getScaleOrDefault() == op.getScaleOrDefault() && attend.getCausal() == op.getCausal() &&
          attend.getWindow() == op.getWindow() && attend.getSinks() == op.getSinks() &&
          attend.getSoftcap() == op.getSoftcap();
@@ -88,7 +88,7 @@ struct FuseAttendGradPass final : impl::FuseAttendGradPassBase<FuseAttendGradPas
     // The first of the two stands behind all operands of both.
     OpBuilder builder(queries->isBeforeInBlock(keys) ? queries.getOperation() : keys.getOperation());
     Value bounds;
-    if (integers && !queries.getMask() && hasOwnLse(queries) && allowsIntegerSums(queries))
+    if (integers && queries.getMasks().empty() && hasOwnLse(queries) && allowsIntegerSums(queries))
       bounds = BoundKeysOp::create(builder, queries.getLoc(), queries.getK(), queries.getV());
     SmallVector<Value> more;
     for (Value value : {Value(delta.getDlse()), bounds})

@@ -21,7 +21,7 @@ constexpr int64_t kMinRows = 1 << 16;
 /// The scores that `select` alone reads, if one kernel can compute and rank them.
 BlockScoreOp findScores(SelectBlocksOp select) {
   auto scores = select.getScores().getDefiningOp<BlockScoreOp>();
-  if (!scores || !scores->hasOneUse() || scores.getNormalize() != Normalize::None ||
+  if (!scores || !scores->hasOneUse() || select.getDocuments() || scores.getNormalize() != Normalize::None ||
       scores.getCausal() != select.getCausal() || scores.getQueryStride() != select.getQueryBlock())
     return {};
   auto q = cast<RankedTensorType>(scores.getQ().getType());

@@ -15,7 +15,7 @@ namespace {
 /// Whether both mask the same pairs. A query of scores stands for its own token, and counts from the first one, as
 /// those of attention over pooled keys do; over other keys attention aligns the ends.
 bool haveSameMask(BlockScoreOp scores, AttendOp attend) {
-  if (attend.getSoftcap().isPosZero() && !attend.getMask() && attend.getWindow() == 0 &&
+  if (attend.getSoftcap().isPosZero() && attend.getMasks().empty() && attend.getWindow() == 0 &&
       attend.getCausal() == scores.getCausal()) {
     if (!scores.getCausal())
       return true;

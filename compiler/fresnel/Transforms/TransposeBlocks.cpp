@@ -52,9 +52,11 @@ struct TransposeBlocksPass final : impl::TransposeBlocksPassBase<TransposeBlocks
       else if (gradient->isBeforeInBlock(bits))
         bits->moveBefore(gradient);
       gradient.setListed(cast<RankedTensorType>(gradient.getBlocks().getType()).getDimSize(3));
-      gradient.getMasksMutable().assign(bits.getResult());
+      gradient.getMasksMutable().slice(0, 1).assign(bits.getResult());
       gradient.setTransposed(true);
-      if (!excludesHopper(schedule) && explainHopperLists(gradient, *info).empty() && getListCuts(gradient).rows > 0) {
+      // Beside documents, which cut the rows that see a block, walks stay whole.
+      if (!excludesHopper(schedule) && !gradient.getDocuments() && explainHopperLists(gradient, *info).empty() &&
+          getListCuts(gradient).rows > 0) {
         Value &rows = counts[bits.getResult()];
         if (!rows)
           rows = CountRowsOp::create(builder, gradient.getLoc(), bits.getResult());

@@ -52,7 +52,7 @@ static LogicalResult checkBlocks(Inference<AttendOp> infer, AttendOp::Adaptor ad
   if (!getMaskOfRank(adaptor, 4))
     return success();
   RankedTensorType q = getTensor(adaptor.getQ()), k = getTensor(adaptor.getK());
-  RankedTensorType blocks = getTensor(adaptor.getMask());
+  RankedTensorType blocks = getTensor(getMaskOfRank(adaptor, 4));
   int64_t queryBlock = adaptor.getQueryBlock(), keyBlock = adaptor.getKeyBlock();
   if (queryBlock <= 0 || keyBlock <= 0) // attend_c6
     return infer.fail("`query_block` and `key_block` must be positive, but got ", queryBlock, " and ", keyBlock);
@@ -86,8 +86,13 @@ LogicalResult AttendOp::inferReturnTypes(MLIRContext *context, std::optional<Loc
                                          SmallVectorImpl<Type> &results) {
   Inference<AttendOp> infer{location};
   if (failed(infer.requireRows({adaptor.getQ(), adaptor.getK(), adaptor.getV()})) ||
-      failed(infer.requireRowsOrScores(adaptor.getMask())))
+      failed(infer.requireRowsOrScores(adaptor.getMasks())))
     return failure();
+  ValueRange masks = adaptor.getMasks();
+  if (masks.size() > 2 ||
+      (masks.size() == 2 && (getTensor(masks[0]).getRank() != 4 || getTensor(masks[1]).getRank() != 3)))
+    // attend_c8
+    return infer.fail("takes one list of `blocks` and behind it one of `documents`, but got ", masks.size(), " masks");
   RankedTensorType q = getTensor(adaptor.getQ()), k = getTensor(adaptor.getK()), v = getTensor(adaptor.getV());
   if (q.getDimSize(0) != k.getDimSize(0) || q.getDimSize(3) != k.getDimSize(3) ||
       k.getShape().drop_back() != v.getShape().drop_back() || q.getElementType() != k.getElementType() ||

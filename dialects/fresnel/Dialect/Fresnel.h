@@ -17,11 +17,12 @@
 namespace fresnel {
 class ReturnOp;
 
-/// `mask` if it has that rank, else null.
-inline mlir::TypedValue<mlir::RankedTensorType> getMaskOfRank(mlir::TypedValue<mlir::RankedTensorType> mask,
-                                                              int64_t rank) {
-  return mask && mask.getType().getRank() == rank ? mask : mlir::TypedValue<mlir::RankedTensorType>();
-}
+/// What masks attention or a gradient has, null where it has none.
+struct AttendMasks {
+  mlir::TypedValue<mlir::RankedTensorType> blocks, documents, counts;
+};
+/// `counts` go with a gradient only: a tensor of rank 3 that has no bounds for each row of `q`, behind `blocks`.
+AttendMasks splitMasks(mlir::ValueRange masks, mlir::Value q);
 } // namespace fresnel
 
 #include "fresnel/Dialect/FresnelDialect.h.inc"

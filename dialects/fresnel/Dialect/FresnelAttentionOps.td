@@ -15,16 +15,18 @@ defvar Fresnel_AttendAttributes = (ins
     DefaultValuedOptionalAttr<I64Attr, "1">:$key_stride, DefaultValuedOptionalAttr<I64Attr, "1">:$query_block,
     DefaultValuedOptionalAttr<I64Attr, "1">:$key_block);
 
-/// Block lists or the bounds of documents, which exclude one another: the rank tells which.
-defvar Fresnel_AttendMask = (ins Optional<Fresnel_Indices3Or4>:$mask);
+/// Block lists, of rank 4, and behind them the bounds of documents, of rank 3; either or both.
+defvar Fresnel_AttendMasks = (ins Variadic<Fresnel_Indices3Or4>:$masks);
 
 /// What attention and its gradients declare.
 defvar Fresnel_AttendDeclarations = [{
     double getScaleOrDefault();
-    /// The block lists, of rank 4, or null.
-    ::mlir::TypedValue<::mlir::RankedTensorType> getBlocks() { return ::fresnel::getMaskOfRank(getMask(), 4); }
-    /// The bounds of the documents, of rank 3, or null.
-    ::mlir::TypedValue<::mlir::RankedTensorType> getDocuments() { return ::fresnel::getMaskOfRank(getMask(), 3); }
+    /// The block lists, or null.
+    ::mlir::TypedValue<::mlir::RankedTensorType> getBlocks() { return ::fresnel::splitMasks(getMasks(), getQ()).blocks; }
+    /// The bounds of the documents, or null.
+    ::mlir::TypedValue<::mlir::RankedTensorType> getDocuments() {
+      return ::fresnel::splitMasks(getMasks(), getQ()).documents;
+    }
   }];
 
 def Fresnel_DocumentBoundsOp : Fresnel_ComputeOp<"document_bounds"> {
@@ -83,8 +85,8 @@ def Fresnel_AttendOp : Fresnel_ComputeOp<"attend", [Fresnel_Differentiable]> {
     - C5: `key_window` and `key_stride` are positive; pooled keys allow no `window` and no `blocks`.
     - C6: `blocks` has the batch of q, a divisor of its heads that is a multiple of the key heads,
       ceil(Nq / query_block) rows and at most ceil(Nk / key_block) entries; both block sizes are positive.
-    - C7: `documents` is [1, 2, N], N = Nq = Nk, and allows no `sinks` and no pooled keys. The syntax
-      has room for `blocks` or `documents`.
+    - C7: `documents` is [1, 2, N], N = Nq = Nk, and allows no `sinks` and no pooled keys.
+    - C8: `blocks` come once at most, and `documents` behind them.
 
     Example:
     ```mlir
@@ -92,11 +94,11 @@ def Fresnel_AttendOp : Fresnel_ComputeOp<"attend", [Fresnel_Differentiable]> {
         : tensor<1x4x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>
     ```
   }];
-  let arguments = !con((ins Fresnel_Rows:$q, Fresnel_Rows:$k, Fresnel_Rows:$v), Fresnel_AttendMask,
+  let arguments = !con((ins Fresnel_Rows:$q, Fresnel_Rows:$k, Fresnel_Rows:$v), Fresnel_AttendMasks,
                        Fresnel_AttendAttributes);
   let results = (outs Fresnel_Rows:$out, Fresnel_Scores3:$lse);
   let assemblyFormat = [{
-    $q `,` $k `,` $v (custom<AttendMask>($mask, type($mask))^)? attr-dict `:` type($q) `,` type($k) `,` type($v)
+    $q `,` $k `,` $v custom<AttendMasks>($masks, type($masks)) attr-dict `:` type($q) `,` type($k) `,` type($v)
   }];
   let extraClassDeclaration = Fresnel_AttendDeclarations;
 }

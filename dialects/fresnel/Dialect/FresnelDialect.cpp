@@ -9,52 +9,44 @@
 using namespace mlir;
 using namespace fresnel;
 
-/// `blocks(%b : type)`, `documents(%d : type)`, or nothing.
-static OptionalParseResult parseAttendMask(OpAsmParser &parser, std::optional<OpAsmParser::UnresolvedOperand> &mask,
-                                           Type &type) {
-  StringRef keyword;
-  if (failed(parser.parseOptionalKeyword(&keyword, {"blocks", "documents"})))
-    return std::nullopt;
-  SMLoc location = parser.getCurrentLocation();
-  if (parser.parseLParen() || parser.parseOperand(mask.emplace()) || parser.parseColonType(type) ||
-      parser.parseRParen())
-    return ParseResult(failure());
-  int64_t rank = keyword == "blocks" ? 4 : 3;
-  if (auto tensor = dyn_cast<RankedTensorType>(type); tensor && tensor.getRank() == rank)
-    return ParseResult(success());
-  return ParseResult(parser.emitError(location)
-                     << "`" << keyword << "` takes a tensor of rank " << rank << ", but got " << type);
+AttendMasks fresnel::splitMasks(ValueRange masks, Value q) {
+  AttendMasks split;
+  for (Value mask : masks) {
+    auto tensor = cast<TypedValue<RankedTensorType>>(mask);
+    int64_t rows = cast<RankedTensorType>(q.getType()).getDimSize(2);
+    bool isBounds = !split.blocks || tensor.getType().getShape() == ArrayRef<int64_t>{1, 2, rows};
+    (tensor.getType().getRank() == 4 ? split.blocks : isBounds ? split.documents : split.counts) = tensor;
+  }
+  return split;
 }
 
-static void printAttendMask(OpAsmPrinter &printer, Operation *, Value mask, Type type) {
-  printer << (cast<RankedTensorType>(type).getRank() == 4 ? "blocks(" : "documents(") << mask << " : " << type << ')';
-}
-
-/// The same, and behind it `counts(%n : type)` or nothing.
+/// `blocks(%b : type)`, `documents(%d : type)` and `counts(%n : type)`, each or none, in this order.
 static ParseResult parseAttendMasks(OpAsmParser &parser, SmallVectorImpl<OpAsmParser::UnresolvedOperand> &masks,
                                     SmallVectorImpl<Type> &types) {
-  std::optional<OpAsmParser::UnresolvedOperand> mask;
-  Type type;
-  if (OptionalParseResult result = parseAttendMask(parser, mask, type); result.has_value()) {
-    if (failed(*result))
+  for (auto [keyword, rank] : {std::pair(StringRef("blocks"), 4), {"documents", 3}, {"counts", 3}}) {
+    if (failed(parser.parseOptionalKeyword(keyword)))
+      continue;
+    SMLoc location = parser.getCurrentLocation();
+    if (keyword == "counts" && masks.empty())
+      return parser.emitError(location) << "`counts` needs `blocks` in front of it";
+    if (parser.parseLParen() || parser.parseOperand(masks.emplace_back()) ||
+        parser.parseColonType(types.emplace_back()) || parser.parseRParen())
       return failure();
-    masks.push_back(*mask);
-    types.push_back(type);
+    if (auto tensor = dyn_cast<RankedTensorType>(types.back()); !tensor || tensor.getRank() != rank)
+      return parser.emitError(location) << "`" << keyword << "` takes a tensor of rank " << rank << ", but got "
+                                        << types.back();
   }
-  if (failed(parser.parseOptionalKeyword("counts")))
-    return success();
-  if (masks.empty())
-    return parser.emitError(parser.getCurrentLocation()) << "`counts` needs `blocks` in front of it";
-  return failure(parser.parseLParen() || parser.parseOperand(masks.emplace_back()) ||
-                 parser.parseColonType(types.emplace_back()) || parser.parseRParen());
+  return success();
 }
 
 static void printAttendMasks(OpAsmPrinter &printer, Operation *op, OperandRange masks, TypeRange types) {
-  if (masks.empty())
-    return;
-  printAttendMask(printer, op, masks[0], types[0]);
-  if (masks.size() > 1)
-    printer << " counts(" << masks[1] << " : " << types[1] << ')';
+  AttendMasks split = splitMasks(masks, op->getOperand(0));
+  StringRef separator;
+  for (auto [mask, type] : llvm::zip(masks, types)) {
+    StringRef keyword = mask == split.blocks ? "blocks" : mask == split.documents ? "documents" : "counts";
+    printer << separator << keyword << '(' << mask << " : " << type << ')';
+    separator = " ";
+  }
 }
 
 #include "fresnel/Dialect/FresnelDialect.cpp.inc"

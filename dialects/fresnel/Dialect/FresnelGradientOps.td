@@ -52,7 +52,7 @@ class Fresnel_AttendGradOp<string mnemonic, dag outputs, dag mask, dag more = (i
   let results = outputs;
 }
 
-def Fresnel_AttendGradQOp : Fresnel_AttendGradOp<"attend_grad_q", (outs Fresnel_Rows:$dq), Fresnel_AttendMask> {
+def Fresnel_AttendGradQOp : Fresnel_AttendGradOp<"attend_grad_q", (outs Fresnel_Rows:$dq), Fresnel_AttendMasks> {
   let summary = "gradient of attention with respect to the queries";
   let description = [{
     With the scores s, the mask and the attributes of `fresnel.attend`,
@@ -71,7 +71,7 @@ def Fresnel_AttendGradQOp : Fresnel_AttendGradOp<"attend_grad_q", (outs Fresnel_
     ```
   }];
   let assemblyFormat = [{
-    $q `,` $k `,` $v `lse` $lse `delta` $delta `dout` $dout (custom<AttendMask>($mask, type($mask))^)? attr-dict
+    $q `,` $k `,` $v `lse` $lse `delta` $delta `dout` $dout custom<AttendMasks>($masks, type($masks)) attr-dict
     `:` type($q) `,` type($k) `,` type($v) `,` type($lse) `,` type($delta) `,` type($dout)
   }];
   let extraClassDeclaration = Fresnel_AttendDeclarations;
@@ -79,7 +79,7 @@ def Fresnel_AttendGradQOp : Fresnel_AttendGradOp<"attend_grad_q", (outs Fresnel_
 
 def Fresnel_AttendGradKvOp
     : Fresnel_AttendGradOp<"attend_grad_kv", (outs Fresnel_Rows:$dk, Fresnel_Rows:$dv),
-                           (ins Variadic<Fresnel_Indices3Or4>:$masks),
+                           Fresnel_AttendMasks,
                            (ins DefaultValuedOptionalAttr<BoolAttr, "false">:$transposed,
                                 OptionalAttr<I64Attr>:$listed)> {
   let summary = "gradients of attention with respect to the keys and values";
@@ -96,7 +96,8 @@ def Fresnel_AttendGradKvOp
     - C2: `lse` and `delta` have the shape of its LSE, `dout` the type of its output.
     - C3: with `transposed`, `blocks` has the batch of q, a divisor of its heads that is a multiple of the key
       heads, ceil(Nk / key_block) rows and a bit for each of the ceil(Nq / query_block) rows of the list.
-    - C4: `counts` goes with `transposed` and has the shape of `blocks` without the words.
+    - C4: `counts` goes with `transposed` and has the shape of `blocks` without the words. A tensor of
+      the shape of `documents` is `documents`.
 
     Example:
     ```mlir
@@ -110,14 +111,8 @@ def Fresnel_AttendGradKvOp
     `:` type($q) `,` type($k) `,` type($v) `,` type($lse) `,` type($delta) `,` type($dout)
   }];
   let extraClassDeclaration = Fresnel_AttendDeclarations # [{
-    /// The lists, their transpose, or the bounds of documents, and the rows of each block, or null.
-    ::mlir::TypedValue<::mlir::RankedTensorType> getMask() { return getMaskAt(0); }
-    ::mlir::TypedValue<::mlir::RankedTensorType> getCounts() { return getMaskAt(1); }
-    ::mlir::TypedValue<::mlir::RankedTensorType> getMaskAt(size_t index) {
-      if (index >= getMasks().size())
-        return {};
-      return ::llvm::cast<::mlir::TypedValue<::mlir::RankedTensorType>>(getMasks()[index]);
-    }
+    /// How many rows list each block, or null.
+    ::mlir::TypedValue<::mlir::RankedTensorType> getCounts() { return ::fresnel::splitMasks(getMasks(), getQ()).counts; }
   }];
 }
 

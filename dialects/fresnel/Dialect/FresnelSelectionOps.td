@@ -127,22 +127,26 @@ def Fresnel_SelectBlocksOp : Fresnel_ComputeOp<"select_blocks"> {
     up to the end. Then the best remaining scores, ties to the lower index, until
     `topk` blocks are taken. With `causal` blocks that begin after the row's last
     token are never taken; a score of -inf is taken only where it is forced.
+    With `documents`, what `fresnel.document_bounds` makes, the row's blocks begin with
+    the one in which the document of its first token begins, the `sinks` with them, and
+    end where the document of its last token does.
     Result: ascending block indices, -1 at the end; K = min(topk, Nb).
 
     Constraints:
     - C1: `topk`, `query_block` and `key_block` are positive, `local` and `sinks` are not negative.
     - C2: `local` + `sinks` is at most `topk`.
+    - C3: `documents` is [1, 2, N], with M = ceil(N / query_block) and Nb = ceil(N / key_block).
 
     Example:
     ```mlir
     %i = fresnel.select_blocks %s {topk = 4, local = 1, causal = true, key_block = 64} : tensor<1x2x1000x16xf32>
     ```
   }];
-  let arguments = (ins Fresnel_Scores4:$scores, I64Attr:$topk, DefaultValuedOptionalAttr<I64Attr, "0">:$local,
+  let arguments = (ins Fresnel_Scores4:$scores, Optional<Fresnel_Indices3>:$documents, I64Attr:$topk, DefaultValuedOptionalAttr<I64Attr, "0">:$local,
                        DefaultValuedOptionalAttr<I64Attr, "0">:$sinks, DefaultValuedOptionalAttr<BoolAttr, "false">:$causal,
                        DefaultValuedOptionalAttr<I64Attr, "1">:$query_block, I64Attr:$key_block);
   let results = (outs Fresnel_Indices4:$result);
-  let assemblyFormat = "$scores attr-dict `:` type($scores)";
+  let assemblyFormat = "$scores (`documents` `(` $documents^ `:` type($documents) `)`)? attr-dict `:` type($scores)";
 }
 
 def Fresnel_BlocksFromMaskOp : Fresnel_ComputeOp<"blocks_from_mask"> {

@@ -50,13 +50,14 @@ static LogicalResult checkAttendGrad(MLIRContext *context, std::optional<Locatio
                                      typename Op::Adaptor adaptor) {
   Inference<Op> infer{location};
   SmallVector<Value> operands{adaptor.getQ(), adaptor.getK(), adaptor.getV()};
-  Value mask;
-  if constexpr (std::is_same_v<Op, AttendGradKvOp>)
-    mask = adaptor.getMasks().empty() || adaptor.getTransposed() ? Value() : adaptor.getMasks()[0];
-  else
-    mask = adaptor.getMask();
-  if (mask)
+  for (Value mask : adaptor.getMasks())
     operands.push_back(mask);
+  if constexpr (std::is_same_v<Op, AttendGradKvOp>) {
+    // What goes with a transposed list has its own checks.
+    AttendMasks masks = splitMasks(adaptor.getMasks(), adaptor.getQ());
+    if (adaptor.getTransposed())
+      llvm::erase_if(operands, [&](Value value) { return value == masks.blocks || value == masks.counts; });
+  }
   SmallVector<Type> forward;
   // attend_grad_q_c1, attend_grad_kv_c1
   if (failed(
@@ -80,12 +81,12 @@ LogicalResult AttendGradQOp::inferReturnTypes(MLIRContext *context, std::optiona
 /// Checks a transposed block list.
 static LogicalResult checkTransposed(Inference<AttendGradKvOp> infer, AttendGradKvOp::Adaptor adaptor) {
   int64_t queryBlock = adaptor.getQueryBlock(), keyBlock = adaptor.getKeyBlock();
-  ValueRange masks = adaptor.getMasks();
-  if (masks.empty() || getTensor(masks[0]).getRank() != 4 || queryBlock <= 0 || keyBlock <= 0) // attend_grad_kv_c3
+  Value list = splitMasks(adaptor.getMasks(), adaptor.getQ()).blocks;
+  if (!list || queryBlock <= 0 || keyBlock <= 0) // attend_grad_kv_c3
     return infer.fail("`transposed` needs `blocks`, and positive `query_block` and `key_block`, but these are ",
                       queryBlock, " and ", keyBlock);
   RankedTensorType q = getTensor(adaptor.getQ()), k = getTensor(adaptor.getK());
-  RankedTensorType blocks = getTensor(masks[0]);
+  RankedTensorType blocks = getTensor(list);
   int64_t rows = llvm::divideCeil(k.getDimSize(2), keyBlock);
   int64_t words = llvm::divideCeil(llvm::divideCeil(q.getDimSize(2), queryBlock), 32);
   if (blocks.getDimSize(0) != q.getDimSize(0) || q.getDimSize(1) % blocks.getDimSize(1) ||
@@ -104,14 +105,13 @@ LogicalResult AttendGradKvOp::inferReturnTypes(MLIRContext *context, std::option
     return failure();
   if (adaptor.getTransposed() && failed(checkTransposed({location}, adaptor)))
     return failure();
-  ValueRange masks = adaptor.getMasks();
-  if (masks.size() < 2)
-    return success();
-  if (!adaptor.getTransposed() || masks.size() > 2 ||
-      getTensor(masks[1]).getShape() != getTensor(masks[0]).getShape().drop_back()) // attend_grad_kv_c4
+  AttendMasks masks = splitMasks(adaptor.getMasks(), adaptor.getQ());
+  if (masks.counts &&
+      (!adaptor.getTransposed() ||
+       getTensor(masks.counts).getShape() != getTensor(masks.blocks).getShape().drop_back())) // attend_grad_kv_c4
     return Inference<AttendGradKvOp>{location}.fail(
         "`counts` goes with `transposed` and has the shape of `blocks` without the words, but got ",
-        masks[1].getType());
+        masks.counts.getType());
   return success();
 }
 

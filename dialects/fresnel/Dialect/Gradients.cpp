@@ -20,8 +20,7 @@ LogicalResult AttendOp::buildGradients(OpBuilder &builder, ValueRange results, S
     return failure();
   Value delta = AttendDeltaOp::create(builder, getLoc(), getOut(), results[0], results[1]);
   SmallVector<Value> inputs{getQ(), getK(), getV(), getLse(), delta, results[0]};
-  if (getMask())
-    inputs.push_back(getMask());
+  inputs.append(getMasks().begin(), getMasks().end());
   auto dq = AttendGradQOp::create(builder, getLoc(), inputs, (*this)->getAttrs());
   auto dkv = AttendGradKvOp::create(builder, getLoc(), inputs, (*this)->getAttrs());
   operands.append({dq.getDq(), dkv.getDk(), dkv.getDv()});

@@ -60,11 +60,13 @@ inline mlir::RankedTensorType getTensor(mlir::Value value) {
   return llvm::cast<mlir::RankedTensorType>(value.getType());
 }
 
-/// The mask operand of attention or of a gradient if it has that rank, else null.
+/// The mask of attention that has that rank, or null.
 template <typename Adaptor>
 mlir::Value getMaskOfRank(Adaptor adaptor, int64_t rank) {
-  mlir::Value mask = adaptor.getMask();
-  return mask && getTensor(mask).getRank() == rank ? mask : mlir::Value();
+  for (mlir::Value mask : adaptor.getMasks())
+    if (getTensor(mask).getRank() == rank)
+      return mask;
+  return {};
 }
 
 /// The type with dimension 2 replaced.

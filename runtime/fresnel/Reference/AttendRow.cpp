@@ -74,6 +74,7 @@ void AttendRow::collect() {
   listed.erase(std::unique(listed.begin(), listed.end()), listed.end());
   for (int64_t block : listed)
     if (block >= 0)
-      for (int64_t j = block * options.keyBlock; j < std::min((block + 1) * options.keyBlock, keys); ++j)
+      for (int64_t j = std::max(block * options.keyBlock, begin); j < std::min((block + 1) * options.keyBlock, end);
+           ++j)
         add(j);
 }

@@ -86,13 +86,14 @@ Tensor ref::regroup(const Tensor &scores, const RegroupOptions &options) {
   return out;
 }
 
-/// Selects for one row of `blocks` scores; `end` is the number of blocks that may be taken.
-static std::vector<int32_t> selectRow(const float *s, int64_t end, int64_t budget, const SelectBlocksOptions &options) {
+/// Selects for one row of scores, of which the blocks from `first` to `end` may be taken.
+static std::vector<int32_t> selectRow(const float *s, int64_t first, int64_t end, int64_t budget,
+                                      const SelectBlocksOptions &options) {
   std::vector<bool> forced(end, false);
-  for (int64_t j = 0; j < end; ++j)
-    forced[j] = j < options.sinks || j >= end - options.local;
-  std::vector<int32_t> order(end);
-  std::iota(order.begin(), order.end(), 0);
+  for (int64_t j = first; j < end; ++j)
+    forced[j] = j < first + options.sinks || j >= end - options.local;
+  std::vector<int32_t> order(std::max<int64_t>(end - first, 0));
+  std::iota(order.begin(), order.end(), first);
   std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
     if (forced[a] != forced[b])
       return static_cast<bool>(forced[a]);
@@ -112,8 +113,15 @@ IndexTensor ref::selectBlocks(const Tensor &scores, const SelectBlocksOptions &o
   IndexTensor out({scores.dim(0), scores.dim(1), rows, budget});
   parallelFor(scores.dim(0) * scores.dim(1) * rows, [&](int64_t row) {
     int64_t lastToken = (row % rows + 1) * options.queryBlock - 1;
-    int64_t end = options.causal ? std::min(lastToken / options.keyBlock + 1, blocks) : blocks;
-    std::vector<int32_t> taken = selectRow(scores.data.data() + row * blocks, end, budget, options);
+    int64_t first = 0, end = options.causal ? std::min(lastToken / options.keyBlock + 1, blocks) : blocks;
+    if (options.documents) {
+      int64_t tokens = options.documents->dim(2), firstToken = row % rows * options.queryBlock;
+      const int32_t *starts = options.documents->data.data(), *ends = starts + tokens;
+      first = std::max<int64_t>(starts[firstToken], 0) / options.keyBlock;
+      int64_t last = std::min<int64_t>(ends[std::min(lastToken, tokens - 1)], tokens);
+      end = std::min(end, (last + options.keyBlock - 1) / options.keyBlock);
+    }
+    std::vector<int32_t> taken = selectRow(scores.data.data() + row * blocks, first, end, budget, options);
     std::copy(taken.begin(), taken.end(), out.data.begin() + row * budget);
   });
   return out;

@@ -43,6 +43,8 @@ struct SelectBlocksOptions {
   int64_t local = 0, sinks = 0;
   bool causal = false;
   int64_t queryBlock = 1, keyBlock = 1;
+  /// What `documentBounds` makes, or null: a row's blocks are those of the documents of its tokens.
+  const IndexTensor *documents = nullptr;
 };
 
 /// scores [B, H, M, Nb] -> [B, H, M, min(topk, Nb)]: ascending block indices, -1 at the end.

@@ -36,8 +36,11 @@ std::map<std::string, std::string> getParams(std::map<std::string, std::string> 
   return params;
 }
 
-/// Attention over the packed documents and its gradients are those of each document alone.
-void checkPacked(const std::vector<int32_t> &cu, int64_t length, const std::map<std::string, std::string> &params) {
+using Params = std::map<std::string, std::string>;
+
+/// Attention over the packed documents and its gradients are those of each document alone, by a preset each.
+void checkPacked(const std::vector<int32_t> &cu, int64_t length, const std::string &packedMethod, const Params &params,
+                 const std::string &method, const Params &paramsAlone) {
   std::vector<NamedValue> inputs = {{"q", randomTensor({2, kHeads, length, kDim}, 1)},
                                     {"k", randomTensor({2, kKvHeads, length, kDim}, 2)},
                                     {"v", randomTensor({2, kKvHeads, length, kDim}, 3)},
@@ -45,7 +48,7 @@ void checkPacked(const std::vector<int32_t> &cu, int64_t length, const std::map<
                                     {"dout", randomTensor({2, kHeads, length, kDim}, 4)}};
   auto packedParams = getParams(params, length);
   packedParams["documents"] = std::to_string(cu.size() - 1);
-  auto packed = run("documents", packedParams, inputs, /*grad=*/true);
+  auto packed = run(packedMethod, packedParams, inputs, /*grad=*/true);
   for (size_t i = 0; i + 1 < cu.size(); ++i) {
     if (cu[i] == cu[i + 1])
       continue;
@@ -53,8 +56,7 @@ void checkPacked(const std::vector<int32_t> &cu, int64_t length, const std::map<
     for (const NamedValue &input : inputs)
       if (auto *rows = std::get_if<ref::Tensor>(&input.value))
         alone.push_back({input.name, cut(*rows, cu[i], cu[i + 1])});
-    bool windowed = params.count("window");
-    auto results = run(windowed ? "window" : "dense", getParams(params, cu[i + 1] - cu[i]), alone, /*grad=*/true);
+    auto results = run(method, getParams(paramsAlone, cu[i + 1] - cu[i]), alone, /*grad=*/true);
     for (const char *name : {"out", "dq", "dk", "dv"})
       EXPECT_LT(getDistance(cut(tensor(packed, name), cu[i], cu[i + 1]), tensor(results, name)), 1e-6)
           << name << " of document " << i;
@@ -76,9 +78,21 @@ TEST(Documents, AnyEntriesGiveBoundsInside) {
 }
 
 TEST(Documents, PackedIsAsEachAlone) {
-  checkPacked({0, 37}, 37, {{"causal", "true"}});
-  checkPacked({0, 1, 12, 12, 29, 37, 37}, 37, {{"causal", "true"}});
-  checkPacked({0, 1, 12, 12, 29, 37, 37}, 37, {{"causal", "false"}, {"softcap", "1.5"}});
+  for (const Params &params : {Params{{"causal", "true"}}, {{"causal", "false"}, {"softcap", "1.5"}}})
+    checkPacked({0, 1, 12, 12, 29, 37, 37}, 37, "documents", params, "dense", params);
+  checkPacked({0, 37}, 37, "documents", {{"causal", "true"}}, "dense", {{"causal", "true"}});
 }
 
-TEST(Documents, WindowsEndAtTheDocument) { checkPacked({0, 17, 41}, 41, {{"window", "7"}}); }
+TEST(Documents, WindowsEndAtTheDocument) {
+  checkPacked({0, 17, 41}, 41, "documents", {{"window", "7"}}, "window", {{"window", "7"}});
+}
+
+TEST(Documents, ListsOfAlignedDocumentsAreThoseOfEachAlone) {
+  Params params{{"block", "8"}, {"topk", "2"}};
+  checkPacked({0, 8, 40, 40, 64, 77}, 77, "moba_documents", params, "moba", params);
+}
+
+TEST(Documents, ListsEndAtTheDocumentWhereverItBegins) {
+  checkPacked({0, 1, 12, 12, 29, 37}, 37, "moba_documents", {{"block", "8"}, {"topk", "5"}}, "dense",
+              {{"causal", "true"}});
+}
