@@ -262,7 +262,7 @@ fresnel.program @main(%q: tensor<1x2x64x128xbf16>, %k: tensor<1x2x64x128xbf16>) 
 
 fresnel.program @cluster_portable(%in0: tensor<1x2x64x128xbf16>, %in1: tensor<1x2x64x128xbf16>) attributes {fresnel.kernel,
     fresnel.schedule = #fresnel.schedule<family = portable, cluster = 2>} {
-  // expected-error @+1 {{only attention of family hopper runs in clusters; set cluster = 1}}
+  // expected-error @+1 {{only attention of family hopper and its gradients in one pass run in clusters; set cluster = 1}}
   %o, %l = fresnel.attend %in0, %in1, %in1 : tensor<1x2x64x128xbf16>, tensor<1x2x64x128xbf16>, tensor<1x2x64x128xbf16>
   fresnel.return %o {names = ["o"]} : tensor<1x2x64x128xbf16>
 }

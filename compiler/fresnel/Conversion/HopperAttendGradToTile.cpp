@@ -88,12 +88,12 @@ private:
     meetConsumers();
     Val dq = multiplyScores(tile);
     dv = waitFor(dv, 1);
-    arrive(douts.empty, doutSlot);
+    release(douts, doutSlot);
     Val dk = accumulate(sums[0], dscores, query);
     dq = waitFor(dq, 1);
     hasOwnSquare ? handOut(dq, i) : b.ifThen(consumer == 0.0, [&] { handOut(dq, i); });
     dk = waitFor(dk, 0);
-    arrive(queries.empty, slot);
+    release(queries, slot);
     return {dk, dv};
   }
 

@@ -22,7 +22,8 @@ HopperGradKernel::HopperGradKernel(AttendGradOp op, const KernelRequest &request
                                    Squares second)
     : HopperRings(builder), request(request), shape(op), keyRows(request.schedule.getTileM()),
       queryRows(request.schedule.getTileN()), steps(int64_t(llvm::alignTo(shape.queries, 128)) / queryRows),
-      blocks(llvm::divideCeil(shape.keys, keyRows)), group(shape.heads / shape.kvHeads),
+      cluster(request.schedule.getCluster()), blocks(llvm::alignTo(llvm::divideCeil(shape.keys, keyRows), cluster)),
+      group(shape.heads / shape.kvHeads),
       section(getHopperGradSection(request.schedule, op)), doutStages(getHopperGradDoutStages(request.schedule, op)),
       ordered(isHopperGradOrdered(request.schedule, op)), integers(op.hasIntegerSums()),
       squareLists{std::move(first), std::move(second)}, listSizes(getHopperGradLists(op)) {}
@@ -32,9 +33,14 @@ void HopperGradKernel::write() {
   kernel = b.beginKernel(request.getName(), getArgumentTypes(), 128 * (kConsumers + 1), {count, 1, 1});
   if (ordered)
     kernel->setAttr(kCountersAttr, b.getI64IntegerAttr(shape.batches * shape.heads * steps));
+  if (cluster > 1)
+    kernel->setAttr(tile::kClusterAttr, b.getI32IntegerAttr(int32_t(cluster)));
   allocate();
   initialise();
   writeRoles(kConsumers, getHopperRegisters(kConsumers, /*minBlocks=*/1), [&] { produce(); }, [&] { consume(); });
+  // A block's memory must stay until the others have told it what they are done with.
+  if (cluster > 1)
+    tile::ClusterBarrierOp::create(b);
 }
 
 //===----------------------------------------------------------------------===//
@@ -49,7 +55,9 @@ Val HopperGradKernel::argument(Argument which) {
 
 SmallVector<Type> HopperGradKernel::getArgumentTypes() {
   auto map = [&](int64_t rows) -> Type { return tile::TensorMapType::get(b.getContext(), rows, 64, shape.element); };
-  SmallVector<Type> types{map(queryRows), map(keyRows), map(keyRows), request.views[kStats], map(queryRows)};
+  // A block of a cluster loads its share of the queries for all.
+  int64_t share = queryRows / cluster;
+  SmallVector<Type> types{map(share), map(keyRows), map(keyRows), request.views[kStats], map(share)};
   // The mask, if there is one, and dQ.
   unsigned dq = kDout + 1 + countMasks();
   types.append(request.views.begin() + kDout + 1, request.views.begin() + dq + 1);
@@ -90,21 +98,27 @@ void HopperGradKernel::initialise() {
       tile::PrefetchMapOp::create(b, Value(argument(i)));
     for (const RowRing &ring : {queries, douts}) {
       initBarriers(ring.full, 1);
-      initBarriers(ring.empty, kConsumers);
+      initBarriers(ring.empty, kConsumers * cluster);
     }
     initBarriers(keysFull, 1, /*fence=*/true);
   });
-  b.barrier();
+  if (cluster > 1)
+    tile::ClusterBarrierOp::create(b);
+  else
+    b.barrier();
   locate();
 }
 
 /// Which keys the block owns, and the steps that it takes.
 ///
 /// A section's blocks start head by head, the first keys first: under a causal mask
-/// these have the most work, so that the last ones to end are short.
+/// these have the most work, so that the last ones to end are short. The blocks of a cluster
+/// follow each other, and take the steps that any of them needs.
 void HopperGradKernel::locate() {
-  auto [head, tile] = walkSections(b.id(tile::Id::BlockX), shape.kvHeads * shape.batches, section, blocks);
-  block = tile;
+  Val index = b.id(tile::Id::BlockX);
+  auto [head, tile] = walkSections(cluster > 1 ? index / double(cluster) : index, shape.kvHeads * shape.batches,
+                                   section, blocks / cluster);
+  block = cluster > 1 ? tile * double(cluster) + index % double(cluster) : tile;
   batch = head / double(shape.kvHeads);
   kvHead = head % double(shape.kvHeads);
   firstKey = block * double(keyRows);
@@ -114,15 +128,15 @@ void HopperGradKernel::locate() {
     total = lists->countSteps();
     return;
   }
-  Val firstStep = b.i32(0);
+  Val firstStep = b.i32(0), clusterKey = cluster > 1 ? tile * double(cluster * keyRows) : firstKey;
   endStep = b.i32(steps);
   if (shape.causal)
-    firstStep = b.max(firstKey - double(shape.getOffset()), b.i32(0)) / double(queryRows);
+    firstStep = b.max(clusterKey - double(shape.getOffset()), b.i32(0)) / double(queryRows);
   if (shape.window > 0) {
     // The last query that sees the last owned key; sinks are seen by all.
-    Val last = firstKey + double(keyRows - 1 + shape.window - 1 - shape.getOffset());
+    Val last = clusterKey + double(cluster * keyRows - 1 + shape.window - 1 - shape.getOffset());
     Val end = b.min(b.max(last + double(queryRows), b.i32(0)) / double(queryRows), endStep);
-    endStep = b.select(firstKey < double(shape.sinks), endStep, end);
+    endStep = b.select(clusterKey < double(shape.sinks), endStep, end);
   }
   if (shape.documents) {
     DocumentEdges edges = loadDocumentEdges(b, argument(kMask), firstKey, keyRows);
@@ -156,8 +170,15 @@ void HopperGradKernel::meet(Val id, int64_t threads, bool arriving) {
 void HopperGradKernel::load(Argument map, Val head, Val row, Val target, Val barriers, Val slot) {
   // Over lists a tile of queries is read here and there, while dQ, which is added to just as
   // often and costs twice the traffic if it is not there, has the room in L2.
+  bool shared = cluster > 1 && (map == kQ || map == kDout);
+  Val share;
+  if (shared) {
+    share = b.id(tile::Id::BlockX) % double(cluster) * double(queryRows / cluster);
+    row = row + share;
+  }
   tile::TmaLoadOp::create(b, Value(argument(map)), Value(batch), Value(head), Value(row), Value(target),
-                          Value(barriers), Value(slot), /*evict_last=*/false, /*evict_first=*/bool(lists));
+                          Value(barriers), Value(slot), Value(share), /*evict_last=*/false,
+                          /*evict_first=*/bool(lists), /*multicast=*/shared);
 }
 
 /// One tile of a ring and its row of the stats; with queries also the factors of their sums.
@@ -208,7 +229,10 @@ void HopperGradKernel::addSquare(const Step &step, Val now, int64_t c, const Squ
 Val HopperGradKernel::getLastBlock(const Step &step) {
   if (!shape.causal)
     return b.i32(blocks - 1);
-  return b.min((step.row + double(queryRows - 1 + shape.getOffset())) / double(keyRows), b.i32(blocks - 1));
+  Val last = (step.row + double(queryRows - 1 + shape.getOffset())) / double(keyRows);
+  if (cluster > 1)
+    last = last / double(cluster) * double(cluster) + double(cluster - 1);
+  return b.min(last, b.i32(blocks - 1));
 }
 
 /// Before this block all in front of it have their turn at a step's tile, without those
@@ -225,8 +249,9 @@ HopperGradLists::Turn HopperGradKernel::getTurn(const Step &step) {
   }
   if (shape.window > 0) {
     Val left = step.row + double(shape.getOffset() - shape.window + 1);
-    Val first = b.max(left, b.i32(0)) / double(keyRows);
-    Val sinks = b.min(first, b.i32(llvm::divideCeil(shape.sinks, keyRows)));
+    // Whole clusters.
+    Val first = b.max(left, b.i32(0)) / double(cluster * keyRows) * double(cluster);
+    Val sinks = b.min(first, b.i32(llvm::divideCeil(shape.sinks, cluster * keyRows) * cluster));
     now = b.select(block < first, block, block - first + sinks);
   }
   return {now, b.select(block == last, b.i32(0), now + 1.0)};
@@ -283,6 +308,14 @@ void HopperGradKernel::produce() {
 // Consumers
 //===----------------------------------------------------------------------===//
 
+void HopperGradKernel::release(const RowRing &ring, Val slot) {
+  if (cluster == 1)
+    return arrive(ring.empty, slot, leader);
+  // A thread for each block of the cluster.
+  tile::BarrierArriveOp::create(b, Value(ring.empty), Value(slot), Value(thread & double(cluster - 1)),
+                                Value((thread & 127.0) < double(cluster)));
+}
+
 void HopperGradKernel::meetConsumers() { meet(b.i32(kScoresBarrier), 128 * kConsumers); }
 
 Val HopperGradKernel::toLhs(Val value) {
@@ -314,7 +347,7 @@ Val HopperGradKernel::getVisible(Val key, Val row, int64_t columns) {
   }
   // Keys beyond the last one are in no document, and to the right of every query.
   if (!shape.causal)
-    return together || shape.keys % keyRows == 0 ? together : isBefore(shape.keys);
+    return together || shape.keys % (cluster * keyRows) == 0 ? together : isBefore(shape.keys);
   Val offset = key - row - double(shape.getOffset()), visible = reaches(offset);
   if (together)
     return visible & together;

@@ -75,7 +75,8 @@ protected:
 
   Step getStep(Val i);
   void meet(Val id, int64_t threads, bool arriving = false);
-  void arrive(Val barriers, Val slot) { HopperRings::arrive(barriers, slot, leader); }
+  /// Gives a slot back to every block that fills it.
+  void release(const RowRing &ring, Val slot);
   /// Both consumers meet.
   void meetConsumers();
   Val toLhs(Val value);
@@ -129,8 +130,9 @@ private:
   /// A square of step i as integers.
   Val toIntegers(Val square, Val i);
 
-  /// Steps over the queries of a head, blocks of keys, query heads of a key head, key heads of a section.
-  int64_t steps, blocks, group, section;
+  /// Steps over the queries of a head, thread blocks that load queries for each other, blocks of keys, query heads of
+  /// a key head, key heads of a section.
+  int64_t steps, cluster, blocks, group, section;
   int64_t doutStages;
   /// Whether dQ is summed in one order, or in integers.
   bool ordered, integers;

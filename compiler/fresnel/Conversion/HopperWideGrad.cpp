@@ -104,7 +104,7 @@ private:
     Val dv = accumulate(sums[1], weightTile, getPanels(dout, firstValue, valueColumns));
     Val square = multiplyTurned(scoreTile, first);
     dv = waitFor(dv, 1);
-    arrive(douts.empty, doutSlot);
+    release(douts, doutSlot);
     Val dk = accumulate(sums[0], scoreTile, getPanels(query, first, columns));
     handOut(waitFor(square, 1), i);
     for (int64_t column = first + kSquare; column < first + columns; column += kSquare) {
@@ -113,7 +113,7 @@ private:
       handOut(waitFor(square, 0), i);
     }
     dk = waitFor(dk, 0);
-    arrive(queries.empty, slot);
+    release(queries, slot);
     return {dk, dv};
   }
 

@@ -112,12 +112,8 @@ bool fresnel::isHopperGradOrdered(ScheduleAttr schedule, AttendGradOp op) {
   return schedule.getOrdered() && !op.hasIntegerSums();
 }
 
-// Query heads that share a key head walk so many tiles that L2 holds them only if blocks wait for each other; narrow
-// heads wait little.
-bool fresnel::allowsIntegerSums(Operation *op) {
-  RankedTensorType q = getTensor(op->getOperand(0)), k = getTensor(op->getOperand(1));
-  return Cut(op).wide && q.getDimSize(1) == k.getDimSize(1);
-}
+// Narrow heads wait little.
+bool fresnel::allowsIntegerSums(Operation *op) { return Cut(op).wide; }
 
 std::optional<BlockSetSizes> fresnel::getHopperGradLists(AttendGradOp op) { return Cut(op).lists; }
 
@@ -176,6 +172,10 @@ std::string fresnel::verifyHopperGrad(ScheduleAttr schedule, AttendGradOp op, co
     return llvm::formatv("tile_n, the queries of a step, must be {0} in gradients with head dim {1}{2}, but is {3}",
                          cut.queryRows, cut.headDim, cut.headDim <= 64 && hasSoftcap(op) ? " and a soft cap" : "",
                          schedule.getTileN());
+  if (schedule.getCluster() != 1 && schedule.getCluster() != 2)
+    return llvm::formatv("cluster must be 1 or 2, but is {0}", schedule.getCluster());
+  if (schedule.getCluster() > 1 && (!cut.wide || !op.getMask().empty()))
+    return "gradients run in clusters with head dims 192 and 256, without documents or lists; set cluster = 1";
   if (schedule.getPersistent())
     return "gradients are not persistent; set persistent = false";
   if (!schedule.getPingPong())

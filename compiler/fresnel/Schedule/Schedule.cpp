@@ -218,8 +218,8 @@ static std::string verifyPortable(ScheduleAttr schedule, Operation *op, const Ta
 std::string fresnel::verifySchedule(ScheduleAttr schedule, Operation *op, const TargetInfo &target) {
   if (schedule.getPersistent() && schedule.getFamily() != Family::Hopper)
     return "only family hopper has persistent kernels";
-  if (schedule.getCluster() != 1 && (schedule.getFamily() != Family::Hopper || !isa<AttendOp>(op)))
-    return "only attention of family hopper runs in clusters; set cluster = 1";
+  if (schedule.getCluster() != 1 && (schedule.getFamily() != Family::Hopper || !isa<AttendOp, AttendGradOp>(op)))
+    return "only attention of family hopper and its gradients in one pass run in clusters; set cluster = 1";
   if (!schedule.getOrdered() && !isa<AttendGradOp>(op))
     return "ordered = false is for gradients of the hopper family; everything else has one order";
   if (schedule.getIntegers() && !isa<AttendGradOp>(op))
