@@ -289,9 +289,17 @@ fresnel.program @round_tiles_c3(%t: tensor<1x2x2x4096xf32>, %s: tensor<1x2x2x64x
 
 // -----
 
-fresnel.program @round_tiles_c3_integers(%t: tensor<1x2x2x4096xi32>) {
-  // expected-error @+1 {{integers need `stats`, 'tensor<1x2x3x128xf32>'}}
-  %d = fresnel.round_tiles %t {seq_len = 100, head_dim = 64, scale = 1.0, element = bf16} : tensor<1x2x2x4096xi32>
+fresnel.program @settle_tiles_c1(%q: tensor<1x2x64x32xbf16>, %s: tensor<1x2x3x128xf32>, %t: tensor<1x2x1x2048xi32>) {
+  // expected-error @+1 {{`stats` must have three rows, and `tiles` be the integers of `fresnel.attend_grad`, 'tensor<1x2x2x2048xi32>', but got 'tensor<1x2x1x2048xi32>'}}
+  %d = fresnel.settle_tiles %t of %q, %q, %q stats %s dout %q : tensor<1x2x1x2048xi32>, tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x3x128xf32>, tensor<1x2x64x32xbf16>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @settle_tiles_c1_stats(%q: tensor<1x2x64x32xbf16>, %s: tensor<1x2x2x128xf32>, %t: tensor<1x2x2x2048xi32>) {
+  // expected-error @+1 {{`stats` must have three rows}}
+  %d = fresnel.settle_tiles %t of %q, %q, %q stats %s dout %q : tensor<1x2x2x2048xi32>, tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x2x128xf32>, tensor<1x2x64x32xbf16>
   fresnel.return {names = []}
 }
 

@@ -56,8 +56,8 @@ fresnel.program @gradients(%q: !g, %k: !h, %l: !l) {
   // With three rows of stats sums are integers.
   // CHECK: fresnel.attend_grad {{.*}} tensor<1x4x3x128xf32>
   %i, %j, %m = fresnel.attend_grad %q, %k, %k stats %three dout %q : !g, !h, !h, tensor<1x4x3x128xf32>, !g
-  // CHECK: fresnel.round_tiles %{{.*}} stats(%{{.*}} : tensor<1x4x3x128xf32>) {{.*}} : tensor<1x4x2x6144xi32>
-  %n = fresnel.round_tiles %i stats(%three : tensor<1x4x3x128xf32>) {seq_len = 100, head_dim = 96, scale = 0.25, element = bf16} : tensor<1x4x2x6144xi32>
+  // CHECK: fresnel.settle_tiles %{{.*}} of %q, %k, %k stats %{{.*}} dout %q : tensor<1x4x2x6144xi32>, tensor<1x4x100x96xbf16>
+  %n = fresnel.settle_tiles %i of %q, %k, %k stats %three dout %q : tensor<1x4x2x6144xi32>, !g, !h, !h, tensor<1x4x3x128xf32>, !g
   // Two tiles of 64 rows.
   // CHECK: %[[DQ:.*]], %{{.*}}, %{{.*}} = fresnel.attend_grad %q, %k, %k stats %[[S]] dout %q {causal = true}
   // CHECK-SAME: tensor<1x4x2x128xf32>, tensor<1x4x100x96xbf16>

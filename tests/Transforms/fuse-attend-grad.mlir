@@ -155,16 +155,18 @@ fresnel.program @documents(%x: !x, %l: !l, %cu: !c, %b: !d) {
 
 // -----
 
-// With wide heads of their own keys sums are integers if that is asked for and the LSE is known to be that of the scores.
+// With wide heads of their own keys sums are integers if the LSE is known to be that of the scores, not if `ordered` says
+// what sums of f32 are to be like.
+// CHECK-LABEL: fresnel.program @integers
+// CHECK: fresnel.bound_keys
+// CHECK: fresnel.settle_tiles
 // INTEGERS-LABEL: fresnel.program @integers
 // INTEGERS: %[[B:.*]] = fresnel.bound_keys %k, %k
 // INTEGERS: %[[S:.*]] = fresnel.attend_stats %{{.*}}, %g of %{{.*}} more(%[[B]] : tensor<1x4x2x1xf32>)
 // INTEGERS: fresnel.attend_grad %{{.*}} stats %[[S]]
-// INTEGERS: fresnel.round_tiles %{{.*}} stats(%[[S]] : tensor<1x4x3x128xf32>) {{.*}} : tensor<1x4x2x12288xi32>
+// INTEGERS: fresnel.settle_tiles %{{.*}} of %x, %k, %k stats %[[S]] dout %g {causal = true, {{.*}}: tensor<1x4x2x12288xi32>
 // ANY-LABEL: fresnel.program @integers
 // ANY-NOT: fresnel.bound_keys
-// CHECK-LABEL: fresnel.program @integers
-// CHECK-NOT: fresnel.bound_keys
 !x = tensor<1x4x100x192xbf16>
 !k = tensor<1x4x100x192xbf16>
 !l = tensor<1x4x100xf32>
@@ -178,14 +180,16 @@ fresnel.program @integers(%x: !x, %k: !k, %g: !x) {
 
 // -----
 
-// Not where query heads share a key head.
-// INTEGERS-LABEL: fresnel.program @shared
-// INTEGERS-NOT: fresnel.bound_keys
-// INTEGERS: fresnel.attend_grad %
+// Nor of more keys than 131072, unless that is asked for.
+// CHECK-LABEL: fresnel.program @long
+// CHECK-NOT: fresnel.bound_keys
+// CHECK: fresnel.attend_grad %
+// INTEGERS-LABEL: fresnel.program @long
+// INTEGERS: fresnel.bound_keys
 !x = tensor<1x4x100x192xbf16>
-!k = tensor<1x2x100x192xbf16>
+!k = tensor<1x2x131073x192xbf16>
 !l = tensor<1x4x100xf32>
-fresnel.program @shared(%x: !x, %k: !k, %g: !x) {
+fresnel.program @long(%x: !x, %k: !k, %g: !x) {
   %o, %l = fresnel.attend %x, %k, %k {causal = true} : !x, !k, !k
   %d = fresnel.attend_delta %o, %g : !x
   %a = fresnel.attend_grad_q %x, %k, %k lse %l delta %d dout %g {causal = true} : !x, !k, !k, !l, !l, !x

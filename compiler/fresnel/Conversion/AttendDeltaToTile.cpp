@@ -8,6 +8,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "fresnel/Conversion/IntegerSums.h"
 #include "fresnel/Conversion/RowKernel.h"
 #include "fresnel/Conversion/ToTile.h"
 #include "llvm/Support/MathExtras.h"
@@ -20,8 +21,6 @@ namespace {
 
 /// Rows of a thread.
 constexpr int64_t kRows = 4;
-/// What the bound of a sum becomes: near 2^31, less what the rounding of the weights and of their gradients may add.
-constexpr double kIntegerBound = 0x1.e6p30, kLeastBound = 0x1p-90;
 
 /// The products of the rows of two tensors.
 class RowProducts {

@@ -10,12 +10,16 @@
 // | queries          | Q, dout | K, V    | dQ += dS K                             |
 // | keys and values  | K, V    | Q, dout | dK += dS^T Q, dV += P^T dout           |
 //
+// `settle_tiles` is the first of the two where the integers that another kernel has summed
+// are too coarse, and the integers themselves elsewhere.
+//
 // The heads of queries that share a key head are walked one after the other, so
 // that each element of every gradient is summed in one place and in one order.
 //
 //===----------------------------------------------------------------------===//
 
 #include "fresnel/Conversion/AttendGradMath.h"
+#include "fresnel/Conversion/IntegerSums.h"
 #include "fresnel/Conversion/ToTile.h"
 #include "fresnel/Schedule/Schedule.h"
 
@@ -27,8 +31,9 @@ namespace {
 /// The width of the pieces in which the owned tiles are read back each iteration.
 constexpr int64_t kLhsColumns = 64;
 
-/// Positions of the operands of both operations.
+/// Positions of the operands of both gradients, and of `settle_tiles`.
 enum Operand : unsigned { kQ, kK, kV, kLse, kDelta, kDout, kDocuments };
+enum SettleOperand : unsigned { kStats = kLse, kSettleDout, kTiles, kSettled };
 
 /// A pair of tensors, or of tiles, that are multiplied: queries and the output's
 /// gradient, or keys and values.
@@ -42,8 +47,11 @@ public:
       : request(request), b(builder), shape(shape), owner(owner), tileM(request.schedule.getTileM()),
         tileN(request.schedule.getTileN()), stages(request.schedule.getStages()),
         parts(owner == Owner::Keys ? getPortableGradParts(shape.headDim, shape.valueDim) : 1),
-        group(owner == Owner::Keys ? shape.heads / shape.kvHeads : 1),
-        firstResult(shape.documents ? kDocuments + 1 : kDocuments), math(builder, this->shape, owner, tileM, tileN) {}
+        group(owner == Owner::Keys ? shape.heads / shape.kvHeads : 1), settles(isa<SettleTilesOp>(request.op)),
+        dout(settles ? unsigned(kSettleDout) : unsigned(kDout)), firstResult(settles           ? unsigned(kSettled)
+                                                                             : shape.documents ? kDocuments + 1
+                                                                                               : kDocuments),
+        math(builder, this->shape, owner, tileM, tileN) {}
 
   void write() {
     int64_t rows = owner == Owner::Keys ? shape.keys : shape.queries;
@@ -52,6 +60,19 @@ public:
     kernel = b.beginKernel(request.getName(), request.getArgumentTypes(), tileM / 16 * 32,
                            {blocks * parts, heads, shape.batches});
     locate(blocks);
+    allocate();
+    if (!settles)
+      return compute();
+    std::array<Val, 3> at{batch, head, firstRow / double(tileM)};
+    Val coarse = areTooCoarse(b, argument(kTiles), argument(kStats), at, shape.queries, shape.headDim, shape.keys);
+    auto either = [](auto write) { return [write] { return write(), SmallVector<Val>(); }; };
+    b.ifElse(coarse, either([&] { compute(); }), either([&] { storeIntegers(at); }));
+  }
+
+private:
+  Val argument(unsigned index) { return b.argument(kernel, index); }
+
+  void compute() {
     loadOwned();
     for (int64_t i = 0; i + 1 < stages; ++i)
       copyBlock(b.i32(i), b.i32(i));
@@ -59,9 +80,6 @@ public:
                                        [&](Val i, ArrayRef<Val> carried) { return iterate(i, carried); });
     finish(sums);
   }
-
-private:
-  Val argument(unsigned index) { return b.argument(kernel, index); }
 
   /// Where this thread block works.
   void locate(int64_t blocks) {
@@ -84,25 +102,33 @@ private:
   }
 
   Pair ownedTensors() {
-    return owner == Owner::Keys ? Pair{argument(kK), argument(kV)} : Pair{argument(kQ), argument(kDout)};
+    return owner == Owner::Keys ? Pair{argument(kK), argument(kV)} : Pair{argument(kQ), argument(dout)};
   }
   Pair walkedTensors() {
-    return owner == Owner::Keys ? Pair{argument(kQ), argument(kDout)} : Pair{argument(kK), argument(kV)};
+    return owner == Owner::Keys ? Pair{argument(kQ), argument(dout)} : Pair{argument(kK), argument(kV)};
   }
 
   void copy(Val tensor, Val tensorHead, Val row, Val target) {
     tile::CopyAsyncOp::create(b, Value(tensor), Value(batch), Value(tensorHead), Value(row), Value(target));
   }
 
-  void loadOwned() {
+  void allocate() {
     auto alloc = [&](ArrayRef<int64_t> sizes) { return b.alloc(sizes, shape.element, tile::Layout::Padded); };
     owned = {alloc({tileM, shape.headDim}), alloc({tileM, shape.valueDim})};
     ring = {alloc({stages, tileN, shape.headDim}), alloc({stages, tileN, shape.valueDim})};
+  }
+
+  void loadOwned() {
     copy(ownedTensors().scores, head, firstRow, owned.scores);
     copy(ownedTensors().weights, head, firstRow, owned.weights);
     tile::CopyCommitOp::create(b);
     if (owner == Owner::Keys)
       return;
+    if (settles) {
+      rowLse = loadStats(0);
+      rowDelta = loadStats(1);
+      return;
+    }
     Type rows = tile::getRowsType(tileM, b.getF32Type());
     auto load = [&](unsigned index, float outside) {
       return b.wrap(tile::LoadRowsOp::create(b, rows, Value(argument(index)), Value(batch), Value(head),
@@ -110,6 +136,24 @@ private:
     };
     rowLse = math.prepare(load(kLse, -INFINITY));
     rowDelta = load(kDelta, 0);
+  }
+
+  /// A row of the stats.
+  Val loadStats(int64_t which) {
+    Val rows = b.wrap(tile::RowIndexOp::create(b, tile::getRowsType(tileM, b.getI32Type()), Value(firstRow)));
+    SmallVector<Value> indices{batch, head, b.i32(which)};
+    return b.wrap(tile::LookupOp::create(b, tile::getRowsType(tileM, b.getF32Type()), Value(argument(kStats)), indices,
+                                         Value(rows), b.getF32FloatAttr(0.0f)));
+  }
+
+  /// The rows of dQ that integers give.
+  void storeIntegers(ArrayRef<Val> at) {
+    SmallVector<Value> indices{at[0], at[1], at[2], b.i32(0)};
+    Type integers = tile::getAccType(tileM, shape.headDim, b.getI32Type());
+    Val sums = b.wrap(tile::LoadFragmentOp::create(b, integers, Value(argument(kTiles)), indices));
+    Type type = tile::getAccType(tileM, shape.headDim, b.getF32Type());
+    Val scale = shape.scale / loadStats(2);
+    store(b.toFloat(sums, type) * b.wrap(tile::BroadcastOp::create(b, type, Value(scale))), argument(firstResult));
   }
 
   /// The head and the first row of the i-th block that is walked.
@@ -226,8 +270,10 @@ private:
   int64_t tileM, tileN, stages;
   /// Thread blocks that share the columns of one tile's gradients, and heads that are walked.
   int64_t parts, group;
-  /// Position of the first result among the arguments.
-  unsigned firstResult;
+  /// Whether the tiles are those of integers, and computed only where these are too coarse.
+  bool settles;
+  /// Positions of the output's gradient and of the first result among the arguments.
+  unsigned dout, firstResult;
   AttendGradMath math;
   tile::KernelOp kernel;
   Val batch, head, part, firstRow, total, rowLse, rowDelta;
@@ -247,6 +293,11 @@ LogicalResult fresnel::lowerAttendGradQ(AttendGradQOp op, const KernelRequest &r
     lowerAttendGradBlocks(op, request, builder);
   else
     AttendGradKernel(AttendShape(op), Owner::Queries, request, builder).write();
+  return success();
+}
+
+LogicalResult fresnel::lowerSettleTiles(SettleTilesOp op, const KernelRequest &request, KernelBuilder &builder) {
+  AttendGradKernel(AttendShape(op), Owner::Queries, request, builder).write();
   return success();
 }
 

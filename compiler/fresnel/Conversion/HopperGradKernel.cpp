@@ -3,6 +3,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "fresnel/Conversion/HopperGradKernel.h"
+#include "fresnel/Conversion/IntegerSums.h"
 #include "fresnel/Schedule/Hopper.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -20,13 +21,13 @@ static constexpr int64_t kScoresBarrier = 1, kTakenBarrier = 2, kReadyBarrier = 
 
 HopperGradKernel::HopperGradKernel(AttendGradOp op, const KernelRequest &request, KernelBuilder &builder, Squares first,
                                    Squares second)
-    : HopperRings(builder), request(request), shape(op), keyRows(request.schedule.getTileM()),
-      queryRows(request.schedule.getTileN()), steps(int64_t(llvm::alignTo(shape.queries, 128)) / queryRows),
-      cluster(request.schedule.getCluster()), blocks(llvm::alignTo(llvm::divideCeil(shape.keys, keyRows), cluster)),
-      group(shape.heads / shape.kvHeads),
+    : HopperRings(builder), request(request), integers(op.hasIntegerSums()), shape(op),
+      keyRows(request.schedule.getTileM()), queryRows(request.schedule.getTileN()),
+      steps(int64_t(llvm::alignTo(shape.queries, 128)) / queryRows), cluster(request.schedule.getCluster()),
+      blocks(llvm::alignTo(llvm::divideCeil(shape.keys, keyRows), cluster)), group(shape.heads / shape.kvHeads),
       section(getHopperGradSection(request.schedule, op)), doutStages(getHopperGradDoutStages(request.schedule, op)),
-      ordered(isHopperGradOrdered(request.schedule, op)), integers(op.hasIntegerSums()),
-      squareLists{std::move(first), std::move(second)}, listSizes(getHopperGradLists(op)) {}
+      ordered(isHopperGradOrdered(request.schedule, op)), squareLists{std::move(first), std::move(second)},
+      listSizes(getHopperGradLists(op)) {}
 
 void HopperGradKernel::write() {
   int64_t count = blocks * shape.kvHeads * shape.batches;
@@ -373,13 +374,16 @@ Val HopperGradKernel::toIntegers(Val square, Val i) {
   Val factor = b.wrap(tile::LookupOp::create(b, tile::getRowsType(kGroupRows, b.getF32Type()),
                                              Value(b.slice(factors, slotOf(queries, i).first)), ValueRange(),
                                              Value(rows), b.getF32FloatAttr(0.0f)));
-  Val scaled = square * b.wrap(tile::BroadcastOp::create(b, square.getType(), Value(factor)));
+  Val scaled = b.fma(square, b.wrap(tile::BroadcastOp::create(b, square.getType(), Value(factor))), dither);
   return b.wrap(tile::RoundOp::create(b, tile::getAccType(kGroupRows, kSquare, b.getI32Type()), Value(scaled)));
 }
 
 void HopperGradKernel::beginConsumer() {
   consumer = b.id(tile::Id::Warpgroup) - 1.0;
   leader = (thread & 127.0) == 0.0;
+  if (integers)
+    dither = b.wrap(
+        tile::SplatOp::create(b, tile::getAccType(kGroupRows, kSquare, b.getF32Type()), Value(getDither(b, block))));
   // One warp takes the part of those that take the squares, and says that both are free.
   b.ifThen((b.id(tile::Id::Warp) & 3.0) == 0.0,
            [&] { meet(consumer + double(kTakenBarrier), kHandThreads, /*arriving=*/true); });

@@ -94,6 +94,8 @@ protected:
   void storeGradients(Val dvTile, Val dkTile, Val tileRow, Val key);
 
   const KernelRequest &request;
+  /// Whether dQ is summed in integers.
+  bool integers;
   AttendShape shape;
   int64_t keyRows, queryRows;
   Val thread, batch, kvHead, firstKey;
@@ -134,8 +136,8 @@ private:
   /// a key head, key heads of a section.
   int64_t steps, cluster, blocks, group, section;
   int64_t doutStages;
-  /// Whether dQ is summed in one order, or in integers.
-  bool ordered, integers;
+  /// Whether dQ is summed in one order.
+  bool ordered;
   Squares squareLists[kConsumers];
   std::optional<BlockSetSizes> listSizes;
   std::optional<HopperGradLists> lists;
@@ -146,6 +148,8 @@ private:
   Val squares, parts, keysFull;
   /// What makes integers of a row of dQ, beside the queries.
   Val factors;
+  // In a consumer: what is added before dQ is rounded.
+  Val dither;
 };
 
 } // namespace fresnel

@@ -20,7 +20,6 @@ static constexpr int64_t kTileRows = 64, kHolders = 128;
 LogicalResult fresnel::lowerRoundTiles(RoundTilesOp op, const KernelRequest &request, KernelBuilder &b) {
   auto rows = cast<RankedTensorType>(op.getRows().getType());
   int64_t length = rows.getDimSize(2), columns = rows.getDimSize(3), width = getVectorWidth(rows.getElementType());
-  bool integers = cast<RankedTensorType>(op.getTiles().getType()).getElementType().isInteger(32);
   int64_t quads = kTileRows * columns / 4, tiles = llvm::divideCeil(length, kTileRows);
   auto kernel = b.beginKernel(request.getName(), request.getArgumentTypes(), kRowThreads,
                               {tiles, rows.getDimSize(1), rows.getDimSize(0)});
@@ -38,12 +37,8 @@ LogicalResult fresnel::lowerRoundTiles(RoundTilesOp op, const KernelRequest &req
     // Place 4 (128 j + t) + 2 r + i is row 16 (t / 32) + t % 32 / 4 + 8 r, column 8 j + 2 (t % 4) + i.
     Val holder = place & double(kHolders - 1), group = place >> double(llvm::Log2_64(kHolders));
     Val row = ((holder >> 5.0) << 4.0) + ((holder & 31.0) >> 2.0), column = group * 8.0 + (holder & 3.0) * 2.0;
-    auto get = [&, four = four](int64_t k) {
-      Val value = b.extract(four, k);
-      return integers ? b.toFloat(value, b.getF32Type()) : value;
-    };
     for (int64_t r = 0; r < 2; ++r)
-      b.store(b.vector({get(2 * r), get(2 * r + 1)}), shared, {row + double(8 * r), column});
+      b.store(b.vector({b.extract(four, 2 * r), b.extract(four, 2 * r + 1)}), shared, {row + double(8 * r), column});
   }
   b.barrier();
 
@@ -53,10 +48,7 @@ LogicalResult fresnel::lowerRoundTiles(RoundTilesOp op, const KernelRequest &req
     Val row = tile * double(kTileRows) + local;
     b.ifThen(row < double(length), [&] {
       Val sees, scale = b.f32(op.getScale().convertToDouble());
-      // Integers were 0 before anything was added to them.
-      if (integers)
-        scale = scale / b.load(b.argument(kernel, 1), {batch, head, b.i32(2), row});
-      else if (op.getStats())
+      if (op.getStats())
         sees = b.load(b.argument(kernel, 1), {batch, head, b.i32(0), row}) < INFINITY;
       SmallVector<Val> scaled;
       for (int64_t at = 0; at < width; at += 4) {

@@ -40,6 +40,7 @@ void lowerHopperListGrad(AttendGradQOp op, const KernelRequest &request, KernelB
 void lowerHopperListGrad(AttendGradKvOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerAttendGrad(AttendGradOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerRoundTiles(RoundTilesOp op, const KernelRequest &request, KernelBuilder &builder);
+mlir::LogicalResult lowerSettleTiles(SettleTilesOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerBoundKeys(BoundKeysOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerAttendStats(AttendStatsOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerAttendDelta(AttendDeltaOp op, const KernelRequest &request, KernelBuilder &builder);

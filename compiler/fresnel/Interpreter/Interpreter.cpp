@@ -294,10 +294,13 @@ private:
         .Case([&](AttendGradOp op) { return evaluateAttendGrad(op), true; })
         .Case([&](RoundTilesOp op) {
           double scale = op.getScale().convertToDouble();
-          if (cast<RankedTensorType>(op.getTiles().getType()).getElementType().isF32())
-            return set(0, ref::fromTiles(get(op.getTiles()), op.getSeqLen(), op.getHeadDim(), scale)), true;
-          return set(0, ref::fromIntegers(getIndices(op.getTiles()), get(op.getStats()), op.getSeqLen(),
-                                          op.getHeadDim(), scale)),
+          return set(0, ref::fromTiles(get(op.getTiles()), op.getSeqLen(), op.getHeadDim(), scale)), true;
+        })
+        .Case([&](SettleTilesOp op) {
+          ref::AttendResult stats = ref::splitStats(get(op.getStats()), get(op.getQ()).dim(2));
+          ref::AttendGradInputs in{get(op.getQ()), get(op.getK()), get(op.getV()),
+                                   stats.lse,      stats.out,      get(op.getDout())};
+          return set(0, ref::settleTiles(getIndices(op.getTiles()), get(op.getStats()), in, getAttendOptions(op))),
                  true;
         })
         .Case([&](TransposeBlocksOp op) {

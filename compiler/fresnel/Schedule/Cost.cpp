@@ -133,6 +133,7 @@ static int64_t countFlops(Operation *op) {
         return 2 * int64_t(grad.getLevels()) * group * getElements(grad.getDx());
       })
       .Case<GatherGradOp, PoolOp, PoolGradOp, UnpoolGradOp, RoundTilesOp>([&](auto) { return first(); })
+      .Case([&](SettleTilesOp settle) { return 4 * getElements(settle.getTiles()); })
       .Case([&](AddOp add) { return int64_t(add.getTerms().size()) * first(); })
       .Case([&](GateOp gate) { return 2 * int64_t(gate.getBranches().size()) * first(); })
       .Case([&](GateGradOp gate) { return 4 * int64_t(gate.getBranches().size()) * first(); })
@@ -165,6 +166,11 @@ OperationCost fresnel::getCost(Operation *op) {
     cost.bytesRead = getBytes(gather.getIndices());
     for (auto [base, tail, rows] : llvm::zip(gather.getBases(), gather.getTails(), gather.getRows()))
       cost.bytesRead += countGathered({base, tail}, rows);
+    cost.exact = false;
+  }
+  // Without the tiles that are computed again.
+  if (auto settle = dyn_cast<SettleTilesOp>(op)) {
+    cost.bytesRead = getBytes(settle.getTiles()) + getBytes(settle.getStats());
     cost.exact = false;
   }
   // Padding is not read.

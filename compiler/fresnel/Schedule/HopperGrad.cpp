@@ -19,6 +19,9 @@ static constexpr int64_t kSharedBytes = 227 * 1024;
 /// that lag so far behind each other that L2 holds the tiles of one or two heads only.
 static constexpr int64_t kLongSteps = 100000, kOrderedSection = 16, kLongOrderedSection = 8, kFewSection = 4;
 
+/// Keys up to which sums are in integers by default.
+static constexpr int64_t kMostIntegerKeys = 131072;
+
 static RankedTensorType getTensor(Value value) { return cast<RankedTensorType>(value.getType()); }
 
 static int64_t getInteger(Operation *op, StringRef name, int64_t otherwise) {
@@ -113,7 +116,12 @@ bool fresnel::isHopperGradOrdered(ScheduleAttr schedule, AttendGradOp op) {
 }
 
 // Narrow heads wait little.
-bool fresnel::allowsIntegerSums(Operation *op) { return Cut(op).wide; }
+bool fresnel::allowsIntegerSums(Operation *op) { return Cut(op).headDim > 128; }
+
+// Of more keys the sums are so much smaller than their bounds that tiles would be computed twice.
+bool fresnel::prefersIntegerSums(Operation *op) {
+  return allowsIntegerSums(op) && getTensor(op->getOperand(1)).getDimSize(2) <= kMostIntegerKeys;
+}
 
 std::optional<BlockSetSizes> fresnel::getHopperGradLists(AttendGradOp op) { return Cut(op).lists; }
 
@@ -158,8 +166,8 @@ std::string fresnel::verifyHopperGrad(ScheduleAttr schedule, AttendGradOp op, co
   if (std::string reason = explainHopperGrad(op, target); !reason.empty())
     return reason;
   if (schedule.getIntegers() && !op.hasIntegerSums())
-    return "integers = true needs head dim 192 or 256, as many key heads as query heads, no lists or documents, and "
-           "the LSE of an attention in the program; leave it out";
+    return "integers = true needs head dim 192 or 256, no lists or documents, and the LSE of an attention in the "
+           "program; leave it out";
   if (!schedule.getIntegers() && op.hasIntegerSums())
     return "dQ is a tensor of integers; set integers = true";
   RankedTensorType k = getTensor(op.getK());
@@ -197,8 +205,12 @@ std::string fresnel::verifyHopperGrad(ScheduleAttr schedule, AttendGradOp op, co
 ScheduleAttr fresnel::getHopperGradDefault(AttendGradOp op) {
   Cut cut(op);
   int64_t stages = cut.getSharedBytes(2, 1) <= kSharedBytes ? 2 : 1;
+  // Query heads that share a key head walk so many tiles that L2 holds them only if blocks do so side by side; in order
+  // they wait for each other anyway.
+  bool shared = getTensor(op.getQ()).getDimSize(1) > getTensor(op.getK()).getDimSize(1);
+  int64_t cluster = shared && cut.wide && op.hasIntegerSums() ? 2 : 1;
   return ScheduleAttr::get(op.getContext(), Family::Hopper, cut.keyRows, cut.queryRows, stages, /*persistent=*/false,
-                           /*ping_pong=*/true, /*section=*/0, /*ordered=*/true, /*cluster=*/1, op.hasIntegerSums());
+                           /*ping_pong=*/true, /*section=*/0, /*ordered=*/true, cluster, op.hasIntegerSums());
 }
 
 // Measured on an H100 under its power limit; see docs/performance.md.
@@ -207,8 +219,8 @@ int64_t fresnel::getHopperGradSection(ScheduleAttr schedule, AttendGradOp op) {
   int64_t heads = k.getDimSize(0) * k.getDimSize(1), group = q.getDimSize(1) / k.getDimSize(1);
   if (schedule.getSection() > 0)
     return std::min(schedule.getSection(), heads);
-  // Over lists, the dQ of one head fills L2.
-  if (op.getBlocks())
+  // Over lists, the dQ of one head fills L2, and so do the queries that clusters walk.
+  if (op.getBlocks() || schedule.getCluster() > 1)
     return 1;
   bool wide = isHopperGradWide(op), ordered = isHopperGradOrdered(schedule, op);
   if (wide && ordered && !isCausal(op) && op.getMask().empty())

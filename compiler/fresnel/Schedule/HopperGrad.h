@@ -25,9 +25,10 @@ bool isHopperGradWide(AttendGradOp op);
 std::optional<BlockSetSizes> getHopperGradLists(AttendGradOp op);
 /// Whether thread blocks add to a tile of dQ in one order: they are asked to, and the sums are not integers.
 bool isHopperGradOrdered(ScheduleAttr schedule, AttendGradOp op);
-/// Whether there are kernels that sum dQ in integers, faster than f32 in one order; for an operation with the operands
-/// and attributes of attention.
+/// Whether there are kernels that sum dQ in integers, and whether these are faster than f32 in one order; for an
+/// operation with the operands and attributes of attention.
 bool allowsIntegerSums(mlir::Operation *op);
+bool prefersIntegerSums(mlir::Operation *op);
 /// Tiles of the output's gradient in flight: `stages` as of the queries, if shared memory has place.
 int64_t getHopperGradDoutStages(ScheduleAttr schedule, AttendGradOp op);
 

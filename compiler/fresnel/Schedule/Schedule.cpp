@@ -113,7 +113,8 @@ static std::string explainRegroupScored(RegroupScoredOp op) {
 std::string fresnel::explainUnsupported(Operation *op) {
   std::string reason =
       TypeSwitch<Operation *, std::string>(op)
-          .Case<AttendOp, AttendGradQOp, AttendGradKvOp, AttendGradOp>([](auto op) { return explainAttend(op); })
+          .Case<AttendOp, AttendGradQOp, AttendGradKvOp, AttendGradOp, SettleTilesOp>(
+              [](auto op) { return explainAttend(op); })
           .Case([](RoundTilesOp op) { return explainRows(op.getRows()); })
           .Case<PyramidOp, NormOp, GatherOp, ScatterOp, AttendDeltaOp, AttendStatsOp, BoundKeysOp, GatherGradOp,
                 ScatterGradOp, PoolLevelsOp, GatherLevelsOp, ScatterBySlotsOp, GatherGradBySlotsOp,
@@ -138,6 +139,9 @@ std::string fresnel::explainUnsupported(Operation *op) {
 bool fresnel::isAttention(Operation *op) { return isa<AttendOp, AttendGradQOp, AttendGradKvOp, AttendGradOp>(op); }
 
 bool fresnel::isAttentionGradient(Operation *op) { return isAttention(op) && !isa<AttendOp>(op); }
+
+/// Whether an operation multiplies queries and keys, perhaps of a few tiles only.
+static bool usesMatrixUnits(Operation *op) { return isAttention(op) || isa<SettleTilesOp>(op); }
 
 Value fresnel::getBlockList(Operation *op) {
   return TypeSwitch<Operation *, Value>(op)
@@ -178,7 +182,7 @@ ScheduleAttr fresnel::getDefaultSchedule(Operation *op, const TargetInfo &target
   MLIRContext *context = op->getContext();
   if (auto scores = dyn_cast<RegroupScoredOp>(op))
     return getHopperScoresDefault(scores);
-  if (!isAttention(op))
+  if (!usesMatrixUnits(op))
     return makeSchedule(context, Family::Simt, 64, 1);
   if (auto attend = dyn_cast<AttendOp>(op); attend && explainHopper(attend, target).empty())
     return getHopperDefault(attend);
@@ -190,9 +194,11 @@ ScheduleAttr fresnel::getDefaultSchedule(Operation *op, const TargetInfo &target
   // Wide heads leave fewer registers for scores, hence the narrower block; gradients hold two of them.
   int64_t widest = std::max(headDim, valueDim);
   int64_t tileN = widest >= 192 || (!isa<AttendOp>(op) && widest > 64) ? 32 : 64;
+  // Most tiles are only read and written then, for which two blocks of a multiprocessor are twice as fast.
+  int64_t most = isa<SettleTilesOp>(op) ? target.maxSharedBytes / 2 : target.maxSharedBytes;
   for (int64_t stages : {2, 1}) {
     ScheduleAttr schedule = makeSchedule(context, Family::Portable, tileN, stages);
-    if (getPortableSharedBytes(schedule, op) <= target.maxSharedBytes)
+    if (getPortableSharedBytes(schedule, op) <= most)
       return schedule;
   }
   return makeSchedule(context, Family::Portable, tileN / 2, 1);
@@ -230,9 +236,12 @@ std::string fresnel::verifySchedule(ScheduleAttr schedule, Operation *op, const 
     return "only family hopper has scores of blocks without those of windows; use block_score and regroup";
   switch (schedule.getFamily()) {
   case Family::Simt:
-    return isAttention(op) ? "family simt does not serve attention; use portable" : "";
+    return usesMatrixUnits(op) ? "family simt does not serve attention; use portable" : "";
   case Family::Portable:
-    return isAttention(op) ? verifyPortable(schedule, op, target) : "family portable serves attention only; use simt";
+    if (isa<SettleTilesOp>(op) && schedule.getTileM() != 64)
+      return llvm::formatv("tile_m must be 64, as many rows as a tile has, but is {0}", schedule.getTileM());
+    return usesMatrixUnits(op) ? verifyPortable(schedule, op, target)
+                               : "family portable serves attention only; use simt";
   case Family::Hopper:
     if (auto attend = dyn_cast<AttendOp>(op))
       return verifyHopper(schedule, attend, target);

@@ -73,7 +73,9 @@ struct FuseAttendGradPass final : impl::FuseAttendGradPassBase<FuseAttendGradPas
     SmallVector<StringRef> fields;
     StringRef(schedule).split(fields, ':');
     bool unordered = llvm::is_contained(fields, "ordered=false");
-    integers = llvm::is_contained(fields, "integers=true");
+    askedFor = llvm::is_contained(fields, "integers=true");
+    refused = llvm::any_of(fields,
+                           [](StringRef field) { return field == "integers=false" || field.starts_with("ordered="); });
     for (auto queries : llvm::make_early_inc_range(main.getBody().getOps<AttendGradQOp>())) {
       auto delta = queries.getDelta().getDefiningOp<AttendDeltaOp>();
       AttendGradKvOp partner = findPartner(queries);
@@ -88,7 +90,7 @@ struct FuseAttendGradPass final : impl::FuseAttendGradPassBase<FuseAttendGradPas
     // The first of the two stands behind all operands of both.
     OpBuilder builder(queries->isBeforeInBlock(keys) ? queries.getOperation() : keys.getOperation());
     Value bounds;
-    if (integers && queries.getMasks().empty() && hasOwnLse(queries) && allowsIntegerSums(queries))
+    if (wantsIntegers(queries))
       bounds = BoundKeysOp::create(builder, queries.getLoc(), queries.getK(), queries.getV());
     SmallVector<Value> more;
     for (Value value : {Value(delta.getDlse()), bounds})
@@ -107,9 +109,14 @@ struct FuseAttendGradPass final : impl::FuseAttendGradPassBase<FuseAttendGradPas
                                          queries.getCausal(), queries.getWindow(), queries.getSinks(),
                                          queries.getSoftcap(), queries.getQueryBlock(), queries.getKeyBlock());
     auto q = cast<RankedTensorType>(queries.getQ().getType());
-    Value rows = RoundTilesOp::create(builder, queries.getLoc(), gradient.getDq(),
-                                      mayBeEmpty(queries) || bounds ? stats : Value(), q.getDimSize(2), q.getDimSize(3),
-                                      APFloat(scale), q.getElementType());
+    Value rows;
+    if (bounds)
+      rows = SettleTilesOp::create(builder, queries.getLoc(), queries.getQ(), queries.getK(), queries.getV(), stats,
+                                   queries.getDout(), gradient.getDq(), builder.getF64FloatAttr(scale),
+                                   queries.getCausal(), queries.getWindow(), queries.getSinks(), queries.getSoftcap());
+    else
+      rows = RoundTilesOp::create(builder, queries.getLoc(), gradient.getDq(), mayBeEmpty(queries) ? stats : Value(),
+                                  q.getDimSize(2), q.getDimSize(3), APFloat(scale), q.getElementType());
     queries.getDq().replaceAllUsesWith(rows);
     keys.getDk().replaceAllUsesWith(gradient.getDk());
     keys.getDv().replaceAllUsesWith(gradient.getDv());
@@ -120,8 +127,14 @@ struct FuseAttendGradPass final : impl::FuseAttendGradPassBase<FuseAttendGradPas
     ++numFused;
   }
 
-  /// Whether dQ is to be summed in integers.
-  bool integers = false;
+  /// Whether dQ is summed in integers.
+  bool wantsIntegers(AttendGradQOp queries) {
+    return queries.getMasks().empty() && hasOwnLse(queries) &&
+           (askedFor ? allowsIntegerSums(queries) : !refused && prefersIntegerSums(queries));
+  }
+
+  /// What the schedule says of integers.
+  bool askedFor = false, refused = false;
 };
 
 } // namespace

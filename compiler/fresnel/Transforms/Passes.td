@@ -118,10 +118,13 @@ def FuseAttendGradPass : Pass<"fresnel-fuse-attend-grad", "::mlir::ModuleOp"> {
     only if `schedule` has `ordered=false`, or there are no separate kernels in the
     family (`explainHopperLists`).
 
-    If `schedule` has `integers=true`, sums of dQ are integers where there are kernels for
-    it (`allowsIntegerSums`), and a `fresnel.bound_keys` says how large they may become:
-    without lists and documents, if the LSE is that of an attention of the same operands,
-    so that the weights of a row add up to one.
+    Where these are the faster of the two kinds of sums of dQ that have the same bits in
+    every run (`prefersIntegerSums`), sums are integers, for which a `fresnel.bound_keys`
+    says how large they may become, and `fresnel.settle_tiles` takes the place of
+    `fresnel.round_tiles`: without lists and documents, if the LSE is that of an attention
+    of the same operands, so that the weights of a row add up to one. `integers=true` in
+    `schedule` asks for them wherever there are kernels for it (`allowsIntegerSums`);
+    `integers=false` or any `ordered` for f32.
   }];
   let options = [
     Option<"target", "target", "std::string", "\"sm_90a\"", "GPU to compile for">,

@@ -95,7 +95,7 @@ def Fresnel_ScheduleAttr : AttrDef<Fresnel_Dialect, "Schedule"> {
     | ping_pong | hopper: the consumers take turns at issuing matrix products |
     | section | hopper: heads whose tiles are started together; 0 for the default |
     | ordered | hopper, gradients: sums of several thread blocks are added in one order, the same bits every time |
-    | integers | hopper, gradients with head dims 192 and 256: dQ is summed in integers, the same in any order, but less exact beside outliers |
+    | integers | hopper, gradients with head dims 192 and 256: dQ is summed in integers, the same in any order; what they are too coarse for is computed again |
     | cluster | hopper: thread blocks that fetch each block of keys together, 1 or 2; each loads its share into the memory of all |
 
     Example: `#fresnel.schedule<family = portable, tile_m = 64, tile_n = 64, stages = 2>`

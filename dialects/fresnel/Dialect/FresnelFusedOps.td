@@ -304,8 +304,8 @@ def Fresnel_AttendGradOp : Fresnel_ComputeOp<"attend_grad"> {
     `fresnel.transpose_blocks` makes of them. Tiles whose rows all list no block, or stand in
     front of the first key, may hold anything.
 
-    Where `stats` has three rows, the tiles hold integers: dQ times the third one. Their
-    sums are the same in any order.
+    Where `stats` has three rows, the tiles hold integers: dQ times the third one, the share
+    of each 64 keys rounded by itself. Their sums are the same in any order.
 
     Constraints:
     - C1: q, k, v and the mask fit as in `fresnel.attend`; the head dim of q is a multiple of 8.
@@ -346,26 +346,73 @@ def Fresnel_AttendGradOp : Fresnel_ComputeOp<"attend_grad"> {
 }
 
 def Fresnel_RoundTilesOp : Fresnel_ComputeOp<"round_tiles"> {
-  let summary = "rows out of the tiles of `fresnel.attend_grad`, scaled and rounded";
+  let summary = "rows out of the f32 tiles of `fresnel.attend_grad`, scaled and rounded";
   let description = [{
     With `stats` of `fresnel.attend_stats`, rows that see no key become 0 whatever their
-    tiles hold. Integers are divided by its third row.
+    tiles hold.
 
     Constraints:
     - C1: `tiles` has an even number of tiles, all of the `seq_len` rows and not 128 more, and 64 times `head_dim`
       elements in each, `head_dim` a multiple of 8.
     - C2: `element` is bf16, f16 or f32.
-    - C3: `stats` is [B, H, 2, 64 T] for T tiles of f32, and [B, H, 3, 64 T] for integers, which need it.
+    - C3: `stats` is [B, H, 2, 64 T] for T tiles.
 
     Example:
     ```mlir
     %dq = fresnel.round_tiles %t {seq_len = 100, head_dim = 96, scale = 0.125, element = bf16} : tensor<1x2x2x6144xf32>
     ```
   }];
-  let arguments = (ins Fresnel_Tiles:$tiles, Optional<Fresnel_Scores4>:$stats, I64Attr:$seq_len, I64Attr:$head_dim,
+  let arguments = (ins Fresnel_Scores4:$tiles, Optional<Fresnel_Scores4>:$stats, I64Attr:$seq_len, I64Attr:$head_dim,
                        F64Attr:$scale, TypeAttr:$element);
   let results = (outs Fresnel_Rows:$rows);
   let assemblyFormat = "$tiles (`stats` `(` $stats^ `:` type($stats) `)`)? attr-dict `:` type($tiles)";
+}
+
+def Fresnel_SettleTilesOp : Fresnel_ComputeOp<"settle_tiles"> {
+  let summary = "the gradient of queries out of integers, computed again where these are too coarse";
+  let description = [{
+    `dq` of `fresnel.attend_grad_q`: `scale` times the integers that `fresnel.attend_grad`
+    gives, divided by the third row of `stats`. Each sum is of C = ceil(Nk / 64) rounded
+    terms, whose errors have a variance of 1/4 at most. Where these make the relative
+    error of the 64 rows of a tile larger than 2^-10 in the Euclidean norm,
+
+        sum_i u_i^2 D C / 4 > 2^-20 sum_i u_i^2 |n_i|^2,
+
+    u_i the reciprocal of row i's factor and n_i its integers, or where NaN is among them, the
+    tile is computed from the other operands. Rows whose factor is the largest there is
+    are zero and have no error.
+
+    Constraints:
+    - C1: q, k, v, stats and dout are those of a `fresnel.attend_grad` without mask whose sums are integers, and `tiles`
+      is what it gives.
+
+    Example:
+    ```mlir
+    %dq = fresnel.settle_tiles %t of %q, %k, %v stats %s dout %g {causal = true}
+        : tensor<1x2x2x2048xi32>, tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>,
+          tensor<1x2x3x128xf32>, tensor<1x2x64x32xbf16>
+    ```
+  }];
+  let arguments = (ins Fresnel_Rows:$q, Fresnel_Rows:$k, Fresnel_Rows:$v, Fresnel_Scores4:$stats, Fresnel_Rows:$dout,
+                       Fresnel_Tiles:$tiles, OptionalAttr<F64Attr>:$scale,
+                       DefaultValuedOptionalAttr<BoolAttr, "false">:$causal,
+                       DefaultValuedOptionalAttr<I64Attr, "0">:$window, DefaultValuedOptionalAttr<I64Attr, "0">:$sinks,
+                       DefaultValuedOptionalAttr<F64Attr, "0.0">:$softcap);
+  let results = (outs Fresnel_Rows:$dq);
+  let assemblyFormat = [{
+    $tiles `of` $q `,` $k `,` $v `stats` $stats `dout` $dout attr-dict
+    `:` type($tiles) `,` type($q) `,` type($k) `,` type($v) `,` type($stats) `,` type($dout)
+  }];
+  let extraClassDeclaration = [{
+    double getScaleOrDefault();
+    /// What other gradients have and this one has not.
+    ::mlir::TypedValue<::mlir::RankedTensorType> getBlocks() { return {}; }
+    ::mlir::TypedValue<::mlir::RankedTensorType> getDocuments() { return {}; }
+    int64_t getQueryBlock() { return 1; }
+    int64_t getKeyBlock() { return 1; }
+    int64_t getKeyWindow() { return 1; }
+    int64_t getKeyStride() { return 1; }
+  }];
 }
 
 #endif // FRESNEL_FUSED_OPS

@@ -365,13 +365,10 @@ LogicalResult RoundTilesOp::inferReturnTypes(MLIRContext *, std::optional<Locati
       tiles.getDimSize(3) != kTileRows * columns) // round_tiles_c1
     return infer.fail("`seq_len` ", length, " and `head_dim` ", columns, " do not fit tiles of type ",
                       adaptor.getTiles().getType());
-  bool integers = tiles.getElementType().isInteger(32);
-  if (Value stats = adaptor.getStats(); stats || integers) {
-    auto expected = RankedTensorType::get(
-        {tiles.getDimSize(0), tiles.getDimSize(1), integers ? 3 : 2, tiles.getDimSize(2) * kTileRows},
-        Float32Type::get(tiles.getContext()));
-    if (!stats) // round_tiles_c3
-      return infer.fail("integers need `stats`, ", expected);
+  if (Value stats = adaptor.getStats()) {
+    auto expected =
+        RankedTensorType::get({tiles.getDimSize(0), tiles.getDimSize(1), 2, tiles.getDimSize(2) * kTileRows},
+                              Float32Type::get(tiles.getContext()));
     if (stats.getType() != expected) // round_tiles_c3
       return infer.fail("`stats` must be ", expected, ", but got ", stats.getType());
   }
@@ -379,3 +376,22 @@ LogicalResult RoundTilesOp::inferReturnTypes(MLIRContext *, std::optional<Locati
       RankedTensorType::get({tiles.getDimSize(0), tiles.getDimSize(1), length, columns}, type.getValue()));
   return success();
 }
+
+LogicalResult SettleTilesOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location, Adaptor adaptor,
+                                              SmallVectorImpl<Type> &results) {
+  Inference<SettleTilesOp> infer{location};
+  SmallVector<Value> operands{adaptor.getQ(), adaptor.getK(), adaptor.getV(), adaptor.getStats(), adaptor.getDout()};
+  SmallVector<Type> gradients;
+  // settle_tiles_c1
+  if (failed(AttendGradOp::inferReturnTypes(context, location, AttendGradOp::Adaptor(operands, adaptor.getAttributes()),
+                                            gradients)))
+    return failure();
+  auto expected = cast<RankedTensorType>(gradients[0]);
+  if (!expected.getElementType().isInteger(32) || adaptor.getTiles().getType() != expected) // settle_tiles_c1
+    return infer.fail("`stats` must have three rows, and `tiles` be the integers of `fresnel.attend_grad`, ",
+                      expected.clone(IntegerType::get(context, 32)), ", but got ", adaptor.getTiles().getType());
+  results.push_back(adaptor.getQ().getType());
+  return success();
+}
+
+double SettleTilesOp::getScaleOrDefault() { return resolveScale(getScale(), getQ()); }

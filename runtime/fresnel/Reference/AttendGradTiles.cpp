@@ -11,7 +11,9 @@
 using namespace fresnel;
 using namespace fresnel::ref;
 
-static constexpr int64_t kStatsStep = 128, kTileRows = 64;
+static constexpr int64_t kStatsStep = 128, kTileRows = 64, kTermKeys = 64;
+/// What the bound of a sum of dq becomes, and the least bound.
+static constexpr double kIntegerBound = 0x1.e6p30, kLeastBound = 0x1p-90;
 
 static int64_t alignTo(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
@@ -52,7 +54,6 @@ Tensor ref::boundKeys(const Tensor &k, const Tensor &v) {
 }
 
 Tensor ref::addFactors(const Tensor &stats, const Tensor &dout, const Tensor &bounds) {
-  constexpr double near = 0x1.e6p30, least = 0x1p-90;
   int64_t rows = dout.dim(2), padded = stats.dim(3), chunks = bounds.dim(3), group = dout.dim(1) / bounds.dim(1);
   Tensor result({stats.dim(0), stats.dim(1), 3, padded});
   auto getLargest = [](const float *values, int64_t count) {
@@ -67,7 +68,7 @@ Tensor ref::addFactors(const Tensor &stats, const Tensor &dout, const Tensor &bo
       for (int64_t column = 0; column < dout.dim(3); ++column)
         square += std::pow(double(dout.plane(0, plane)[std::min(row, rows - 1) * dout.dim(3) + column]), 2);
       double most = keys * (std::sqrt(square) * values + std::abs(double(deltas[row])));
-      result.plane(0, plane)[2 * padded + row] = float(near / (most < least ? least : most));
+      result.plane(0, plane)[2 * padded + row] = float(kIntegerBound / (most < kLeastBound ? kLeastBound : most));
     }
   }
   return result;
@@ -136,5 +137,40 @@ Tensor ref::fromIntegers(const IndexTensor &tiles, const Tensor &stats, int64_t 
     for (int64_t row = 0; row < rows; ++row)
       for (int64_t column = 0; column < columns; ++column)
         result.plane(0, plane)[row * columns + column] /= stats.plane(0, plane)[2 * stats.dim(3) + row];
+  return result;
+}
+
+bool ref::areTooCoarse(const IndexTensor &tiles, const Tensor &stats, int64_t plane, int64_t tile, int64_t rows,
+                       int64_t keys) {
+  constexpr double error = 0x1p-20, variance = 0.25;
+  const float *factors = stats.plane(0, plane) + 2 * stats.dim(3) + tile * kTileRows;
+  const int32_t *places = tiles.plane(0, plane) + tile * tiles.dim(3);
+  int64_t columns = tiles.dim(3) / kTileRows;
+  double least = *std::min_element(factors, factors + kTileRows), excess = 0;
+  double terms = double(alignTo(keys, kTermKeys)) / kTermKeys;
+  for (int64_t row = 0; row < kTileRows; ++row) {
+    double unit = least / factors[row], squares = 0;
+    for (int64_t column = 0; column < columns; ++column)
+      squares += std::pow(double(places[getPlace(row, column)]), 2);
+    bool errs = tile * kTileRows + row < rows && factors[row] < float(kIntegerBound / kLeastBound);
+    excess += unit * unit * ((errs ? variance * double(columns) * terms : 0) - error * squares);
+  }
+  return !(excess <= 0);
+}
+
+Tensor ref::settleTiles(const IndexTensor &tiles, const Tensor &stats, const AttendGradInputs &inputs,
+                        const AttendOptions &options) {
+  int64_t rows = inputs.q.dim(2), columns = inputs.q.dim(3);
+  Tensor result = fromIntegers(tiles, stats, rows, columns, options.scale.value_or(1 / std::sqrt(double(columns))));
+  Tensor computed;
+  for (int64_t plane = 0; plane < result.dim(0) * result.dim(1); ++plane)
+    for (int64_t first = 0; first < rows; first += kTileRows) {
+      if (!areTooCoarse(tiles, stats, plane, first / kTileRows, rows, inputs.k.dim(2)))
+        continue;
+      if (computed.data.empty())
+        computed = attendGradQ(inputs, options);
+      std::copy_n(computed.plane(0, plane) + first * columns, std::min(kTileRows, rows - first) * columns,
+                  result.plane(0, plane) + first * columns);
+    }
   return result;
 }

@@ -66,6 +66,12 @@ Tensor fromTiles(const Tensor &tiles, int64_t rows, int64_t columns, double scal
 /// The same with integers: each row times its factor, the third row of `stats`, rounded; and divided by it.
 IndexTensor toIntegers(const Tensor &rows, const Tensor &stats);
 Tensor fromIntegers(const IndexTensor &tiles, const Tensor &stats, int64_t rows, int64_t columns, double scale);
+/// Whether integers, sums of a term for each 64 of `keys` keys, are too coarse for the rows of a tile of head `plane`.
+bool areTooCoarse(const IndexTensor &tiles, const Tensor &stats, int64_t plane, int64_t tile, int64_t rows,
+                  int64_t keys);
+/// dq out of integers, but of the inputs where they are too coarse.
+Tensor settleTiles(const IndexTensor &tiles, const Tensor &stats, const AttendGradInputs &inputs,
+                   const AttendOptions &options);
 
 //===----------------------------------------------------------------------===//
 // Pooling: a mean hands each row of a window its share, a maximum gives all to

@@ -153,6 +153,39 @@ TEST(Reference, IntegersHoldSums) {
   EXPECT_TRUE(std::isnan(ref::fromIntegers(ref::toIntegers(rows, broken), broken, 150, 64, 1.0).data[0]));
 }
 
+// The last key and value are so large that integers are too coarse for rows in front of them, which are computed again.
+TEST(Reference, CoarseIntegersAreSettled) {
+  ref::Tensor q = randomTensor({1, 2, 130, 64}, 1), k = randomTensor({1, 1, 130, 64}, 2);
+  ref::Tensor v = randomTensor({1, 1, 130, 32}, 3), dout = randomTensor({1, 2, 130, 32}, 4);
+  ref::AttendOptions options;
+  options.causal = true;
+  auto settle = [&](bool coarse) {
+    ref::AttendResult attended = ref::attend(q, k, v, options);
+    ref::Tensor two = ref::attendStats(attended.out, dout, attended.lse, nullptr);
+    ref::Tensor stats = ref::addFactors(two, dout, ref::boundKeys(k, v));
+    ref::AttendResult read = ref::splitStats(stats, 130);
+    ref::AttendGradInputs inputs{q, k, v, read.lse, read.out, dout};
+    ref::Tensor want = ref::attendGradQ(inputs, options), unscaled = want;
+    for (float &value : unscaled.data)
+      value *= 8;
+    ref::IndexTensor tiles = ref::toIntegers(unscaled, stats);
+    EXPECT_EQ(ref::areTooCoarse(tiles, stats, /*plane=*/1, /*tile=*/0, 130, 130), coarse);
+    ref::Tensor integers = ref::fromIntegers(tiles, stats, 130, 64, 0.125);
+    EXPECT_EQ(getDistance(integers, want) > 1e-6, coarse);
+    EXPECT_LT(getDistance(ref::settleTiles(tiles, stats, inputs, options), want), 1e-6);
+  };
+  settle(false);
+  for (int64_t column = 0; column < 64; ++column)
+    k.data[129 * 64 + column] *= 1e5f;
+  for (int64_t column = 0; column < 32; ++column)
+    v.data[129 * 32 + column] *= 1e5f;
+  settle(true);
+  // Rows of zeros are zero however coarse they are.
+  std::fill(dout.data.begin(), dout.data.end(), 0.0f);
+  ref::Tensor stats = ref::addFactors(ref::Tensor({1, 2, 2, 256}), dout, ref::boundKeys(k, v));
+  EXPECT_FALSE(ref::areTooCoarse(ref::IndexTensor({1, 2, 4, 64 * 64}), stats, 0, 1, 130, 130));
+}
+
 /// Lists whose entries repeat, are -1 and come in any order.
 static ref::IndexTensor randomLists(std::vector<int64_t> shape, int32_t blocks, unsigned seed) {
   std::mt19937 engine(seed);
