@@ -440,10 +440,10 @@ func.func @load_fragment_c1(%sums: !tile.global<8x8192xf32>) {
 // -----
 
 func.func @wgmma_c4(%l: tensor<64x64xbf16, #tile.lhs>) {
-  %c0 = arith.constant 0 : i32
-  %tile = tile.alloc : !tile.shared<64x64xbf16, swizzled>
-  // expected-error @+1 {{`rows` accompanies a transposed right operand only}}
-  %s = tile.wgmma %l, %tile rows(%c0) : tensor<64x64xbf16, #tile.lhs>, !tile.shared<64x64xbf16, swizzled> -> tensor<64x64xf32, #tile.acc>
+  %c8 = arith.constant 8 : i32
+  %tile = tile.alloc : !tile.shared<128x64xbf16, swizzled>
+  // expected-error @+1 {{`rows` must be a multiple of 16, but is 8}}
+  %s = tile.wgmma %l, %tile rows(%c8) : tensor<64x64xbf16, #tile.lhs>, !tile.shared<128x64xbf16, swizzled> -> tensor<64x64xf32, #tile.acc>
   return
 }
 

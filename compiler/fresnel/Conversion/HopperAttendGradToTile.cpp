@@ -2,11 +2,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// Up to head dim 128: each consumer owns 64 of a thread block's 128 keys, so that the
-// weights and their gradients are left operands of the products that sum dV and dK, in
-// registers. The gradient of the scores also goes through shared memory, where both
-// consumers read it for dQ: each has a square of 64 x 64 of it, side by side where the
-// head has two panels of 64 columns, else one below the other.
+// Up to head dim 128, and keys of 192 with values of 128: each consumer owns 64 of a thread block's 128 keys, so that
+// the weights and their gradients are left operands of the products that sum dV and dK, in registers. The gradient of
+// the scores also goes through shared memory, where both consumers read it for dQ: each has a square of 64 x 64 of it,
+// side by side where the head has two panels of 64 columns, else one below the other. With three panels one has two
+// squares, and there are registers for half of a step's queries at once only.
 //
 //===----------------------------------------------------------------------===//
 
@@ -25,17 +25,19 @@ class HopperAttendGradKernel final : public HopperGradKernel {
 public:
   HopperAttendGradKernel(AttendGradOp op, const KernelRequest &request, KernelBuilder &builder)
       : HopperGradKernel(op, request, builder, getSquares(request, op, 0), getSquares(request, op, 1)),
-        math(builder, shape, Owner::Keys, kGroupRows, queryRows), hasOwnSquare(!getSquares(request, op, 1).empty()) {}
+        half(shape.headDim > 128 ? queryRows / 2 : queryRows), math(builder, shape, Owner::Keys, kGroupRows, half),
+        hasOwnSquare(!getSquares(request, op, 1).empty()) {}
 
 private:
-  /// One square, or none beside a soft cap in one panel of columns.
+  /// One square, none beside a soft cap in one panel of columns, or of three panels the first and the last.
   static Squares getSquares(const KernelRequest &request, AttendGradOp op, int64_t c) {
     int64_t headDim = cast<RankedTensorType>(op.getQ().getType()).getDimSize(3);
     if (request.schedule.getTileN() > kSquare)
       return {{c, 0, kSquare}};
-    if (c * kSquare >= headDim)
-      return {};
-    return {{0, c * kSquare, std::min(kSquare, headDim - c * kSquare)}};
+    Squares squares;
+    for (int64_t column = c * kSquare; column < headDim; column += kConsumers * kSquare)
+      squares.push_back({0, column, std::min(kSquare, headDim - column)});
+    return squares;
   }
 
   void allocateScores() override {
@@ -45,64 +47,102 @@ private:
 
   Type getAccType(int64_t columns) { return tile::getAccType(kGroupRows, columns, b.getF32Type()); }
 
-  /// Keys by queries: this consumer's rows of K or V times a tile of the ring.
-  Val multiplyOwned(Val owned, Val tile) {
-    return b.wrap(tile::WgmmaOp::create(b, math.getScoresType(), Value(owned), Value(groupRow), Value(tile), Value(),
-                                        /*transposed=*/true));
+  /// The row of the queries' tiles from which on a product takes `half` of them, or null for all.
+  Val getFirst(int64_t part) { return half < queryRows ? b.i32(part * half) : Val(); }
+
+  /// Keys by queries: this consumer's rows of K or V times a part of a tile of the ring.
+  Val multiplyOwned(Val owned, Val tile, int64_t part) {
+    return b.wrap(tile::WgmmaOp::create(b, math.getScoresType(), Value(owned), Value(groupRow), Value(tile),
+                                        Value(getFirst(part)), Value(), /*transposed=*/true, /*lhs_transposed=*/false));
   }
 
-  Val accumulate(Val sum, Val lhs, Val tile) {
-    return b.wrap(tile::WgmmaOp::create(b, sum.getType(), Value(lhs), Value(), Value(tile), Value(sum), false));
+  Val accumulate(Val sum, Val lhs, Val tile, int64_t part) {
+    return b.wrap(tile::WgmmaOp::create(b, sum.getType(), Value(lhs), Value(), Value(tile), Value(getFirst(part)),
+                                        Value(sum), /*transposed=*/false, /*lhs_transposed=*/false));
   }
 
-  /// This consumer's square of dQ.
-  Val multiplyScores(Val scores) {
+  /// This consumer's `index`-th square of dQ.
+  Val multiplyScores(Val scores, int64_t index) {
     bool below = queryRows > kSquare;
-    Val row = below ? groupRow : b.i32(0);
-    Val keys = shape.headDim <= kSquare ? keyTile : b.wrap(tile::PanelOp::create(b, Value(keyTile), Value(consumer)));
+    Val row = below ? groupRow : b.i32(0), panel = index ? consumer + double(index * kConsumers) : consumer;
+    Val keys = shape.headDim <= kSquare ? keyTile : b.wrap(tile::PanelOp::create(b, Value(keyTile), Value(panel)));
     return b.wrap(tile::WgmmaOp::create(b, getAccType(kSquare), Value(scores), Value(row), Value(keys), Value(),
                                         /*transposed=*/false));
   }
 
-  /// One step: dK and dV come in and go out.
-  SmallVector<Val> iterate(Val i, ArrayRef<Val> sums) {
+  /// The weights of a part of the queries of step i, and the gradients of their scores.
+  std::pair<Val, Val> computeScores(Val i, int64_t part, Val query, Val dout, SmallVector<Val> &sums) {
     auto [slot, parity] = slotOf(queries, i);
     auto [doutSlot, doutParity] = slotOf(douts, i);
-    Val query = b.slice(queries.tiles, slot), dout = b.slice(douts.tiles, doutSlot), zero = b.i32(0);
-    wait(queries.full, slot, parity);
-    Val scores = multiplyOwned(keyTile, query), lse = loadValues(queries, slot, zero, queryRows);
-    wait(douts.full, doutSlot, doutParity);
-    Val dweights = multiplyOwned(valueTile, dout);
+    Val first = b.i32(part * half);
+    if (part == 0)
+      wait(queries.full, slot, parity);
+    Val scores = multiplyOwned(keyTile, query, part), lse = loadValues(queries, slot, first, half);
+    if (part == 0)
+      wait(douts.full, doutSlot, doutParity);
+    else // There are no registers for this part's products beside what those of the last one read.
+      sums = {waitFor(sums[0], 1), waitFor(sums[1], 1)};
+    Val dweights = multiplyOwned(valueTile, dout, part);
     scores = waitFor(scores, 1);
+    Val row = getStep(i).row;
     AttendGradMath::Weights weights =
-        math.weigh(scores, lse, getVisible(firstKey + groupRow, getStep(i).row, queryRows));
-    Val delta = loadValues(douts, doutSlot, zero, queryRows);
+        math.weigh(scores, lse, getVisible(firstKey + groupRow, part > 0 ? row + first : row, half));
+    Val delta = loadValues(douts, doutSlot, first, half);
     dweights = waitFor(dweights, 0);
-    Val dscores = toLhs(math.differentiate(weights, dweights, delta)), lhs = toLhs(weights.weights);
-
-    Val tile = b.slice(scoreTiles, i & 1.0);
-    Val panel = b.wrap(tile::PanelOp::create(b, Value(tile), Value(consumer)));
-    tile::StoreMatrixOp::create(b, Value(dscores), Value(panel), Value(zero), /*transposed=*/true);
-    Val dv = accumulate(sums[1], lhs, dout);
-    tile::FenceAsyncOp::create(b);
-    meetConsumers();
-    Val dq = multiplyScores(tile);
-    dv = waitFor(dv, 1);
-    release(douts, doutSlot);
-    Val dk = accumulate(sums[0], dscores, query);
-    dq = waitFor(dq, 1);
-    hasOwnSquare ? handOut(dq, i) : b.ifThen(consumer == 0.0, [&] { handOut(dq, i); });
-    dk = waitFor(dk, 0);
-    release(queries, slot);
-    return {dk, dv};
+    Val dscores = toLhs(math.differentiate(weights, dweights, delta));
+    return {toLhs(weights.weights), dscores};
   }
 
-  void consume() override {
-    beginConsumer();
-    groupRow = consumer * double(kGroupRows);
+  /// One step of a consumer that has `count` squares: dK and dV come in and go out.
+  SmallVector<Val> iterate(Val i, ArrayRef<Val> carried, int64_t count) {
+    Val slot = slotOf(queries, i).first, doutSlot = slotOf(douts, i).first;
+    Val query = b.slice(queries.tiles, slot), dout = b.slice(douts.tiles, doutSlot);
+    Val tile;
+    SmallVector<Val> sums(carried);
+    for (int64_t part = 0;; ++part) {
+      auto [lhs, dscores] = computeScores(i, part, query, dout, sums);
+      if (part == 0)
+        tile = b.slice(scoreTiles, i & 1.0);
+      Val panel = b.wrap(tile::PanelOp::create(b, Value(tile), Value(consumer)));
+      tile::StoreMatrixOp::create(b, Value(dscores), Value(panel), Value(b.i32(part * half)), /*transposed=*/true);
+      sums[1] = accumulate(sums[1], lhs, dout, part);
+      if ((part + 1) * half == queryRows) {
+        addScores(i, tile, query, dscores, sums, part, count);
+        return sums;
+      }
+      sums[0] = accumulate(sums[0], dscores, query, part);
+    }
+  }
+
+  /// Once the scores of both consumers are there: dQ, and the last part of dK.
+  void addScores(Val i, Val tile, Val query, Val dscores, SmallVector<Val> &sums, int64_t part, int64_t count) {
+    Val &dk = sums[0], &dv = sums[1];
+    tile::FenceAsyncOp::create(b);
+    meetConsumers();
+    Val dq = multiplyScores(tile, 0);
+    dv = waitFor(dv, 1);
+    release(douts, slotOf(douts, i).first);
+    dk = accumulate(dk, dscores, query, part);
+    dq = waitFor(dq, 1);
+    hasOwnSquare ? handOut(dq, i) : b.ifThen(consumer == 0.0, [&] { handOut(dq, i); });
+    for (int64_t index = 1; index < count; ++index) {
+      // Squares of f32 leave no registers for a second one beside the product that is under way.
+      if (!integers)
+        dk = waitFor(dk, 0);
+      dq = multiplyScores(tile, index);
+      if (integers)
+        dk = waitFor(dk, 1);
+      handOut(waitFor(dq, 0), i);
+    }
+    dk = waitFor(dk, 0);
+    release(queries, slotOf(queries, i).first);
+  }
+
+  /// All steps of a consumer that has `count` squares.
+  void walk(int64_t count) {
     Val zero = b.constant(getAccType(shape.headDim), 0.0), zeroValues = b.constant(getAccType(shape.valueDim), 0.0);
     SmallVector<Val> sums = b.forRange(b.i32(0), total, b.i32(1), {zero, zeroValues},
-                                       [&](Val i, ArrayRef<Val> carried) { return iterate(i, carried); });
+                                       [&](Val i, ArrayRef<Val> carried) { return iterate(i, carried, count); });
     endConsumer();
     tile::StoreMatrixOp::create(b, Value(sums[1]), Value(valueTile), Value(groupRow));
     tile::StoreMatrixOp::create(b, Value(sums[0] * shape.scale), Value(keyTile), Value(groupRow));
@@ -111,6 +151,25 @@ private:
     b.ifThen(leader, [&] { storeGradients(valueTile, keyTile, groupRow, firstKey + groupRow); });
   }
 
+  /// The same where it is the `which`-th, which is known when the kernel is written.
+  SmallVector<Val> walkAs(int64_t which, int64_t count) {
+    consumer = b.i32(which);
+    groupRow = b.i32(which * kGroupRows);
+    walk(count);
+    return {};
+  }
+
+  void consume() override {
+    beginConsumer();
+    groupRow = consumer * double(kGroupRows);
+    if (shape.headDim <= kConsumers * kSquare)
+      return walk(1);
+    // A body for each.
+    b.ifElse(consumer == 0.0, [&] { return walkAs(0, 2); }, [&] { return walkAs(1, 1); });
+  }
+
+  /// Queries whose scores are computed at once.
+  int64_t half;
   AttendGradMath math;
   /// Whether each consumer has a square.
   bool hasOwnSquare;

@@ -54,7 +54,9 @@ struct Cut {
       int64_t words = int64_t(llvm::divideCeil(rows, 32)) * type.getDimSize(1) / k.getDimSize(1);
       lists = BlockSetSizes{/*rows=*/0, words, /*entries=*/32 * words, /*tail=*/0, kWarps};
     }
-    wide = headDim > 128 || keyBlock % 128;
+    // Keys of 192 with values of 128 leave registers for the gradients of 128 keys, if scores come in halves.
+    bool narrower = headDim == 192 && valueDim == 128 && !hasSoftcap(op);
+    wide = (headDim > 128 && !narrower) || keyBlock % 128;
     // 64 for each of two consumers, or 64 whose columns they share.
     keyRows = wide ? 64 : 128;
     // Enough for a square of 64 x 64 of dQ for each consumer. They lie side by side where the head

@@ -16,8 +16,8 @@ LogicalResult WgmmaOp::verify() {
   int64_t k = getTransposed() ? rhs.getCols() : rhs.getRows();
   int64_t lhsK = lhs ? lhs.getShape()[1] : getLhsTransposed() ? tile.getRows() : tile.getCols();
   bool fitsLhs = lhs ? lhs.getShape()[0] == 64 : !getLhsTransposed() || tile.getCols() == 64;
-  if (result.getShape()[0] != 64 || !fitsLhs || (getRhsRow() ? rhsN < n : rhsN != n) || n % 8 || n < 8 || n > 256 ||
-      lhsK != k || k % 16) // wgmma_c1
+  if (result.getShape()[0] != 64 || !fitsLhs || (getRhsRow() && getTransposed() ? rhsN < n : rhsN != n) || n % 8 ||
+      n < 8 || n > 256 || (getRhsRow() && !getTransposed() ? lhsK > k : lhsK != k) || lhsK % 16) // wgmma_c1
     return emitOpError() << "shapes do not fit: " << getLhs().getType() << " times " << rhs
                          << (getTransposed() ? " transposed" : "") << " into " << result
                          << " (64 rows, N a multiple of 8 up to 256, K a multiple of 16)";
@@ -27,8 +27,11 @@ LogicalResult WgmmaOp::verify() {
       return emitOpError() << "shared operands must be swizzled 16-bit tiles, but got " << operand;
   if ((tile && !getLhsTransposed()) != bool(getLhsRow()) || (lhs && getLhsTransposed())) // wgmma_c3
     return emitOpError() << "`row` accompanies a shared left operand that is not transposed, and only that";
-  if (getRhsRow() && !getTransposed()) // wgmma_c4
-    return emitOpError() << "`rows` accompanies a transposed right operand only";
+  APInt row;
+  if (getRhsRow() && matchPattern(getRhsRow(), m_ConstantInt(&row)) &&
+      row.getSExtValue() % (getTransposed() ? 8 : 16)) // wgmma_c4
+    return emitOpError() << "`rows` must be a multiple of " << (getTransposed() ? 8 : 16) << ", but is "
+                         << row.getSExtValue();
   return success();
 }
 

@@ -13,15 +13,15 @@ def Tile_WgmmaOp : Tile_Op<"wgmma", [AttrSizedOperandSegments, MemoryEffects<[Me
     Issues one group of m64nNk16 instructions and commits it. `lhs` is a register
     fragment of 64 rows, or a swizzled tile of which the warpgroup's 64 rows start
     at `lhs_row`; with `lhs_transposed` a swizzled tile of 64 columns, whose rows are K.
-    `rhs` is a swizzled tile, `transposed` as in `tile.mma`; with `rhs_row` a transposed
-    one gives N of its rows from there on. Without `acc` the product starts from zero. The
+    `rhs` is a swizzled tile, `transposed` as in `tile.mma`; with `rhs_row` it gives N, or if
+    it is not transposed K, of its rows from there on. Without `acc` the product starts from zero. The
     result must be read only through `tile.wgmma_wait`.
 
     Constraints:
     - C1: the fragments have 64 rows; N is a multiple of 8 in [8, 256]; K a multiple of 16.
     - C2: shared operands are swizzled and 16-bit.
     - C3: `lhs_row` accompanies a shared `lhs` that is not transposed, and only that.
-    - C4: `rhs_row`, a multiple of 8, accompanies a transposed `rhs` only.
+    - C4: `rhs_row` is a multiple of 8, and of 16 where rows of `rhs` are K.
   }];
   let arguments = (ins AnyTypeOf<[Tile_Lhs, Tile_SharedType]>:$lhs, Optional<I32>:$lhs_row, Tile_SharedType:$rhs,
                        Optional<I32>:$rhs_row, Optional<Tile_Acc>:$acc, UnitAttr:$transposed,

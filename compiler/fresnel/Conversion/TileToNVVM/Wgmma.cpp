@@ -81,6 +81,9 @@ struct WgmmaLowering final : TilePattern<WgmmaOp> {
       for (auto [i, value] : llvm::enumerate(emitter.unpack(adaptor.getAcc())))
         bind(value, Twine(i));
     OperandWalk rhs = walkOperand(cast<SharedType>(op.getRhs().getType()), op.getTransposed());
+    // Rows of K from `rhs_row` on are as many as the left operand has columns.
+    if (auto columns = dyn_cast<RankedTensorType>(op.getLhs().getType()))
+      rhs.steps.truncate(columns.getShape()[1] / 16);
     OperandWalk lhs;
     int64_t lhsFirst = bindLhs(op, adaptor, emitter, lhs, bind);
     Value rhsTile = adaptor.getRhs();
