@@ -6,8 +6,7 @@
 // CHECK-SAME: !tile.tensor_map<64, 64, bf16>
 // CHECK-SAME: !tile.global<1x4x1000xf32>
 // CHECK-SAME: block = array<i32: 384, 1, 1>
-// The queries of two tiles; the output takes their place.
-// CHECK: tile.alloc : !tile.shared<2x128x96xbf16, swizzled>
+// CHECK: tile.alloc : !tile.shared<1x128x96xbf16, swizzled>
 // CHECK: tile.alloc : !tile.shared<2x160x96xbf16, swizzled>
 // CHECK: tile.mbarrier_init
 // CHECK: tile.warp_specialize producer registers(24)
@@ -23,18 +22,8 @@
 // CHECK: tile.col_index
 // CHECK: scf.for
 // CHECK-NOT: tile.col_index
-// The first scores of the next tile, and behind them the last product of this one, whose output is stored.
-// CHECK: scf.condition
-// CHECK: } do {
-// CHECK: tile.wgmma %{{.*}} transposed
-// CHECK-NEXT: tile.mbarrier_wait
-// CHECK: tile.wgmma
-// CHECK: tile.wgmma_wait 1
-// CHECK: tile.col_index
-// CHECK: tile.wgmma_wait 0
 // CHECK: tile.store_matrix
 // CHECK: tile.tma_store
-// CHECK: scf.yield
 fresnel.program @main(%q: tensor<1x4x1000x96xbf16>, %k: tensor<1x2x1100x96xbf16>) {
   %o, %l = fresnel.attend %q, %k, %k {causal = true} : tensor<1x4x1000x96xbf16>, tensor<1x2x1100x96xbf16>, tensor<1x2x1100x96xbf16>
   fresnel.return %o, %l {names = ["out", "lse"]} : tensor<1x4x1000x96xbf16>, tensor<1x4x1000xf32>
@@ -72,6 +61,35 @@ fresnel.program @attend_0(%q: !q, %k: !k, %v: !k) attributes {fresnel.kernel,
 fresnel.program @main(%q: !q, %k: !k, %v: !k) {
   %o, %l = fresnel.launch @attend_0(%q, %k, %v) : (!q, !k, !k) -> (!q, tensor<1x4x300xf32>)
   fresnel.return %o, %l {names = ["out", "lse"]} : !q, tensor<1x4x300xf32>
+}
+
+// -----
+
+// Chained tiles: the queries of two.
+// CHECK-LABEL: tile.kernel @attend_0(
+// CHECK: tile.alloc : !tile.shared<2x128x128xbf16, swizzled>
+// CHECK: consumer(2)
+// CHECK: scf.for
+// The first scores of the next tile, and behind them the last product of this one, whose output is stored.
+// CHECK: scf.condition
+// CHECK: } do {
+// CHECK: tile.wgmma %{{.*}} transposed
+// CHECK-NEXT: tile.mbarrier_wait
+// CHECK: tile.wgmma
+// CHECK: tile.wgmma_wait 1
+// CHECK: tile.wgmma_wait 0
+// CHECK: tile.store_matrix
+// CHECK: tile.tma_store
+// CHECK: scf.yield
+!long = tensor<1x4x1024x128xbf16>
+fresnel.program @attend_0(%q: !long, %k: !long, %v: !long) attributes {fresnel.kernel,
+    fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 128, tile_n = 128, persistent = true>} {
+  %o, %l = fresnel.attend %q, %k, %v : !long, !long, !long
+  fresnel.return %o, %l {names = ["out", "lse"]} : !long, tensor<1x4x1024xf32>
+}
+fresnel.program @main(%q: !long, %k: !long, %v: !long) {
+  %o, %l = fresnel.launch @attend_0(%q, %k, %v) : (!long, !long, !long) -> (!long, tensor<1x4x1024xf32>)
+  fresnel.return %o, %l {names = ["out", "lse"]} : !long, tensor<1x4x1024xf32>
 }
 
 // -----

@@ -35,6 +35,7 @@ static constexpr int64_t kRowListKeys = 64;
 static constexpr int64_t kOtherRegisters = 28;
 
 static int64_t getHeadDim(AttendOp op) { return cast<RankedTensorType>(op.getQ().getType()).getDimSize(3); }
+static bool isPooled(AttendOp op) { return op.getKeyWindow() > 1 || op.getKeyStride() > 1; }
 static int64_t getKeys(AttendOp op) { return cast<RankedTensorType>(op.getK().getType()).getDimSize(2); }
 static int64_t getValueDim(AttendOp op) { return cast<RankedTensorType>(op.getV().getType()).getDimSize(3); }
 
@@ -92,7 +93,7 @@ static int64_t countConsumerRegisters(ScheduleAttr schedule, AttendOp op) {
 bool fresnel::holdsHopperQueries(ScheduleAttr schedule, AttendOp op) {
   // Measured with head dim 128: 1 to 3 % faster under a causal mask, as much slower without. Kernels with a few blocks
   // of keys spill.
-  bool pays = op.getCausal() && getHeadDim(op) == 128 && getKeys(op) > kMaxBriefKeys;
+  bool pays = op.getCausal() && !isPooled(op) && getHeadDim(op) == 128 && getKeys(op) > kMaxBriefKeys;
   if (!pays || !isHopperChained(schedule, op) || !hasHopperOutputTile(schedule, op))
     return false;
   int64_t have = getHopperRegisters(schedule.getTileM() / 64, /*minBlocks=*/1).consumer;
@@ -156,8 +157,6 @@ std::string fresnel::explainHopper(AttendOp op, const TargetInfo &target) {
                          headDim);
   return "";
 }
-
-static bool isPooled(AttendOp op) { return op.getKeyWindow() > 1 || op.getKeyStride() > 1; }
 
 /// Whether neighbouring tiles of queries want the same blocks of keys, but for some that come first.
 static bool hasSharedKeys(AttendOp op) {
