@@ -15,8 +15,9 @@ using namespace fresnel;
 /// What a section's keys and values may take of the 50 MB of L2; the rest is for
 /// queries and outputs that pass through.
 static constexpr int64_t kSectionBytes = int64_t(32) << 20;
-/// Up to this many keys causal kernels are persistent by default,
-static constexpr int64_t kMaxPersistentKeys = 8192;
+/// Up to this many keys causal kernels are persistent by default, and with head dim 128 full ones of more than the
+/// second,
+static constexpr int64_t kMaxPersistentKeys = 8192, kMaxPlainFullKeys = 2048;
 /// and up to this many only if there are tiles to follow others.
 static constexpr int64_t kMaxPlainKeys = 4096;
 /// From this many keys on, more than L2 holds of a head, blocks fetch them in pairs.
@@ -251,7 +252,8 @@ ScheduleAttr fresnel::getHopperDefault(AttendOp op) {
   bool brief = keys <= kMaxBriefKeys, causal = op.getCausal();
   // What persistence hides, the start and the end of a tile, counts where tiles are short; long ones run
   // a little faster from a plain grid. Documents cut the rows of keys short, and the tiles differ in length.
-  bool isShort = op.getDocuments() || (causal && keys <= kMaxPersistentKeys);
+  bool pays = causal || (getHeadDim(op) == 128 && hasSharedKeys(op) && keys > kMaxPlainFullKeys);
+  bool isShort = op.getDocuments() || (pays && keys <= kMaxPersistentKeys);
   bool persistent = isShort && !hasFewTiles(op, keys);
   int64_t cluster = getHeadDim(op) == 128 && keys >= kMinClusterKeys && hasSharedKeys(op) ? 2 : 1;
   auto make = [&](int64_t tileM, int64_t tileN) {
@@ -271,7 +273,7 @@ ScheduleAttr fresnel::getHopperDefault(AttendOp op) {
     // Wide blocks correct the accumulator less often; beside a diagonal, and at the end, short
     // sequences pay for them with hidden scores.
     // Where keys stand for several tokens, the mask takes the registers that more columns would need.
-    if (isPooled(op) || brief || (hasSharedKeys(op) && keys <= (causal ? 4096 : 2048)))
+    if (isPooled(op) || brief || (hasSharedKeys(op) && (isShort || keys <= kMaxPlainFullKeys)))
       return make(128, 128);
     return make(128, isShort ? 160 : 192);
   case 192:
