@@ -33,9 +33,7 @@ SmallVector<Val> HopperListBits::load(const ListWalkPiece &piece, Val list, Val 
 
 Val HopperListBits::loadWord(const ListWalkPiece &piece, Val block, Val list, Val word) {
   Val mine = (word < double(words)) & (block < double(shape.getKeyBlocks()));
-  if (piece.first)
-    mine = mine & (getPosition(list, word) >= piece.first) & (getPosition(list, word) < piece.end);
-  else if (piece.pieces)
+  if (piece.pieces)
     mine = mine & ((list * double(getSpans()) + divideBy(word, getSpan())) % piece.pieces == piece.piece);
   return b.ifElse(
       mine,
@@ -44,25 +42,6 @@ Val HopperListBits::loadWord(const ListWalkPiece &piece, Val block, Val list, Va
         return SmallVector<Val>{b.load(tensor, {batch, listHead, block, word})};
       },
       [&] { return SmallVector<Val>{b.i32(0)}; })[0];
-}
-
-/// Where a word comes in the walk: from the last one of a list to its first.
-Val HopperListBits::getPosition(Val list, Val word) {
-  return (list + 1.0) * double(getSpans()) - 1.0 - divideBy(b.max(word, b.i32(0)), getSpan());
-}
-
-/// Where pieces are in order: the ends of the only walk's.
-void HopperListBits::findEnds(Val thread) {
-  ListWalkPiece whole = pieces.getPiece(b.i32(0));
-  whole.first = whole.pieces = Val();
-  pieces.findEnds(thread, lists * getSpans(), [&](Val position) {
-    Val list = divideBy(position, getSpans());
-    Val word = (double(getSpans() - 1) - moduloBy(position, getSpans())) * double(getSpan()), rows = b.i32(0);
-    for (int64_t i = 0; i < getSpan(); ++i)
-      for (Val each : load(whole, list, word + double(i)))
-        rows = rows + b.popcount(each);
-    return rows;
-  });
 }
 
 Val HopperListBits::combine(ArrayRef<Val> words) {
@@ -93,8 +72,6 @@ Val HopperListBits::forEach(Val bits, Val init, function_ref<Val(Val, Val)> body
 
 void HopperListBits::countSteps(Val counters, Val thread, int64_t threads) {
   int64_t walks = cast<tile::SharedType>(counters.getType()).getShape()[0], perWalk = lists * getSpans();
-  if (pieces.isInOrder())
-    findEnds(thread);
   b.forRange(thread, b.i32(walks * perWalk), b.i32(threads), [&](Val i) {
     Val at = divideBy(i, perWalk), rest = moduloBy(i, perWalk);
     ListWalkPiece piece = pieces.getPiece(at);
@@ -104,7 +81,7 @@ void HopperListBits::countSteps(Val counters, Val thread, int64_t threads) {
       bits = b.select((bits | combine(load(piece, list, word + 1.0))) == 0.0, b.i32(0), b.i32(1));
     else
       bits = fold(bits);
-    b.ifThen(bits != 0.0, [&] { b.atomic(tile::Combine::Add, b.popcount(bits), counters, {at}); });
+    b.atomic(tile::Combine::Add, b.popcount(bits), counters, {at});
   });
   b.barrier();
 }
@@ -115,18 +92,7 @@ void HopperListBits::forSteps(const ListWalkPiece &piece, Val lane, Body body) {
     // The last rows first: under a causal mask blocks that start together then read the
     // same queries at about the same time, through L2.
     int64_t groups = llvm::divideCeil(words, kLanes);
-    Val from = zero, to = b.i32(groups);
-    if (piece.first) {
-      // The groups of the piece's positions, which are those of words counted from the last one.
-      auto groupOf = [&](Val position) {
-        Val span = (list + 1.0) * double(getSpans()) - 1.0 - position, last = b.i32(int64_t(words) - 1);
-        Val word = b.min(b.max(span, zero) * double(getSpan()), last);
-        return double(groups - 1) - divideBy(word, kLanes);
-      };
-      from = groupOf(b.max(piece.first, list * double(getSpans())));
-      to = b.select(piece.first < piece.end, groupOf(piece.end - 1.0) + 1.0, zero);
-    }
-    return b.forRange(from, to, one, {outer[0]}, [&](Val group, ArrayRef<Val> carried) {
+    return b.forRange(zero, b.i32(groups), one, {outer[0]}, [&](Val group, ArrayRef<Val> carried) {
       Val base = (double(groups - 1) - group) * double(kLanes);
       return SmallVector<Val>{walkWords(piece, lane, list, base, carried[0], body)};
     });

@@ -37,8 +37,6 @@ private:
   /// Words of a step.
   int64_t getSpan() const { return steps.rows > 32 ? 2 : 1; }
   int64_t getSpans() const { return llvm::divideCeil(words, getSpan()); }
-  Val getPosition(Val list, Val word);
-  void findEnds(Val thread);
   /// A word of the rows that list each block of a walk, 0 behind the last one and where another piece has it.
   llvm::SmallVector<Val> load(const ListWalkPiece &piece, Val list, Val word);
   Val loadWord(const ListWalkPiece &piece, Val block, Val list, Val word);

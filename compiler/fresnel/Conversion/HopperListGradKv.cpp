@@ -2,21 +2,20 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// A thread block owns 128 keys, 64 for each consumer: of one block, which the consumers walk together, or of two, which
-// each walks alone. A walk, or a piece of one (HopperListWalks.h), visits the queries that list the block, in steps of
-// 64 rows: tokens of one head, or fewer tokens of several heads that share their lists. A warp of the producer scans
-// the block's row of the transposed lists, fetches a step's queries and gradients of the output with bulk copies, and
-// puts LSE and delta of each row beside them: an infinite LSE where the row does not list the block, so that the
-// consumers know no lists. With tile_m = 64 a thread block owns one block of 64 keys, and the consumers take turns at
-// the steps of its walk and add their sums at the end. Scores are computed transposed, keys by queries, and are with
-// their gradients left operands of the products that sum dV and dK, in registers.
+// A thread block owns 128 keys, 64 for each consumer: of one block, which the consumers
+// walk together, or of two, which each walks alone. A walk, or a piece of one
+// (HopperListWalks.h), visits the queries that list the block, in steps of 64 rows: tokens
+// of one head, or fewer tokens of several heads that share their lists. A warp of the producer scans the block's row of
+// the transposed lists, fetches a step's queries and gradients of the output with bulk copies, and puts LSE and delta
+// of each row beside them: an infinite LSE where the row does not list the block, so that the consumers know no lists.
+// Scores are computed transposed, keys by queries, and are with their gradients left operands of the products that sum
+// dV and dK, in registers.
 //
 //===----------------------------------------------------------------------===//
 
 #include "fresnel/Conversion/AttendGradMath.h"
 #include "fresnel/Conversion/BlockLists.h"
 #include "fresnel/Conversion/HopperListBits.h"
-#include "fresnel/Conversion/HopperListSums.h"
 #include "fresnel/Conversion/HopperRings.h"
 #include "fresnel/Conversion/ToTile.h"
 #include "fresnel/Schedule/HopperLists.h"
@@ -43,11 +42,9 @@ class HopperListGradKv : HopperRings {
 public:
   HopperListGradKv(AttendGradKvOp op, const KernelRequest &request, KernelBuilder &builder)
       : HopperRings(builder), request(request), shape(op), steps(getListSteps(op)),
-        stages(request.schedule.getStages()), keyRows(request.schedule.getTileM()), walkKeys(getWalkKeys(op)),
-        walks(keyRows / walkKeys), blocks(getWalkBlocks(op)), wide(getListKeys(op) < kConsumers * kGroupRows),
-        turns(haveListTurns(request.schedule, op)),
-        pieces(builder, shape, op.getCounts() ? getListCuts(op, haveListTurns(request.schedule, op)) : ListCuts(),
-               walkKeys, walks, getSection(), kThreads),
+        stages(request.schedule.getStages()), keyRows(getListKeys(op)), walkKeys(getWalkKeys(op)),
+        walks(keyRows / walkKeys), blocks(getWalkBlocks(op)), wide(keyRows < kConsumers * kGroupRows),
+        pieces(builder, shape, op.getCounts() ? getListCuts(op) : ListCuts(), walkKeys, walks, getSection(), kThreads),
         bits(builder, shape, steps, pieces, walkKeys, cast<RankedTensorType>(op.getBlocks().getType()).getDimSize(3)),
         math(builder, shape, Owner::Keys, kGroupRows, kRows) {}
 
@@ -75,9 +72,9 @@ private:
 
   /// dK and dV of each consumer of a walk that is cut, and whose turn it is to add to them.
   tile::GlobalType getSumsType() {
-    return tile::GlobalType::get(
-        b.getContext(), {pieces.countSums(), kConsumers / walks, wide || turns ? 1 : 2, kGroupRows * shape.headDim},
-        b.getF32Type(), /*strided=*/false);
+    return tile::GlobalType::get(b.getContext(),
+                                 {pieces.countSums(), kConsumers / walks, wide ? 1 : 2, kGroupRows * shape.headDim},
+                                 b.getF32Type(), /*strided=*/false);
   }
   tile::GlobalType getTurnsType() {
     return tile::GlobalType::get(b.getContext(), {pieces.countSums(), kConsumers / walks}, b.getI32Type(),
@@ -109,11 +106,6 @@ private:
     lses = b.alloc({slots * blocks, kRows}, b.getF32Type());
     deltas = b.alloc({slots, kRows}, b.getF32Type());
     tokens = b.alloc({slots}, b.getI32Type());
-    if (turns) {
-      // In the places of two steps: what a consumer has summed for the other one.
-      keySums = b.allocReusing(queries.tiles, {kGroupRows * shape.headDim}, b.getF32Type(), tile::Layout::Linear);
-      valueSums = b.allocReusing(douts, {kGroupRows * shape.headDim}, b.getF32Type(), tile::Layout::Linear);
-    }
     counters = b.alloc({walks}, b.getI32Type());
     keysFull = allocBarriers(walks);
     pieces.allocate();
@@ -127,7 +119,7 @@ private:
       // The copies, and each lane that writes values of rows.
       initBarriers(queries.full, 1 + kLanes);
       // A lane of each warp, which reads values by itself.
-      initBarriers(queries.empty, turns ? 4 : 4 * kConsumers / walks);
+      initBarriers(queries.empty, 4 * kConsumers / walks);
       initBarriers(keysFull, 1, /*fence=*/true);
       for (int64_t walk = 0; walk < walks; ++walk)
         b.store(b.i32(0), counters, {b.i32(walk)});
@@ -225,18 +217,15 @@ private:
   }
 
   void produce() {
-    // A warp for each walk, or two that take turns: each waits for LSE and delta of its own steps.
-    Val warp = b.id(tile::Id::Warp);
-    walk = turns ? b.i32(0) : warp;
-    b.ifThen(warp < double(turns ? 2 : walks), [&] {
+    // A warp for each walk.
+    walk = b.id(tile::Id::Warp);
+    b.ifThen(walk < double(walks), [&] {
       lane = b.id(tile::Id::Lane);
       elected = b.wrap(tile::ElectOp::create(b, b.getI1Type()));
       own = pieces.getPiece(walk);
-      b.ifThen(turns ? elected & (warp == 0.0) : elected, [&] { loadOwned(); });
-      bits.forSteps(own, lane, [&](Val i, Val head, Val token, ArrayRef<Val> listed) {
-        Val mine = turns ? (i & 1.0) == warp : b.constant(b.getI1Type(), 1);
-        b.ifThen(mine, [&] { produceStep(i, head, token, listed); });
-      });
+      b.ifThen(elected, [&] { loadOwned(); });
+      bits.forSteps(own, lane,
+                    [&](Val i, Val head, Val token, ArrayRef<Val> listed) { produceStep(i, head, token, listed); });
     });
   }
 
@@ -315,12 +304,17 @@ private:
     return next;
   }
 
+  //===--------------------------------------------------------------------===//
+  // Steps that overlap
+  //===--------------------------------------------------------------------===//
+
   /// Starts the scores of a step.
   Val beginScores(Val i) {
     auto [slot, parity] = getSlot(walk, i);
     wait(queries.full, slot, parity);
     return multiplyOwned(keyTile, b.slice(queries.tiles, slot));
   }
+  /// Starts the gradients of the weights of a step whose scores have been waited for.
   Val beginWeights(Val i) { return multiplyOwned(valueTile, b.slice(douts, getSlot(walk, i).first)); }
 
   /// The left operands of the products that sum dK and dV.
@@ -337,15 +331,13 @@ private:
 
   /// Each step's sums run beside the exponentials of the next one. There is at least one step, and there are no
   /// registers for both products of a step beside the left operands of the one before.
-  SmallVector<Val> walkOverlapped(Val first, Val total, Val zero) {
-    Val stride = b.i32(getStride()), last = total - 1.0;
-    if (turns)
-      last = last - ((last - first) & 1.0);
+  SmallVector<Val> walkOverlapped(Val total, Val zero) {
+    Val first = b.i32(0), last = total - 1.0;
     AttendGradMath::Weights weights = weigh(getSlot(walk, first).first, waitFor(beginScores(first), 0));
     SmallVector<Val> state{zero, zero};
     state.append(finish(first, weights, beginWeights(first)));
-    state = b.forRange(first, last, stride, state, [&](Val i, ArrayRef<Val> carried) {
-      Val next = i + stride, scores = beginScores(next);
+    state = b.forRange(first, last, b.i32(1), state, [&](Val i, ArrayRef<Val> carried) {
+      Val next = i + 1.0, scores = beginScores(next);
       SmallVector<Val> sums = beginSums(i, carried.take_front(2), carried.drop_front(2));
       AttendGradMath::Weights weights = weigh(getSlot(walk, next).first, waitFor(scores, 2));
       SmallVector<Val> result{Val(), waitFor(sums[1], 1)};
@@ -361,24 +353,7 @@ private:
 
   /// Not with two walks, which wait for memory; and a mask or a soft cap has no registers left.
   bool overlaps() const {
-    return stages >= 2 * getStride() && walks == 1 && !wide && !shape.causal && !shape.documents && shape.softcap <= 0;
-  }
-  /// From one step of a consumer to its next.
-  int64_t getStride() const { return turns ? kConsumers : 1; }
-
-  /// The first consumer's dK or the second one's dV, to which the other one's is added.
-  SmallVector<Val> joinConsumers(Val consumer, SmallVector<Val> sums) {
-    auto give = [&](Val sum, Val place) {
-      tile::StoreFragmentOp::create(b, Value(sum), Value(place), ValueRange());
-      return SmallVector<Val>();
-    };
-    // Both have read all steps.
-    meet(b.i32(kAllBarrier), 128 * kConsumers);
-    b.ifElse(consumer == 0.0, [&] { return give(sums[1], valueSums); }, [&] { return give(sums[0], keySums); });
-    meet(b.i32(kAllBarrier), 128 * kConsumers);
-    return b.ifElse(
-        consumer == 0.0, [&] { return SmallVector<Val>{addShared(sums[0], keySums) * shape.scale}; },
-        [&] { return SmallVector<Val>{addShared(sums[1], valueSums)}; });
+    return stages > 1 && walks == 1 && !wide && !shape.causal && !shape.documents && shape.softcap <= 0;
   }
 
   void meet(Val barrier, int64_t threads) {
@@ -387,8 +362,36 @@ private:
   /// The threads of a consumer meet.
   void meet(Val consumer) { meet(consumer + double(kOwnBarrier), 128); }
 
+  /// Adds the sums of the pieces of the walk before this one, and leaves the new ones to the piece behind.
+  SmallVector<Val> joinPieces(Val consumer, SmallVector<Val> sums) {
+    Val group = walks == 1 ? consumer : b.i32(0);
+    SmallVector<Value> turn{own.sums, group};
+    auto place = [&](int64_t which) { return SmallVector<Value>{own.sums, group, b.i32(which), b.i32(0)}; };
+    sums = b.ifElse(
+        own.piece > 0.0,
+        [&] {
+          b.ifThen(leader, [&] { tile::SemaphoreWaitOp::create(b, Value(argument(kTurns)), turn, Value(own.piece)); });
+          meet(consumer);
+          SmallVector<Val> joined;
+          for (auto [which, sum] : llvm::enumerate(sums))
+            joined.push_back(sum + b.wrap(tile::LoadFragmentOp::create(b, sum.getType(), Value(argument(kSums)),
+                                                                       place(int64_t(which)))));
+          return joined;
+        },
+        [&] { return sums; });
+    Val isLast = own.piece == own.pieces - 1.0;
+    b.ifThen(isLast ^ 1.0, [&] {
+      for (auto [which, sum] : llvm::enumerate(sums))
+        tile::StoreFragmentOp::create(b, Value(sum), Value(argument(kSums)), place(int64_t(which)));
+    });
+    meet(consumer);
+    Val next = b.select(isLast, b.i32(0), own.piece + 1.0);
+    tile::SemaphorePostOp::create(b, Value(next), Value(argument(kTurns)), turn, Value(leader));
+    return sums;
+  }
+
   void store(Val consumer, ArrayRef<Val> sums) {
-    if (wide || turns)
+    if (wide)
       return storeOne(consumer, sums[0]);
     // In the places of the consumer's own keys and values, which nobody else reads.
     tile::StoreMatrixOp::create(b, Value(sums[1]), Value(valueTile), Value(groupRow));
@@ -420,24 +423,16 @@ private:
     b.ifThen(leader, [&] { tile::TmaStoreWaitOp::create(b); });
   }
 
-  SmallVector<Val> overlap(Val first, Val total, Val zero) {
-    return b.ifElse(
-        first < total, [&] { return walkOverlapped(first, total, zero); },
-        [&] { return SmallVector<Val>{zero, zero}; });
-  }
-
   SmallVector<Val> sumWalk(Val consumer, Val total) {
     Val zero = b.constant(tile::getAccType(kGroupRows, shape.headDim, b.getF32Type()), 0.0);
-    Val first = turns ? consumer : b.i32(0);
     auto loop = [&](bool keys, bool values) {
       SmallVector<Val> init(int(keys) + int(values), zero);
-      return b.forRange(first, total, b.i32(getStride()), init,
+      return b.forRange(b.i32(0), total, b.i32(1), init,
                         [&](Val i, ArrayRef<Val> carried) { return iterate(keys, values, i, carried); });
     };
-    if (turns)
-      return joinConsumers(consumer, overlaps() ? overlap(first, total, zero) : loop(/*keys=*/true, /*values=*/true));
     if (overlaps())
-      return overlap(first, total, zero);
+      return b.ifElse(
+          total > 0.0, [&] { return walkOverlapped(total, zero); }, [&] { return SmallVector<Val>{zero, zero}; });
     if (!wide)
       return loop(/*keys=*/true, /*values=*/true);
     return b.ifElse(
@@ -450,7 +445,7 @@ private:
     walk = walks == 1 ? b.i32(0) : consumer;
     own = pieces.getPiece(walk);
     Val total = b.load(counters, {walk}) * double(bits.getRepeats());
-    groupRow = wide || turns ? b.i32(0) : consumer * double(kGroupRows);
+    groupRow = wide ? b.i32(0) : consumer * double(kGroupRows);
     firstKey = own.tile * double(walkKeys);
     if (walks == 1)
       firstKey = firstKey + groupRow;
@@ -461,12 +456,10 @@ private:
     SmallVector<Val> sums = sumWalk(consumer, total);
     if (!pieces.hasCuts())
       return store(consumer, sums);
-    PieceSums arrays{argument(kSums), argument(kTurns), walks == 1 ? consumer : b.i32(0)};
     // A thread block may have a place for a piece and no piece.
     b.ifThen(own.piece < own.pieces, [&] {
-      SmallVector<Val> joined = b.ifElse(
-          own.pieces > 1.0, [&] { return joinPieces(arrays, own, sums, leader, [&] { meet(consumer); }); },
-          [&] { return sums; });
+      SmallVector<Val> joined =
+          b.ifElse(own.pieces > 1.0, [&] { return joinPieces(consumer, sums); }, [&] { return sums; });
       b.ifThen(own.piece == own.pieces - 1.0, [&] { store(consumer, joined); });
     });
   }
@@ -479,14 +472,12 @@ private:
   int64_t keyRows, walkKeys, walks, blocks;
   /// Whether both consumers own the same keys, one for each gradient.
   bool wide;
-  /// Whether the consumers take turns at the steps of one walk.
-  bool turns;
   HopperListWalks pieces;
   HopperListBits bits;
   AttendGradMath math;
   tile::KernelOp kernel;
   Val thread, batch, kvHead;
-  Val owned, keyTile, valueTile, douts, keySums, valueSums, lses, deltas, tokens, counters, keysFull;
+  Val owned, keyTile, valueTile, douts, lses, deltas, tokens, counters, keysFull;
   Ring queries;
   // In the roles.
   Val walk;

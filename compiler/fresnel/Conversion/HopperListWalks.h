@@ -19,10 +19,9 @@
 namespace fresnel {
 
 /// One walk: its tile of keys, the piece and how many there are, and where in the scratch array
-/// the sums of its pieces lie, if there is more than one. Where pieces are in order, also its first position in the
-/// walk and that behind its last one.
+/// the sums of its pieces lie, if there is more than one.
 struct ListWalkPiece {
-  Val tile, piece, pieces, sums, first, end;
+  Val tile, piece, pieces, sums;
 };
 
 class HopperListWalks {
@@ -33,7 +32,7 @@ public:
                   int64_t section, int64_t threads);
 
   bool hasCuts() const { return cuts.rows > 0; }
-  int64_t countThreadBlocks() const { return countFurther() + countItems() * heads; }
+  int64_t countThreadBlocks() const { return countFurther() + tiles * heads; }
   /// Places of sums, over all heads.
   int64_t countSums() const { return cuts.walks * heads; }
 
@@ -42,21 +41,10 @@ public:
   /// `fresnel.count_rows` where there are cuts. Ends with a barrier.
   Val locate(Val counts, Val thread);
   ListWalkPiece getPiece(Val walk);
-  bool isInOrder() const { return cuts.inOrder; }
-  /// Where pieces are in order: tells which positions of `all` are those of the only walk's piece. `count` gives the
-  /// rows at a position. All threads call it; ends with a barrier.
-  void findEnds(Val thread, int64_t all, llvm::function_ref<Val(Val)> count);
 
 private:
-  /// Thread blocks of a head that are numbered tile by tile.
-  int64_t countItems() const { return cuts.inOrder ? getBlocks() * walksPerBlock + cuts.pieces : tiles; }
-  /// Blocks of keys, or those of a walk.
-  int64_t getBlocks() const { return llvm::divideCeil(shape.getKeyBlocks(), blocksPerWalk); }
-  int64_t countFurther() const { return cuts.inOrder ? 0 : llvm::divideCeil(cuts.pieces, walks) * heads; }
+  int64_t countFurther() const { return llvm::divideCeil(cuts.pieces, walks) * heads; }
   void findPieces(Val counts, Val thread);
-  Val loadRows(Val counts, Val block);
-  Val sumBlocks(Val thread, llvm::function_ref<Val(Val)> value);
-  void findInOrder(Val counts, Val thread);
   void claim(Val block, Val further, Val piecesBefore, Val walksBefore);
   std::pair<Val, Val> scanBlock(Val value, Val sums);
 

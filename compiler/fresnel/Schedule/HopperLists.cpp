@@ -21,9 +21,6 @@ static constexpr int64_t kNarrowDim = 128;
 /// Steps of a piece of a walk: one takes about a microsecond, and the whole kernel some milliseconds
 /// where there are blocks that are listed this often.
 static constexpr int64_t kPieceSteps = 1024;
-/// The same where pieces are in order: thread blocks that start together then have about as much to do, and stay at the
-/// same rows.
-static constexpr int64_t kOrderedSteps = 256;
 /// Blocks of a key head whose walks may be cut: the sums of each are 64 KiB for 64 keys of 128.
 static constexpr int64_t kMaxCutBlocks = 16;
 /// Heads of a step: a step of fewer than 4 tokens would be a box of many small pieces.
@@ -64,9 +61,7 @@ int64_t fresnel::getWalkBlocks(Operation *op) {
   return std::max<int64_t>(1, getWalkKeys(op) / getInteger(op, "key_block"));
 }
 
-bool fresnel::haveListTurns(ScheduleAttr schedule, Operation *op) { return schedule.getTileM() < getListKeys(op); }
-
-ListCuts fresnel::getListCuts(Operation *op, bool inOrder) {
+ListCuts fresnel::getListCuts(Operation *op) {
   RankedTensorType q = getTensor(op->getOperand(0)), k = getTensor(op->getOperand(1));
   RankedTensorType blocks = getTensor(getBlockList(op));
   ListSteps steps = getListSteps(op);
@@ -75,26 +70,16 @@ ListCuts fresnel::getListCuts(Operation *op, bool inOrder) {
   int64_t repeats = readers / steps.group * steps.parts;
   ListCuts cuts;
   // Whole words of rows are dealt out.
-  cuts.rows = std::max<int64_t>((inOrder ? kOrderedSteps : kPieceSteps) * steps.rows / repeats, 64);
+  cuts.rows = std::max<int64_t>(kPieceSteps * steps.rows / repeats, 64);
   if (rows < 2 * cuts.rows)
     return ListCuts();
   auto listed = op->getAttrOfType<IntegerAttr>("listed");
   int64_t entries = rows * std::min(listed ? listed.getInt() : blocks.getDimSize(2), blocks.getDimSize(2));
   // Two blocks of one walk are cut as one that all their rows list.
   int64_t walks = std::max<int64_t>(1, getInteger(op, "key_block") / getWalkKeys(op));
-  int64_t cutBlocks = entries / (2 * cuts.rows);
-  if (inOrder) {
-    // Any block may be cut.
-    int64_t keyBlocks = llvm::divideCeil(k.getDimSize(2), std::max(getInteger(op, "key_block"), getWalkKeys(op)));
-    cutBlocks = std::min(cutBlocks, keyBlocks);
-    entries = std::min(entries, keyBlocks * rows * getWalkBlocks(op));
-  } else {
-    cutBlocks = std::min(cutBlocks, kMaxCutBlocks);
-    entries = std::min(entries, cutBlocks * rows * getWalkBlocks(op));
-  }
-  cuts.pieces = walks * entries / cuts.rows;
+  int64_t cutBlocks = std::min(entries / (2 * cuts.rows), kMaxCutBlocks);
+  cuts.pieces = walks * std::min(entries, cutBlocks * rows * getWalkBlocks(op)) / cuts.rows;
   cuts.walks = walks * cutBlocks;
-  cuts.inOrder = inOrder;
   return cuts;
 }
 
@@ -161,10 +146,10 @@ std::string fresnel::verifyHopperLists(ScheduleAttr schedule, Operation *op, con
   if (std::string reason = explainHopperLists(op, target); !reason.empty())
     return reason;
   int64_t tileM = schedule.getTileM(), tileN = schedule.getTileN(), stages = schedule.getStages();
-  if (ownsKeys(op) && tileM != getListKeys(op) && tileM != getWalkKeys(op))
-    return llvm::formatv("tile_m, the keys of a thread block, must be {0}{1} in gradients over block lists with head "
-                         "dim {2}, but is {3}",
-                         getListKeys(op), getWalkKeys(op) < getListKeys(op) ? " or 64" : "", getHeadDim(op), tileM);
+  if (ownsKeys(op) && tileM != getListKeys(op))
+    return llvm::formatv("tile_m, the keys of a thread block, must be {0} in gradients over block lists with head dim "
+                         "{1}, but is {2}",
+                         getListKeys(op), getHeadDim(op), tileM);
   if (tileM != 128 && tileM != 64)
     return llvm::formatv("tile_m must be 64 or 128 (64 for each consumer warpgroup), but is {0}", tileM);
   if (tileN != kKeys)
@@ -174,9 +159,8 @@ std::string fresnel::verifyHopperLists(ScheduleAttr schedule, Operation *op, con
     return "gradients are not persistent; set persistent = false";
   if (!schedule.getPingPong())
     return "the consumers of gradients take no turns; leave ping_pong = true";
-  // Consumers that take turns add their sums in the places of two stages.
-  if (int64_t least = ownsKeys(op) && haveListTurns(schedule, op) ? 2 : 1; stages < least || stages > 8)
-    return llvm::formatv("stages must be in [{0}, 8], but is {1}", least, stages);
+  if (stages < 1 || stages > 8)
+    return llvm::formatv("stages must be in [1, 8], but is {0}", stages);
   if (schedule.getSection() < 0)
     return llvm::formatv("section must be positive, or 0 for the default, but is {0}", schedule.getSection());
   if (int64_t bytes = getSharedBytes(schedule, op); bytes > target.maxSharedBytes)

@@ -35,14 +35,9 @@ struct ListCuts {
   /// For a key head at most: pieces beyond the first ones of walks, and walks that are cut, those of
   /// the first blocks that are listed so often.
   int64_t pieces = 0, walks = 0;
-  /// Whether pieces are one behind the other, and those of all blocks start together; else each has a share of the
-  /// whole walk.
-  bool inOrder = false;
 };
 /// For the gradient of keys and values over transposed lists.
-ListCuts getListCuts(mlir::Operation *op, bool inOrder = false);
-/// Whether the consumers take turns at the steps of one block's walk, instead of walking a block each.
-bool haveListTurns(ScheduleAttr schedule, mlir::Operation *op);
+ListCuts getListCuts(mlir::Operation *op);
 /// Keys of a thread block of the gradient of keys and values: 64 for each consumer, or the same 64 where one
 /// consumer has no registers for both gradients of wide heads, so that each sums one.
 int64_t getListKeys(mlir::Operation *op);
