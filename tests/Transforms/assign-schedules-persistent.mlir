@@ -22,3 +22,25 @@ fresnel.program @longer(%q: tensor<1x2x8192x128xbf16>) {
   %o, %l = fresnel.attend %q, %q, %q {causal = true} : tensor<1x2x8192x128xbf16>, tensor<1x2x8192x128xbf16>, tensor<1x2x8192x128xbf16>
   fresnel.return %o {names = ["out"]} : tensor<1x2x8192x128xbf16>
 }
+
+// -----
+
+// Dense causal attention with head dim 128 chains its tiles up to 16384 keys.
+// CHECK: #fresnel.schedule<family = hopper, tile_m = 128, tile_n = 128, persistent = true>}
+// CHECK: #fresnel.schedule<family = hopper, tile_m = 128, tile_n = 192>}
+fresnel.program @chained(%q: tensor<1x2x16384x128xbf16>, %k: tensor<1x2x16400x128xbf16>) {
+  %a, %la = fresnel.attend %q, %q, %q {causal = true} : tensor<1x2x16384x128xbf16>, tensor<1x2x16384x128xbf16>, tensor<1x2x16384x128xbf16>
+  %b, %lb = fresnel.attend %a, %k, %k {causal = true} : tensor<1x2x16384x128xbf16>, tensor<1x2x16400x128xbf16>, tensor<1x2x16400x128xbf16>
+  fresnel.return %b {names = ["out"]} : tensor<1x2x16384x128xbf16>
+}
+
+// -----
+
+// What counts of a window is what a row sees.
+// CHECK: #fresnel.schedule<family = hopper, tile_m = 128, tile_n = 160, persistent = true>}
+// CHECK: #fresnel.schedule<family = hopper, tile_m = 128, tile_n = 192>}
+fresnel.program @windows(%q: tensor<1x2x65536x128xbf16>) {
+  %a, %la = fresnel.attend %q, %q, %q {causal = true, window = 4096} : tensor<1x2x65536x128xbf16>, tensor<1x2x65536x128xbf16>, tensor<1x2x65536x128xbf16>
+  %b, %lb = fresnel.attend %a, %a, %a {causal = true, window = 32768} : tensor<1x2x65536x128xbf16>, tensor<1x2x65536x128xbf16>, tensor<1x2x65536x128xbf16>
+  fresnel.return %b {names = ["out"]} : tensor<1x2x65536x128xbf16>
+}

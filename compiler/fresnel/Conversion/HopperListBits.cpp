@@ -81,7 +81,7 @@ void HopperListBits::countSteps(Val counters, Val thread, int64_t threads) {
       bits = b.select((bits | combine(load(piece, list, word + 1.0))) == 0.0, b.i32(0), b.i32(1));
     else
       bits = fold(bits);
-    b.atomic(tile::Combine::Add, b.popcount(bits), counters, {at});
+    b.ifThen(bits != 0.0, [&] { b.atomic(tile::Combine::Add, b.popcount(bits), counters, {at}); });
   });
   b.barrier();
 }

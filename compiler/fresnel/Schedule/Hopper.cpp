@@ -15,9 +15,9 @@ using namespace fresnel;
 /// What a section's keys and values may take of the 50 MB of L2; the rest is for
 /// queries and outputs that pass through.
 static constexpr int64_t kSectionBytes = int64_t(32) << 20;
-/// Up to this many keys causal kernels are persistent by default, and with head dim 128 full ones of more than the
-/// second,
-static constexpr int64_t kMaxPersistentKeys = 8192, kMaxPlainFullKeys = 2048;
+/// Up to this many keys causal kernels are persistent by default, dense ones with head dim 128 up to the second, and
+/// full ones of that head dim from more than the third on,
+static constexpr int64_t kMaxPersistentKeys = 8192, kMaxChainedKeys = 16384, kMaxPlainFullKeys = 2048;
 /// and up to this many only if there are tiles to follow others.
 static constexpr int64_t kMaxPlainKeys = 4096;
 /// From this many keys on, more than L2 holds of a head, blocks fetch them in pairs.
@@ -252,10 +252,13 @@ ScheduleAttr fresnel::getHopperDefault(AttendOp op) {
   bool brief = keys <= kMaxBriefKeys, causal = op.getCausal();
   // What persistence hides, the start and the end of a tile, counts where tiles are short; long ones run
   // a little faster from a plain grid. Documents cut the rows of keys short, and the tiles differ in length.
-  bool pays = causal || (getHeadDim(op) == 128 && hasSharedKeys(op) && keys > kMaxPlainFullKeys);
-  bool isShort = op.getDocuments() || (pays && keys <= kMaxPersistentKeys);
+  bool isChained = getHeadDim(op) == 128 && hasSharedKeys(op);
+  bool pays = causal || (isChained && keys > kMaxPlainFullKeys);
+  // A window is all that a row sees.
+  int64_t row = getHeadDim(op) == 128 && op.getWindow() > 0 ? std::min<int64_t>(keys, op.getWindow()) : keys;
+  bool isShort = op.getDocuments() || (pays && row <= (isChained && causal ? kMaxChainedKeys : kMaxPersistentKeys));
   bool persistent = isShort && !hasFewTiles(op, keys);
-  int64_t cluster = getHeadDim(op) == 128 && keys >= kMinClusterKeys && hasSharedKeys(op) ? 2 : 1;
+  int64_t cluster = isChained && row >= kMinClusterKeys ? 2 : 1;
   auto make = [&](int64_t tileM, int64_t tileN) {
     return ScheduleAttr::get(op.getContext(), Family::Hopper, tileM, tileN, /*stages=*/2, persistent,
                              /*ping_pong=*/true, /*section=*/0, cluster);
