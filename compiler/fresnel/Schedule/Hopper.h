@@ -27,8 +27,8 @@ int64_t getHopperSection(ScheduleAttr schedule, int64_t keys, int64_t columns, i
 /// Thread blocks of a persistent kernel: the multiprocessors of an H100 or H200.
 constexpr int64_t kHopperMultiprocessors = 132;
 
-/// Whether a persistent kernel computes the first scores of a tile behind the last product of the tile before: there must
-/// be shared memory for the queries of both.
+/// Whether a persistent kernel computes the first scores of a tile behind the last product of the tile before: there
+/// must be shared memory for the queries of both.
 bool isHopperChained(ScheduleAttr schedule, AttendOp op);
 
 /// Whether the consumers of a chained kernel hold their queries in registers: products for scores then read nothing but
