@@ -15,10 +15,10 @@ using namespace fresnel;
 /// What a section's keys and values may take of the 50 MB of L2; the rest is for
 /// queries and outputs that pass through.
 static constexpr int64_t kSectionBytes = int64_t(32) << 20;
-/// Up to this many keys causal kernels are persistent by default, dense ones with head dim 128 up to the second, and
-/// full ones of that head dim from more than the third on,
+/// Up to this many keys causal kernels are persistent by default; dense ones with head dim 128, whose tiles are
+/// chained, up to kMaxChainedKeys. Full masks of that head dim are from more than kMaxPlainFullKeys on.
 static constexpr int64_t kMaxPersistentKeys = 8192, kMaxChainedKeys = 16384, kMaxPlainFullKeys = 2048;
-/// and up to this many only if there are tiles to follow others.
+/// Up to this many keys all of these are persistent only if there are tiles to follow others.
 static constexpr int64_t kMaxPlainKeys = 4096;
 /// From this many keys on, more than L2 holds of a head, blocks fetch them in pairs.
 static constexpr int64_t kMinClusterKeys = 131072;
@@ -243,7 +243,7 @@ static bool hasFewTiles(AttendOp op, int64_t keys) {
          countTiles(op, 128) <= (getHeadDim(op) == 128 ? 2 : 1) * kHopperMultiprocessors;
 }
 
-// Measured on an H200 under its power limit; see docs/performance.md.
+// Measured on H100s and H200s under their power limit; see docs/performance.md.
 ScheduleAttr fresnel::getHopperDefault(AttendOp op) {
   if (op.getBlocks())
     return getBlocksDefault(op);
