@@ -48,12 +48,12 @@ void HopperBlocks::read(Val lists, Val batch, Val head, Val row, Val position, c
   Val none = count == 0.0;
   steps = b.select(none, b.i32(1), whole * double(perBlock));
   masked = divideBy(entries - count + partial + double(boxes - 1), boxes) * double(perBlock);
-  masked = mayNeedWindow() ? steps : b.max(b.min(masked, steps), b.i32(1));
+  masked = masksEveryStep() ? steps : b.max(b.min(masked, steps), b.i32(1));
 }
 
 bool HopperBlocks::hasOneMaskedStep() const {
   bool wholeEnd = shape.keys % shape.keyBlock == 0 || shape.keyBlock <= tileN;
-  return !shape.causal && !mayNeedWindow() && wholeEnd;
+  return !shape.causal && !masksEveryStep() && wholeEnd;
 }
 
 Val HopperBlocks::getBlock(Val step, int64_t box) {

@@ -33,6 +33,8 @@ public:
   Val steps, masked;
   /// Whether only the first step can need a mask.
   bool hasOneMaskedStep() const;
+  /// Whether every step needs one, as keys may be hidden on the left, too.
+  bool masksEveryStep() const { return shape.window > 0 || shape.documents; }
 
   /// The first key of a box of a step.
   Val getStart(Val step, int64_t box);
@@ -50,8 +52,6 @@ public:
   Val chooseListed(mlir::Type type, Val tokens, Val step, Val listed, Val otherwise);
 
 private:
-  /// Whether keys may be hidden on the left, too.
-  bool mayNeedWindow() const { return shape.window > 0 || shape.documents; }
   /// The block of a box of a step.
   Val getBlock(Val step, int64_t box);
 
