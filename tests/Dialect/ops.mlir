@@ -35,6 +35,12 @@ fresnel.program @cascade(%x: tensor<1x2x1313x32xbf16>, %s: tensor<1x2x1313xf32>)
   // CHECK: fresnel.select_cascade
   %i = fresnel.select_cascade %s, %s {seq_len = 1000, levels = 3, factor = 4, topk = 128}
       : tensor<1x2x1313xf32>, tensor<1x2x1313xf32>
+  // However many are asked for, no more than all are selected: 63 + 252 + 1008.
+  // CHECK: fresnel.select_cascade {{.*}}topk = 9223372036854775807
+  // CHECK: fresnel.gather %x, %{{.*}} : tensor<1x2x1313x32xbf16>, tensor<1x2x1323xi32>
+  %all = fresnel.select_cascade %s, %s {seq_len = 1000, levels = 3, factor = 4, topk = 9223372036854775807}
+      : tensor<1x2x1313xf32>, tensor<1x2x1313xf32>
+  %whole = fresnel.gather %x, %all : tensor<1x2x1313x32xbf16>, tensor<1x2x1323xi32>
   // CHECK: fresnel.gather %x, %{{.*}} : tensor<1x2x1313x32xbf16>, tensor<1x2x827xi32>
   %g = fresnel.gather %x, %i : tensor<1x2x1313x32xbf16>, tensor<1x2x827xi32>
   // CHECK: fresnel.scatter

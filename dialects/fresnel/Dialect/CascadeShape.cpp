@@ -50,8 +50,10 @@ void CascadeShape::addDocument(int64_t document, int64_t factor, int64_t topk) {
     chunk.document = document;
     chunk.first = t * coarsest / count;
     chunk.end = (t + 1) * coarsest / count;
-    int64_t budget = (t + 1) * topk / count - t * topk / count;
-    chunk.queryBudget = (budget + 1) / 2;
+    // (t + 1) * topk / count - t * topk / count, whose products may leave 64 bits, and no more than there is to take.
+    int64_t share = topk / count, rest = topk % count;
+    int64_t budget = std::min(share + (t + 1) * rest / count - t * rest / count, 2 * pyramid.length);
+    chunk.queryBudget = budget - budget / 2;
     chunk.keyBudget = budget / 2;
     chunk.candidates.assign(levels, 0);
     chunk.kept.assign(levels, 0);

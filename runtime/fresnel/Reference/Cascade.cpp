@@ -88,12 +88,17 @@ private:
 
 /// The chunks of the coarsest level of a document.
 static std::vector<Chunk> chunksOf(const CascadeOptions &options, const std::vector<LevelPart> &parts) {
-  int64_t coarsest = parts.back().count;
-  int64_t count = std::max<int64_t>(1, std::min((options.topk + 127) / 128, coarsest));
+  int64_t coarsest = parts.back().count, topk = options.topk, most = 0;
+  // Twice what there is takes everything: half of a budget goes by the scores of queries.
+  for (const LevelPart &part : parts)
+    most += 2 * part.count;
+  int64_t count = std::max<int64_t>(1, std::min(topk / 128 + (topk % 128 != 0), coarsest));
   std::vector<Chunk> chunks;
-  for (int64_t t = 0; t < count; ++t)
-    chunks.push_back(
-        {t * coarsest / count, (t + 1) * coarsest / count, (t + 1) * options.topk / count - t * options.topk / count});
+  for (int64_t t = 0; t < count; ++t) {
+    // (t + 1) * topk / count - t * topk / count, whose products may leave 64 bits.
+    int64_t rest = topk % count, budget = topk / count + (t + 1) * rest / count - t * rest / count;
+    chunks.push_back({t * coarsest / count, (t + 1) * coarsest / count, std::min(budget, most)});
+  }
   return chunks;
 }
 
