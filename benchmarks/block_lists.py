@@ -1,10 +1,11 @@
 """Times attention over block lists, forward and backward, beside PyTorch's FlexAttention, in one process on one GPU.
 
-Both sides get the same random lists, without a mask inside blocks; they take turns with a rotating start, L2 is flushed
-before each sample, and medians are compared. The results are compared first: a wrong kernel is not timed. Lists of single
-tokens, as NSA has them, are timed alone: a BlockMask has no rows of one token; so are the gradients at blocks of 64, for
-which FlexAttention finds no kernel. With `--gradient-schedule ordered=false` gradients are added in any order. The methods `moba` and `vsa` are set beside
-dense attention of cuDNN. TFLOP/s count 4 D per listed pair and head, 2.5 times that backward. Prints Markdown tables.
+Both sides get the same random lists, without a mask inside blocks of queries; they take turns in a new order every round,
+L2 is flushed before each sample, and medians are compared. The results are compared first: a wrong kernel is not timed.
+Lists of single tokens, as NSA has them, for which a BlockMask has no rows, are timed beside flash-linear-attention where its
+package is installed, else alone. So are the gradients at blocks of 64, for which FlexAttention finds no kernel. With
+`--gradient-schedule ordered=false` gradients are added in any order. The methods `moba` and `vsa` are set beside dense
+attention of cuDNN. TFLOP/s count 4 D per listed pair and head, 2.5 times that backward. Prints Markdown tables.
 Needs PyTorch with CUDA. Usage: block_lists.py --fresnel PATH --runtime libfresnel_rt.so [--filter TEXT] [--no-grad]
 """
 
@@ -80,7 +81,7 @@ def make_lists(torch, case):
     return lists.gather(3, order.topk(entries).indices).contiguous()
 
 
-def make_peer(torch, case, inputs):
+def make_flex_attention(torch, case, inputs):
     import torch._functorch.config
     from torch.nn.attention.flex_attention import BlockMask, flex_attention
     # Its gradients are computed again and again from one forward result.
@@ -97,6 +98,35 @@ def make_peer(torch, case, inputs):
     small = min(query_block, key_block) < 128
     options = {"BLOCK_M": min(query_block, 64), "BLOCK_N": min(key_block, 64)} if small else None
     return lambda q, k, v: compiled(q, k, v, block_mask=mask, enable_gqa=heads != kv_heads, kernel_options=options)
+
+
+def import_list_attention():
+    """The function of flash-linear-attention that attends over lists of single tokens, if it is installed."""
+    try:
+        from fla.ops.nsa.parallel import ParallelNSAFunction
+    except ImportError as error:
+        print(f"flash-linear-attention is not part of this run: {error}.")
+        return None
+    return ParallelNSAFunction.apply
+
+
+def make_list_attention(apply, case, inputs):
+    """It, over the lists of the inputs. Its tensors are [B, N, H, D], as ours are in memory."""
+    _, key_block, entries, _, _, _, dim = case
+    lists = inputs["list"].transpose(1, 2).contiguous()
+
+    def attend(*qkv):
+        out = apply(*(x.transpose(1, 2) for x in qkv), lists, entries, key_block, dim ** -0.5, None)
+        return out.transpose(1, 2)
+    return attend
+
+
+def make_peer(torch, list_attention, case, inputs):
+    """Name, function and whether it has gradients of who does the same; no function if nobody does."""
+    query_block, key_block = case[:2]
+    if query_block >= 64:
+        return "FlexAttention", make_flex_attention(torch, case, inputs), min(query_block, key_block) >= 128
+    return "flash-linear-attention", list_attention and make_list_attention(list_attention, case, inputs), True
 
 
 def make_dense(torch, causal, kv_heads):
@@ -148,7 +178,7 @@ def count_memory(plan):
     return max(plan.bytes, plan.backward_bytes if plan.plan.has_backward else 0) + plan.plan.saved_bytes >> 20
 
 
-def run_case(torch, library, arguments, case, folder):
+def run_case(torch, library, arguments, list_attention, case, folder):
     query_block, key_block, entries, heads, kv_heads, length, dim = case
     program, bundle = folder / "lists.mlir", folder / "lists.fkb"
     write_program(case, program)
@@ -156,12 +186,14 @@ def run_case(torch, library, arguments, case, folder):
     inputs = random_inputs(torch, heads, kv_heads, length, dim)
     inputs["list"] = make_lists(torch, case)
     plan = Plan(torch, library, bundle, inputs)
-    peer = make_peer(torch, case, inputs) if query_block >= 64 and not arguments.no_peer else None
+    peer_name, peer, peer_has_gradients = None, None, False
+    if not arguments.no_peer:
+        peer_name, peer, peer_has_gradients = make_peer(torch, list_attention, case, inputs)
     flops = 4 * heads * dim * length * entries * key_block
     for kind, times, errors in time_beside(torch, arguments, plan, inputs, peer, checks=True,
-                                           peer_has_gradients=min(query_block, key_block) >= 128):
+                                           peer_has_gradients=peer_has_gradients):
         count = flops * (2.5 if kind == "backward" else 1)
-        for name, time in zip(("Fresnel", "FlexAttention"), times):
+        for name, time in zip(("Fresnel", peer_name), times):
             ours = name == "Fresnel"
             print(f"| {query_block} x {key_block} | {entries} | {heads}/{kv_heads} | {length} | {dim} | {kind} | {name} | "
                   f"{time:.3f} | {count / time * 1e-9:.0f} | {time / times[0]:.2f} | "
@@ -202,12 +234,15 @@ def main():
         sys.exit(f"block_lists.py: no case has '{arguments.filter}'")
     library = load_library(arguments.runtime)
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}")
+    list_attention = None
+    if not arguments.no_peer and any(case[0] < 64 for case in cases):
+        list_attention = import_list_attention()
     with tempfile.TemporaryDirectory() as folder:
         if cases:
             print("\n| blocks | entries | H | N | D | pass | kernel | ms | TFLOP/s | over ours | MiB beside tensors | relative L2 |")
             print("|---|---|---|---|---|---|---|---|---|---|---|---|")
         for case in cases:
-            run_case(torch, library, arguments, case, pathlib.Path(folder))
+            run_case(torch, library, arguments, list_attention, case, pathlib.Path(folder))
         if methods:
             print("\n| method | pass | ms | dense cuDNN, ms | dense over ours | MiB beside tensors |\n|---|---|---|---|---|---|")
         for method in methods:
