@@ -119,6 +119,29 @@ fresnel.program @documents(%q: tensor<2x4x64x32xbf16>, %k: tensor<2x2x64x32xbf16
   fresnel.return %o {names = ["o"]} : tensor<2x4x64x32xbf16>
 }
 
+// CHECK-LABEL: fresnel.program @aligned
+fresnel.program @aligned(%q: tensor<2x4x100x32xbf16>, %cu: tensor<1x1x3xi32>) {
+  // CHECK: %[[BOUNDS:.*]], %{{.*}}, %[[TOKENS:.*]], %[[FROM:.*]], %[[TO:.*]] = fresnel.align_documents %cu {block = 64 : i64, seq_len = 100 : i64} : tensor<1x1x3xi32>
+  %b, %c, %n, %f, %t = fresnel.align_documents %cu {seq_len = 100, block = 64} : tensor<1x1x3xi32>
+  // CHECK: fresnel.move %q from %[[FROM]] to %[[TO]] : tensor<2x4x100x32xbf16>, tensor<1x1x320xi32>, tensor<1x1x100xi32>
+  %x = fresnel.move %q from %f to %t : tensor<2x4x100x32xbf16>, tensor<1x1x320xi32>, tensor<1x1x100xi32>
+  // CHECK: fresnel.pool mean %{{.*}} documents(%[[TOKENS]] : tensor<1x2x320xi32>) {window = 64 : i64} :
+  %y = fresnel.pool mean %x documents(%n : tensor<1x2x320xi32>) {window = 64} : tensor<2x4x320x32xbf16>
+  // CHECK: fresnel.attend %{{.*}} documents(%[[BOUNDS]] : tensor<1x2x320xi32>) {causal = true, key_stride = 64 : i64, key_window = 64 : i64} :
+  %o, %l = fresnel.attend %x, %y, %y documents(%b : tensor<1x2x320xi32>) {causal = true, key_window = 64, key_stride = 64}
+      : tensor<2x4x320x32xbf16>, tensor<2x4x5x32xbf16>, tensor<2x4x5x32xbf16>
+  // CHECK: fresnel.block_score %{{.*}} lse(%{{.*}} : tensor<2x4x320xf32>) documents(%[[BOUNDS]] : tensor<1x2x320xi32>) {
+  %s = fresnel.block_score %x, %y lse(%l : tensor<2x4x320xf32>) documents(%b : tensor<1x2x320xi32>)
+      {causal = true, key_window = 64, key_stride = 64, normalize = #fresnel<normalize softmax>} : tensor<2x4x320x32xbf16>, tensor<2x4x5x32xbf16>
+  // CHECK: fresnel.pool_grad mean %{{.*}} documents(%[[TOKENS]] : tensor<1x2x320xi32>) {
+  %d = fresnel.pool_grad mean %y documents(%n : tensor<1x2x320xi32>) {window = 64, seq_len = 320} : tensor<2x4x5x32xbf16>
+  // CHECK: fresnel.align_documents {block = 64 : i64, documents = array<i64: 60, 0, 68>, seq_len = 128 : i64}{{$}}
+  %b2, %c2, %n2, %f2, %t2 = fresnel.align_documents {seq_len = 128, block = 64, documents = array<i64: 60, 0, 68>}
+  // CHECK: fresnel.narrow_bounds %[[BOUNDS]] {window = 9 : i64} : tensor<1x2x320xi32>
+  %w = fresnel.narrow_bounds %b {window = 9} : tensor<1x2x320xi32>
+  fresnel.return %o, %s, %d {names = ["o", "s", "d"]} : tensor<2x4x320x32xbf16>, tensor<2x4x320x5xf32>, tensor<2x4x320x32xbf16>
+}
+
 // CHECK-LABEL: fresnel.program @mask
 fresnel.program @mask(%mask: tensor<1x2x16x20xi8>) {
   // CHECK: fresnel.blocks_from_mask %mask : tensor<1x2x16x20xi8>

@@ -112,3 +112,22 @@ fresnel.program @no_windows(%q: !q, %k: !k, %l: !l) {
   %z = fresnel.regroup %t {window = 16, stride = 16, block = 64, seq_len = 1000} : !s
   fresnel.return %y, %z {names = ["y", "z"]} : tensor<1x2x1000x16xf32>, tensor<1x2x1000x16xf32>
 }
+
+// -----
+
+!q = tensor<1x32x1024x128xbf16>
+!k = tensor<1x2x63x128xbf16>
+!l = tensor<1x32x1024xf32>
+!d = tensor<1x2x1024xi32>
+
+// Documents go along.
+// CHECK-LABEL: fresnel.program @documents
+// CHECK-NEXT: fresnel.regroup_scored %q, %k lse %l documents(%d : tensor<1x2x1024xi32>) {block = 64 : i64, causal = true,
+// SM80-LABEL: fresnel.program @documents
+// SM80: fresnel.block_score
+fresnel.program @documents(%q: !q, %k: !k, %l: !l, %d: !d) {
+  %s = fresnel.block_score %q, %k lse(%l : !l) documents(%d : !d)
+      {causal = true, key_window = 32, key_stride = 16, normalize = #fresnel<normalize softmax>, group_sum = true} : !q, !k
+  %y = fresnel.regroup %s {window = 32, stride = 16, block = 64, seq_len = 1024} : tensor<1x2x1024x63xf32>
+  fresnel.return %y {names = ["y"]} : tensor<1x2x1024x16xf32>
+}

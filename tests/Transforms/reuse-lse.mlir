@@ -53,3 +53,24 @@ fresnel.program @late(%q: !q, %k: !k, %v: !k) {
   %o, %l = fresnel.attend %q, %k, %v : !q, !k, !k
   fresnel.return %o, %s {names = ["o", "s"]} : !q, !s
 }
+
+// -----
+
+!q = tensor<1x4x1000x64xbf16>
+!k = tensor<1x2x61x64xbf16>
+!s = tensor<1x2x1000x61xf32>
+!d = tensor<1x2x1000xi32>
+
+// Of the same documents only.
+// CHECK-LABEL: fresnel.program @documents
+// CHECK: %{{.*}}, %[[LSE:.*]] = fresnel.attend
+// CHECK: fresnel.block_score %q, %k lse(%[[LSE]] : tensor<1x4x1000xf32>) documents(%d : tensor<1x2x1000xi32>) {
+// CHECK: fresnel.block_score %q, %k documents(%e : tensor<1x2x1000xi32>) {
+// CHECK: fresnel.block_score %q, %k {
+fresnel.program @documents(%q: !q, %k: !k, %v: !k, %d: !d, %e: !d) {
+  %o, %l = fresnel.attend %q, %k, %v documents(%d : !d) {causal = true, key_window = 32, key_stride = 16} : !q, !k, !k
+  %s = fresnel.block_score %q, %k documents(%d : !d) {causal = true, key_window = 32, key_stride = 16, normalize = #fresnel<normalize softmax>, group_sum = true} : !q, !k
+  %t = fresnel.block_score %q, %k documents(%e : !d) {causal = true, key_window = 32, key_stride = 16, normalize = #fresnel<normalize softmax>, group_sum = true} : !q, !k
+  %u = fresnel.block_score %q, %k {causal = true, key_window = 32, key_stride = 16, normalize = #fresnel<normalize softmax>, group_sum = true} : !q, !k
+  fresnel.return %o, %s, %t, %u {names = ["o", "s", "t", "u"]} : !q, !s, !s, !s
+}

@@ -14,6 +14,17 @@ def length(rng, longest):
     return rng.choice([p for p in PRIMES if p <= longest]) if rng.random() < 0.4 else int(longest ** rng.uniform(0.3, 1))
 
 
+def cut_documents(rng, length):
+    """Lengths that sum to `length`: one document, a few, many, with empty ones and single tokens among them."""
+    count = min(rng.choice((1, 2, 3, 5, 16, 16, max(1, length // 64), max(1, length // 7))), 512)
+    cuts = sorted(rng.randint(0, length) for _ in range(count - 1))
+    for _ in range(rng.choice((0, 0, 1, 4))):
+        at = rng.choice([0, *cuts])
+        cuts += [at, min(at + 1, length)]
+    cuts = [0, *sorted(cuts), length]
+    return [last - first for first, last in zip(cuts, cuts[1:])]
+
+
 def rows_type(batch, heads, count, depth, element):
     return f"tensor<{batch}x{heads}x{count}x{depth}x{element}>"
 
@@ -140,14 +151,52 @@ def make_regrouped(rng, longest):
     windows = shape.rows(heads=shape.kv_heads, element="f32", depth=count)
     y = shape.rows(heads=shape.kv_heads, element="f32", depth=blocks)
     masks = f"causal = {causal}, key_window = {window}, key_stride = {stride}"
-    body = [f"%o, %l = fresnel.attend %q, %k, %k {{{masks}}} : {q}, {k}, {k}",
-            f"%p = fresnel.block_score %q, %k {{{masks}, normalize = #fresnel<normalize softmax>, group_sum = true}} : {q}, {k}",
+    inputs, body, documents = [("q", q), ("k", k)], [], ""
+    if causal == "true" and rng.random() < 0.4:
+        cu, bounds = f"tensor<1x1x{rng.choice((2, 4, 17, shape.length + 1))}xi32>", f"tensor<1x2x{shape.length}xi32>"
+        inputs, documents = [*inputs, ("cu", cu)], f" documents(%b : {bounds})"
+        body = [f"%b = fresnel.document_bounds %cu {{seq_len = {shape.length}}} : {cu}"]
+    body += [f"%o, %l = fresnel.attend %q, %k, %k{documents} {{{masks}}} : {q}, {k}, {k}",
+            f"%p = fresnel.block_score %q, %k{documents} {{{masks}, normalize = #fresnel<normalize softmax>, group_sum = true}} : {q}, {k}",
             f"%y = fresnel.regroup %p {{window = {window}, stride = {stride}, block = {block}, seq_len = {shape.length}}} : "
             f"{windows}"]
     results = [("out", "%o", q), ("lse", "%l", shape.scores()), ("scores", "%y", y)]
     if rng.random() < 0.2:
         results.append(("windows", "%p", windows))  # Then the two stay apart.
-    return program([("q", q), ("k", k)], body, results), False
+    return program(inputs, body, results), False
+
+
+def make_moved(rng, longest):
+    """Rows and scores in places in which documents begin with a block, means of their blocks, and the way back."""
+    shape, block = Shape(rng, longest), rng.choice((1, 3, 16, 64, 100))
+    shape.depth = rng.choice((shape.depth, 3))  # rows of no multiple of 16 bytes
+    if shape.depth == 3:
+        shape.element = "f32"
+    if rng.random() < 0.5:
+        entries = rng.choice((1, 2, 17, shape.length + 1))
+        cu, attribute = f"tensor<1x1x{entries}xi32>", ""
+        blocks = (shape.length + min(entries + 1, shape.length) * (block - 1)) // block
+        inputs, operand, kind = [("cu", cu)], "%cu ", f" : {cu}"
+    else:
+        lengths = cut_documents(rng, shape.length)
+        blocks, inputs, operand, kind = sum(ceildiv(n, block) for n in lengths), [], "", ""
+        attribute = f", documents = array<i64: {', '.join(map(str, lengths))}>"
+    places = blocks * block
+    x, s, y = shape.rows(), shape.scores(), shape.scores(blocks)
+    moved, bounds = shape.rows(places), f"tensor<1x2x{places}xi32>"
+    there, back = f"tensor<1x1x{places}xi32>", f"tensor<1x1x{shape.length}xi32>"
+    body = [f"%b, %c, %n, %f, %t = fresnel.align_documents {operand}{{seq_len = {shape.length}, block = {block}{attribute}}}{kind}",
+            f"%m = fresnel.move %x from %f to %t : {x}, {there}, {back}",
+            f"%u = fresnel.move %s from %f to %t : {s}, {there}, {back}",
+            f"%p = fresnel.pool mean %u documents(%n : {bounds}) {{window = {block}}} : {shape.scores(places)}"]
+    result = "%m"
+    if shape.depth != 3:
+        pooled, result = shape.rows(blocks), "%w"
+        body += [f"%v = fresnel.pool mean %m documents(%n : {bounds}) {{window = {block}}} : {moved}",
+                 f"%w = fresnel.unpool %v {{window = {block}, seq_len = {places}}} : {pooled}"]
+    body.append(f"%y = fresnel.move {result} from %t to %f : {moved}, {back}, {there}")
+    results = [("out", "%y", x), ("scores", "%p", y), ("selected", "%f", there)]
+    return program([("x", x), ("s", s), *inputs], body, results), shape.depth != 3 and shape.element != "f32"
 
 
 def selection(rng, blocks, causal):
@@ -207,13 +256,13 @@ def make_scored(rng, longest, rows=0):
 
 
 MAKERS = {"pool": make_pool, "unpool": make_unpool, "fold": make_fold, "gate": make_gate, "merge": make_merge,
-          "regroup": make_regroup, "select": make_select, "mask": make_mask, "regrouped": make_regrouped}
+          "regroup": make_regroup, "select": make_select, "mask": make_mask, "regrouped": make_regrouped, "moved": make_moved}
 
 
 def make_block_case(rng, longest, only=()):
     """A name, the program to run, whether it has gradients, and for computed scores the program that returns them."""
     name = rng.choice(only or ("pool", "pool", "unpool", "fold", "fold", "gate", "merge", "regroup", "select", "select", "mask",
-                       "regrouped", "regrouped", "scored", "scored", "fused"))
+                       "regrouped", "regrouped", "moved", "moved", "scored", "scored", "fused"))
     if name == "scored":
         both, _ = make_scored(rng, min(longest, 1024))
         return name, both, False, both

@@ -1,10 +1,10 @@
 """Checks attention over block lists, and over pooled keys, on the GPU against the oracle on fresh random shapes.
 
 As sweep.py, with programs whose lists are inputs: entries are random, so that they repeat, are -1 and come in any order.
-Every fourth case is one of the methods moba, moba_documents, nsa, vsa and block_mask as a whole. Usage: block_lists.py --fresnel PATH [--cases N]
-[--seed S] [--jobs J] [--max-seconds T] [--target T] [--wrap "compute-sanitizer --tool memcheck"]. Exit code 1 if a case
-failed or none ran. `--tiles-only --grad 1` checks the gradients of the hopper family, `--cut-only` those that cut
-walks over the rows that list a block.
+Every fourth case is one of the methods moba, nsa, vsa, these within documents, and block_mask as a whole; `--methods` takes
+some of them alone, in every case. Usage: block_lists.py --fresnel PATH [--cases N] [--seed S] [--jobs J] [--max-seconds T]
+[--target T] [--wrap "compute-sanitizer --tool memcheck"]. Exit code 1 if a case failed or none ran. `--tiles-only --grad 1`
+checks the gradients of the hopper family, `--cut-only` those that cut walks over the rows that list a block.
 """
 
 import argparse
@@ -19,6 +19,7 @@ import tempfile
 from sweep import differs_when_repeated, run_all
 
 HEAD_DIMS = (64, 96, 128, 192, 256)
+METHODS = ("moba", "moba_documents", "nsa", "nsa_documents", "vsa", "vsa_documents", "block_mask")
 
 
 def random_attributes(rng, pooled):
@@ -44,7 +45,7 @@ def random_length(rng, group):
 
 
 def make_program(rng, tiles_only, documents):
-    """A program's text, what describes it and its schedules, forward and of the gradient; of lists a part `documents` lies
+    """A program's text, what describes it and its schedules, forward and of the gradient; a part `documents` of them lies
     within documents."""
     # Tiles: what the gradients of the hopper family serve.
     kind = rng.choice(("token", "token", "block", "tiles", "tiles", "odd", "pooled"))
@@ -83,7 +84,8 @@ def make_program(rng, tiles_only, documents):
     q, kv = (f"tensor<{batch}x{h}x{n}x{dim}x{dtype}>" for h, n in ((heads, length), (kv_heads, keys)))
     lse = f"tensor<{batch}x{heads}x{length}xf32>"
     more = ', %list: ' + list_type if list_type else ''
-    if list_type and keys == length and not attributes.get("sinks") and rng.random() < documents:
+    within = kind == "pooled" and attributes["causal"] == "true" or list_type and keys == length and not attributes.get("sinks")
+    if within and rng.random() < documents:
         bounds = f"tensor<1x2x{length}xi32>"
         operand, more = f"{operand} documents(%bounds : {bounds})", f"{more}, %bounds: {bounds}"
         gradient = "" if gradient == "ordered=false" else gradient
@@ -124,13 +126,13 @@ def has_one_pass(dim, length, keys, attributes):
     return wide and not (causal and keys < length)
 
 
-def make_method(rng):
+def make_method(rng, methods):
     """The name and the parameters of a method."""
-    method = rng.choice(("moba", "moba_documents", "nsa", "vsa", "block_mask"))
+    method = rng.choice(methods)
     group, kv_heads, dim, dtype, batch = random_heads(rng)
     sets = {"seq_len": random_length(rng, group), "heads": group * kv_heads, "kv_heads": kv_heads, "head_dim": dim,
             "dtype": dtype, "batch": batch, "topk": rng.randint(1, 8)}
-    if method == "nsa":
+    if method.startswith("nsa"):
         sets |= {"topk": rng.randint(3, 8), "sliding": rng.randint(1, 200), "block": rng.choice((32, 64)),
                  "stride": rng.choice((8, 16)), "window": rng.choice((16, 32))}
     elif method == "block_mask":
@@ -140,8 +142,9 @@ def make_method(rng):
                  "mask_heads": kv_heads * rng.choice([g for g in range(1, group + 1) if group % g == 0])}
     else:
         sets["block"] = rng.choice((16, 32, 64, 100, 128))
-        if method == "moba_documents":
-            sets["documents"] = rng.choice((1, 3, 16))
+    if method.endswith("_documents"):
+        # More than there are tokens leave some empty.
+        sets["documents"] = rng.choice((1, 3, 16, sets["seq_len"]))
     return method, sets
 
 
@@ -150,8 +153,8 @@ def make_case(rng, arguments):
     if arguments.cut_only:
         text, description = make_cut_program(rng)
         return "case.mlir", text, {}, description, layout, "", "", True
-    if rng.random() < 0.25 and not arguments.tiles_only:
-        method, sets = make_method(rng)
+    if arguments.methods or rng.random() < 0.25 and not arguments.tiles_only:
+        method, sets = make_method(rng, arguments.methods.split(",") if arguments.methods else METHODS)
         return method, "", sets, method, layout, "", "", grad
     text, description, schedule, gradient = make_program(rng, arguments.tiles_only, arguments.documents)
     return "case.mlir", text, {}, description, layout, schedule, gradient, grad
@@ -207,9 +210,10 @@ def main():
     parser.add_argument("--jobs", type=int, default=4)
     parser.add_argument("--max-seconds", type=float, default=1e9)
     parser.add_argument("--grad", type=float, default=0.6, help="the part of the cases that has gradients")
-    parser.add_argument("--documents", type=float, default=0.2, help="the part of the lists that lies within documents")
+    parser.add_argument("--documents", type=float, default=0.2, help="the part that lies within documents, where there may be some")
     parser.add_argument("--tiles-only", action="store_true", help="only lists of whole tiles")
     parser.add_argument("--cut-only", action="store_true", help="only gradients that cut walks over the rows that list a block")
+    parser.add_argument("--methods", default="", help="only these methods, with commas between them")
     parser.add_argument("--wrap", default="", help="command that runs each case, e.g. compute-sanitizer")
     arguments = parser.parse_args()
     return run_all(arguments, lambda rng: (run_case, make_case(rng, arguments)))

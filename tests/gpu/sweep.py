@@ -36,17 +36,6 @@ def random_length(rng, longest):
 LONGEST_GRADIENT = 2048
 
 
-def cut_documents(rng, length):
-    """Lengths that sum to `length`: one document, a few, many, with empty ones and single tokens among them."""
-    count = min(rng.choice((1, 2, 3, 5, 16, 16, max(1, length // 64), max(1, length // 7))), 512)
-    cuts = sorted(rng.randint(0, length) for _ in range(count - 1))
-    for _ in range(rng.choice((0, 0, 1, 4))):
-        at = rng.choice([0, *cuts])
-        cuts += [at, min(at + 1, length)]
-    cuts = [0, *sorted(cuts), length]
-    return [last - first for first, last in zip(cuts, cuts[1:])]
-
-
 def make_case(rng, longest, grad_only, method=None):
     """One method with parameters; the work is bounded by fewer heads at long lengths."""
     method = method or rng.choice(("dense", "window", "lighthouse", "documents", "lighthouse_documents"))
@@ -80,7 +69,7 @@ def make_case(rng, longest, grad_only, method=None):
     else:
         if method == "lighthouse_documents":
             del sets["seq_len"]
-            sets["documents"] = ",".join(map(str, cut_documents(rng, length)))
+            sets["documents"] = ",".join(map(str, block_cases.cut_documents(rng, length)))
         sets["levels"] = rng.choice((1, 2, 3, 3, 4))
         sets["factor"] = rng.choice((2, 3, 4, 4, 5, 7, 8, 11))
         sets["topk"] = rng.choice((1, 37, 128, 200, 256, 512, 1536))

@@ -49,6 +49,8 @@ static int64_t findDocuments(mlir::Value input) {
   for (mlir::Operation *user : input.getUsers())
     if (auto bounds = llvm::dyn_cast<DocumentBoundsOp>(user))
       return int64_t(bounds.getSeqLen());
+    else if (auto places = llvm::dyn_cast<AlignDocumentsOp>(user))
+      return int64_t(places.getSeqLen());
   return 0;
 }
 

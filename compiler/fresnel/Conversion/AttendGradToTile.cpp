@@ -94,8 +94,10 @@ private:
       block = double(blocks - 1) - block;
     firstRow = block * double(tileM);
     if (shape.documents) {
-      edges = loadDocumentEdges(b, argument(kDocuments), firstRow, tileM);
-      documents = loadDocumentRows(b, argument(kDocuments), firstRow, tileM, math.getDocumentSide());
+      DocumentSteps steps = shape.getDocumentSteps(owner == Owner::Keys);
+      edges = loadDocumentEdges(b, argument(kDocuments), firstRow, tileM, steps);
+      documents =
+          loadDocumentRows(b, argument(kDocuments), firstRow, tileM, math.getDocumentSide(), /*group=*/1, steps);
     }
     walked = math.walk(firstRow, tileM, shape.documents ? &edges : nullptr);
     total = walked.count * double(group);

@@ -47,6 +47,10 @@ struct AttendShape {
   bool documents = false;
 
   bool isPooled() const { return keyWindow > 1 || keyStride > 1; }
+  /// Bounds of documents are those of queries' tokens, or of the tokens with which keys begin.
+  DocumentSteps getDocumentSteps(bool ownsKeys = false) const {
+    return ownsKeys ? DocumentSteps{keyStride, 1} : DocumentSteps{1, keyStride};
+  }
   bool hasBlocks() const { return listHeads > 0; }
   int64_t getListRows() const { return llvm::divideCeil(queries, queryBlock); }
   int64_t getKeyBlocks() const { return llvm::divideCeil(keys, keyBlock); }

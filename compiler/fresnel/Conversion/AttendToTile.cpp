@@ -60,8 +60,9 @@ private:
       return;
     }
     Val bounds = b.argument(kernel, 3);
-    edges = loadDocumentEdges(b, bounds, firstRow, tileM);
-    documents = loadDocumentRows(b, bounds, firstRow, tileM, shape.causal ? DocumentSide::Starts : DocumentSide::Both);
+    DocumentSide side = shape.causal ? DocumentSide::Starts : DocumentSide::Both;
+    edges = loadDocumentEdges(b, bounds, firstRow, tileM, shape.getDocumentSteps());
+    documents = loadDocumentRows(b, bounds, firstRow, tileM, side, /*group=*/1, shape.getDocumentSteps());
     visited = math.visit(firstPosition, tileM, &edges);
   }
 

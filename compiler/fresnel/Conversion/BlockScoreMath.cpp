@@ -41,6 +41,10 @@ void ScoreTiles::allocate(Val queries, Val keys) {
 
 void ScoreTiles::loadQueries(Val batch, Val head, Val row) {
   firstRow = row;
+  if (shape.documents) {
+    edges = loadDocumentEdges(b, bounds, row, tileM, shape.getDocumentSteps());
+    documents = loadDocumentRows(b, bounds, row, tileM, DocumentSide::Starts, /*group=*/1, shape.getDocumentSteps());
+  }
   tile::CopyAsyncOp::create(b, Value(q), Value(batch), Value(head), Value(row), Value(qTile));
   tile::CopyCommitOp::create(b);
   tile::CopyWaitOp::create(b, 0);
@@ -56,6 +60,12 @@ void ScoreTiles::loadQueries(Val batch, Val head, Val row) {
 Val ScoreTiles::countTiles(Val row) {
   Val last = b.min(row + double(tileM - 1), b.i32(shape.getRows() - 1));
   return (shape.countVisible(b, last) + double(tileN - 1)) / double(tileN);
+}
+
+Val ScoreTiles::getFirstTile(Val row, Val end) {
+  if (!shape.documents)
+    return b.i32(0);
+  return b.min(loadDocumentEdges(b, bounds, row, tileM, shape.getDocumentSteps()).firstStart / double(tileN), end);
 }
 
 void ScoreTiles::copyKeys(Val batch, Val keyHead, Val tile, Val end) {
@@ -85,12 +95,16 @@ Val ScoreTiles::mask(Val scores, Val firstKey) {
   Val needed = end > b.i32(shape.getKeys());
   if (shape.causal)
     needed = needed | (end > shape.countVisible(b, firstRow));
+  if (shape.documents)
+    needed = needed | (firstKey < edges.lastStart);
   auto hide = [&] {
     Type index = getType(b.getI32Type());
     Val key = b.wrap(tile::ColIndexOp::create(b, index, Value(firstKey)));
     Val visible = key < double(shape.getKeys());
     if (shape.causal)
       visible = visible & shape.isVisible(b.wrap(tile::RowIndexOp::create(b, index, Value(firstRow))), key);
+    if (shape.documents)
+      visible = visible & isInDocument(documents, key);
     return SmallVector<Val>{b.select(visible, scores, b.constant(scores.getType(), -INFINITY))};
   };
   return b.ifElse(needed, hide, [&] { return SmallVector<Val>{scores}; })[0];

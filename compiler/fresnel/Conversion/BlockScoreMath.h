@@ -4,7 +4,7 @@
 #ifndef FRESNEL_CONVERSION_BLOCKSCOREMATH_H
 #define FRESNEL_CONVERSION_BLOCKSCOREMATH_H
 
-#include "fresnel/Conversion/KernelBuilder.h"
+#include "fresnel/Conversion/Documents.h"
 #include "fresnel/Dialect/Fresnel.h"
 
 namespace fresnel {
@@ -20,12 +20,17 @@ struct ScoreShape {
       : q(mlir::cast<mlir::RankedTensorType>(op.getQ().getType())),
         k(mlir::cast<mlir::RankedTensorType>(op.getK().getType())), scale(op.getScaleOrDefault()),
         causal(op.getCausal()), keyWindow(op.getKeyWindow()), keyStride(op.getKeyStride()),
-        queryStride(op.getQueryStride()) {}
+        queryStride(op.getQueryStride()) {
+    if constexpr (std::is_same_v<Op, BlockScoreOp>)
+      documents = bool(op.getDocuments());
+  }
 
   mlir::RankedTensorType q, k;
   double scale;
   bool causal;
   int64_t keyWindow, keyStride, queryStride;
+  /// Whether keys that begin in front of a query's document are hidden from it.
+  bool documents = false;
 
   int64_t getRows() const { return q.getDimSize(2); }
   int64_t getKeys() const { return k.getDimSize(2); }
@@ -36,6 +41,8 @@ struct ScoreShape {
   Val isVisible(Val row, Val key) const {
     return key * double(keyStride) + double(keyWindow) <= (row + 1.0) * double(queryStride);
   }
+  /// Bounds of documents count tokens.
+  DocumentSteps getDocumentSteps() const { return {1, keyStride}; }
   /// How many keys, from the first on, query `row` sees.
   Val countVisible(KernelBuilder &b, Val row) const;
 };
@@ -48,6 +55,8 @@ public:
 
   /// Reserves shared memory; `q` and `k` are views of the tensors.
   void allocate(Val q, Val k);
+  /// With documents: their bounds, before queries are loaded.
+  void setDocuments(Val bounds) { this->bounds = bounds; }
   /// Loads the queries from `row` on; all threads call it.
   void loadQueries(Val batch, Val head, Val row);
   /// Calls `use(scores, first key)` for the tiles `first` .. `end` - 1 of keys, in
@@ -57,6 +66,10 @@ public:
                               llvm::function_ref<llvm::SmallVector<Val>(Val, Val, llvm::ArrayRef<Val>)> use);
   /// Tiles with a key that a query of the tile sees.
   Val countTiles(Val row);
+  /// The first of them, at most `end`: with documents that in which those of the tile's first query begin.
+  Val getFirstTile(Val row, Val end);
+  /// With documents: the first key of those of the tile's last query.
+  Val getLastStart(Val row) { return loadDocumentEdges(b, bounds, row, tileM, shape.getDocumentSteps()).lastStart; }
   mlir::Type getType(mlir::Type element) { return tile::getAccType(tileM, tileN, element); }
   /// Whether the queries stay in registers. Their tile is free between two loads then.
   bool isResident() const;
@@ -72,6 +85,10 @@ private:
   const ScoreShape &shape;
   int64_t tileM, tileN, stages;
   Val q, k, qTile, kRing, qLhs, firstRow;
+  // With documents only: of all, and of the tile's queries.
+  Val bounds;
+  DocumentEdges edges;
+  DocumentRows documents;
 };
 
 /// Writes tiles of scores to [batch, head, row, key] memory in full lines, 16 bytes

@@ -32,7 +32,8 @@ public:
       : request(request), b(b), shape(op), tiles(b, shape, kTileM, kTileN),
         result(cast<RankedTensorType>(op.getResult().getType())), softmax(op.getNormalize() == Normalize::Softmax),
         members(op.getGroupSum() ? shape.getGroup() : 1), keyTiles(llvm::divideCeil(shape.getKeys(), kTileN)),
-        factor(softmax ? shape.scale * M_LOG2E : shape.scale), hasLse(op.getLse() != nullptr) {}
+        factor(softmax ? shape.scale * M_LOG2E : shape.scale), hasLse(op.getLse() != nullptr),
+        documentsArgument(hasLse ? 3 : 2) {}
 
   void write() {
     int64_t rowTiles = llvm::divideCeil(shape.getRows(), kTileM);
@@ -51,9 +52,14 @@ public:
     firstRow = rowTile * double(kTileM);
     firstTile = x % double(splits) * double(perSplit);
     endTile = b.min(firstTile + double(perSplit), b.i32(keyTiles));
-    output.emplace(
-        ScoreOutput{b, shape, kTileM, kTileN, kThreads, b.argument(kernel, hasLse ? 3 : 2), batch, head, firstRow});
+    output.emplace(ScoreOutput{b, shape, kTileM, kTileN, kThreads,
+                               b.argument(kernel, documentsArgument + shape.documents), batch, head, firstRow});
     tiles.allocate(b.argument(kernel, 0), b.argument(kernel, 1));
+    if (shape.documents) {
+      tiles.setDocuments(b.argument(kernel, documentsArgument));
+      shareBegin = firstTile;
+      firstTile = b.max(firstTile, tiles.getFirstTile(firstRow, endTile));
+    }
     buffer = b.alloc({kTileM, kTileN}, b.getF32Type(), tile::Layout::Padded);
     if (members == 1)
       return writeMember(b.i32(0));
@@ -82,9 +88,15 @@ private:
       return;
     // What no query of the tile sees.
     b.ifThen(member == 0.0, [&] {
-      b.forRange(b.max(visited, firstTile), endTile, b.i32(1),
-                 [&](Val i) { output->fill(i * double(kTileN), softmax ? 0.0 : -INFINITY); });
+      fill(b.max(visited, firstTile), endTile);
+      if (shape.documents)
+        fill(shareBegin, firstTile);
     });
+  }
+
+  /// Tiles of keys that no query sees.
+  void fill(Val begin, Val end) {
+    b.forRange(begin, end, b.i32(1), [&](Val i) { output->fill(i * double(kTileN), softmax ? 0.0 : -INFINITY); });
   }
 
   /// All members of a group, so that their sums are written once: first each member's
@@ -106,7 +118,7 @@ private:
       b.ifThen(thread < double(kTileM), [&] { b.store(b.load(buffer, {b.i32(0), thread}), lses, {member, thread}); });
       b.barrier();
     });
-    b.forRange(b.i32(0), visited, b.i32(1), [&](Val i) {
+    b.forRange(shape.documents ? firstTile : b.i32(0), visited, b.i32(1), [&](Val i) {
       Val firstKey = i * double(kTileN), sums = sumGroup(q, k, firstKey);
       tile::StoreSharedOp::create(b, Value(sums), Value(buffer), /*transposed=*/true);
       b.barrier();
@@ -114,7 +126,9 @@ private:
       b.barrier();
     });
     if (shape.causal)
-      b.forRange(visited, endTile, b.i32(1), [&](Val i) { output->fill(i * double(kTileN), 0.0); });
+      fill(shape.documents ? b.max(visited, firstTile) : visited, endTile);
+    if (shape.documents)
+      fill(shareBegin, firstTile);
   }
 
   /// The probabilities of a tile of keys, [keys, queries], summed over the group.
@@ -155,12 +169,18 @@ private:
     Val end = firstKey + double(kTileN), needed = end > b.i32(shape.getKeys());
     if (shape.causal)
       needed = needed | (end > shape.countVisible(b, firstRow));
+    if (shape.documents)
+      needed = needed | (firstKey < tiles.getLastStart(firstRow));
     auto hide = [&] {
       Type index = tile::getAccType(kTileN, kTileM, b.getI32Type());
       Val key = b.wrap(tile::RowIndexOp::create(b, index, Value(firstKey)));
+      Val query = b.wrap(tile::ColIndexOp::create(b, index, Value(firstRow)));
       Val visible = key < double(shape.getKeys());
       if (shape.causal)
-        visible = visible & shape.isVisible(b.wrap(tile::ColIndexOp::create(b, index, Value(firstRow))), key);
+        visible = visible & shape.isVisible(query, key);
+      if (shape.documents)
+        visible = visible & (key >= loadDocumentStarts(b, b.argument(kernel, documentsArgument), query,
+                                                       shape.getDocumentSteps()));
       return SmallVector<Val>{b.select(visible, scores, b.constant(scores.getType(), -INFINITY))};
     };
     return b.ifElse(needed, hide, [&] { return SmallVector<Val>{scores}; })[0];
@@ -204,9 +224,13 @@ private:
   double factor;
   /// Whether the LSE is an operand.
   bool hasLse;
+  /// Where the bounds of documents are, if there are any, and the result behind them.
+  unsigned documentsArgument;
   tile::KernelOp kernel;
   std::optional<ScoreOutput> output;
-  Val batch, head, firstRow, firstTile, endTile, buffer, lses;
+  /// The tiles of keys that are visited, and with documents where the thread block's share begins.
+  Val firstTile, endTile, shareBegin;
+  Val batch, head, firstRow, buffer, lses;
 };
 
 /// A warp per row.
@@ -228,6 +252,8 @@ public:
     row = b.id(tile::Id::BlockX) * double(rowsPerBlock) + b.id(tile::Id::Warp);
     // The condition is uniform in a warp, so that its lanes shuffle together.
     b.ifThen(row < double(shape.getRows()), [&] {
+      if (shape.documents)
+        start = loadDocumentEdges(b, b.argument(kernel, hasLse ? 3 : 2), row, 1, shape.getDocumentSteps()).firstStart;
       for (int64_t member = 0; member < (members == 1 ? 1 : 2); ++member) {
         // The first member writes, the others add.
         if (member == 0)
@@ -253,7 +279,10 @@ private:
           return Values{total};
         })[0];
     Val score = sum * (softmax ? shape.scale * M_LOG2E : shape.scale);
-    return shape.causal ? b.select(shape.isVisible(row, key), score, b.f32(-INFINITY)) : score;
+    if (!shape.causal)
+      return score;
+    Val visible = shape.isVisible(row, key);
+    return b.select(start ? visible & (key >= start) : visible, score, b.f32(-INFINITY));
   }
 
   /// A reference and the sum of the row's exponentials over it: of the LSE, where it is given.
@@ -283,7 +312,7 @@ private:
   void writeMember(Val member, bool first) {
     Val queryHead = head * double(members) + member;
     auto [top, sum] = softmax ? getSum(queryHead) : std::pair<Val, Val>();
-    Val target = b.argument(kernel, hasLse ? 3 : 2);
+    Val target = b.argument(kernel, request.views.size() - 1);
     b.forRange(lane, b.i32(shape.getKeys()), b.i32(32), [&, top = top, sum = sum](Val key) {
       SmallVector<Val> place{batch, head, row, key};
       Val value = getScore(queryHead, key);
@@ -303,6 +332,8 @@ private:
   bool hasLse;
   tile::KernelOp kernel;
   Val batch, head, lane, row;
+  /// With documents: the first key of the row's.
+  Val start;
 };
 
 } // namespace

@@ -4,7 +4,7 @@
 //
 // A thread owns a token and compares it with every entry, in whatever order they
 // stand. All threads read one entry at a time, which their caches hold. Documents
-// whose lengths are known are found in a table instead.
+// whose lengths are known are found in a table instead. Narrower bounds are made of bounds.
 //
 //===----------------------------------------------------------------------===//
 
@@ -36,6 +36,22 @@ static SmallVector<Val> compareWithEntries(DocumentBoundsOp op, KernelBuilder &b
     return SmallVector<Val>{b.select(before, b.max(state[0], entry), state[0]),
                             b.select(before, state[1], b.min(state[1], entry))};
   });
+}
+
+LogicalResult fresnel::lowerNarrowBounds(NarrowBoundsOp op, const KernelRequest &request, KernelBuilder &b) {
+  int64_t tokens = op.getBounds().getType().getDimSize(2);
+  tile::KernelOp kernel = b.beginKernel(request.getName(), request.getArgumentTypes(), kThreads,
+                                        {int64_t(llvm::divideCeil(tokens, kThreads)), 1, 1});
+  // No window reaches over more than all tokens.
+  double window = double(std::min<int64_t>(op.getWindow(), tokens));
+  Val zero = b.i32(0), one = b.i32(1), bounds = b.argument(kernel, 0), target = b.argument(kernel, 1);
+  Val token = b.id(tile::Id::BlockX) * double(kThreads) + b.id(tile::Id::Thread);
+  b.ifThen(token < b.i32(tokens), [&] {
+    Val start = b.load(bounds, {zero, zero, token}), end = b.load(bounds, {zero, one, token});
+    b.store(b.max(start, token - (window - 1)), target, {zero, zero, token});
+    b.store(b.min(end, token + window), target, {zero, one, token});
+  });
+  return success();
 }
 
 LogicalResult fresnel::lowerDocumentBounds(DocumentBoundsOp op, const KernelRequest &request, KernelBuilder &b) {

@@ -22,8 +22,14 @@ struct DocumentEdges {
   Val firstStart, lastStart, firstEnd, lastEnd;
 };
 
+/// How many tokens a row that has bounds stands for, and how many a row that they are compared with: with pooled keys
+/// their stride, else 1. Of the latter those that begin within the bounds lie in them.
+struct DocumentSteps {
+  int64_t own = 1, other = 1;
+};
+
 /// Of the `rows` rows from `firstRow` on; those beyond the last one stand for that one.
-DocumentEdges loadDocumentEdges(KernelBuilder &b, Val bounds, Val firstRow, int64_t rows);
+DocumentEdges loadDocumentEdges(KernelBuilder &b, Val bounds, Val firstRow, int64_t rows, DocumentSteps steps = {});
 
 /// Bounds of every row of a fragment, as row fragments; the one that nothing is compared with is absent.
 struct DocumentRows {
@@ -35,7 +41,10 @@ enum class DocumentSide { Both, Starts, Ends };
 
 /// With `group` heads side by side, row r is one of token `firstRow` + r div group.
 DocumentRows loadDocumentRows(KernelBuilder &b, Val bounds, Val firstRow, int64_t rows, DocumentSide side,
-                              int64_t group = 1);
+                              int64_t group = 1, DocumentSteps steps = {});
+
+/// Where the documents of the rows that a fragment numbers begin.
+Val loadDocumentStarts(KernelBuilder &b, Val bounds, Val rows, DocumentSteps steps = {});
 
 /// Whether the tokens `indices`, a fragment, lie in the documents of its rows.
 Val isInDocument(const DocumentRows &rows, Val indices);

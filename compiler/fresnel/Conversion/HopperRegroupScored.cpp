@@ -29,6 +29,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "fresnel/Conversion/BlockLists.h"
+#include "fresnel/Conversion/Documents.h"
 #include "fresnel/Conversion/HopperRings.h"
 #include "fresnel/Conversion/ToTile.h"
 #include "fresnel/Schedule/Hopper.h"
@@ -50,7 +51,7 @@ constexpr int64_t kLoads = 3;
 constexpr int64_t kOwnBarrier = 1;
 
 /// Positions of the kernel's arguments.
-enum Argument : unsigned { kQ, kK, kLse, kResult };
+enum Argument : unsigned { kQ, kK, kLse, kDocuments };
 
 class HopperRegroupScored : HopperRings {
 public:
@@ -130,6 +131,14 @@ private:
     return b.min(divideBy(reach, stride), all);
   }
 
+  /// The first key that a token sees, whether or not there is one.
+  Val getStart(Val token) {
+    return loadDocumentEdges(b, argument(kDocuments), token, 1, {1, int64_t(op.getStride())}).firstStart;
+  }
+
+  /// With documents: the tiles in front of the first that a query of the tile of tokens sees, at most all.
+  Val getFirstTile(Val end) { return b.min(divideBy(getStart(firstRow), cut.blockCells * cut.getBlocks()), end); }
+
   /// For each role by itself, so that nothing is carried into both: tiles with a block into which a window reaches that
   /// some query of the tile sees.
   Val countTiles() {
@@ -190,12 +199,17 @@ private:
     Val elected = b.wrap(tile::ElectOp::create(b, b.getI1Type())), zero = b.i32(0), warp = b.id(tile::Id::Warp);
     b.ifThen((warp == zero) & elected, [&] {
       forTiles({zero}, [&](Val round, ArrayRef<Val> carried) {
-        Val visited = countTiles();
+        Val visited = countTiles(), skipped;
+        if (op.getDocuments()) {
+          skipped = getFirstTile(visited);
+          visited = visited - skipped;
+        }
+        auto load = [&](Val index) { loadKeys(skipped ? skipped + index : index, carried[0] + index); };
         // Those whose slots are free before the queries are.
         Val early = b.min(visited, b.i32(kConsumers));
-        b.forRange(zero, early, b.i32(1), [&](Val index) { loadKeys(index, carried[0] + index); });
+        b.forRange(zero, early, b.i32(1), load);
         loadQueries(round);
-        b.forRange(early, visited, b.i32(1), [&](Val index) { loadKeys(index, carried[0] + index); });
+        b.forRange(early, visited, b.i32(1), load);
         return SmallVector<Val>{carried[0] + visited};
       });
     });
@@ -231,8 +245,12 @@ private:
 
   /// Blocks that no query of a tile sees anything of.
   void storeZeros() {
-    Val hidden = countTiles() * double(cut.getBlocks()) + b.id(tile::Id::Lane);
+    Val end = countTiles(), hidden = end * double(cut.getBlocks()) + b.id(tile::Id::Lane);
     b.forRange(b.id(tile::Id::Warp) - 1.0, b.i32(cut.tokens), b.i32(kHelpers / kLanes), [&](Val token) {
+      if (op.getDocuments()) {
+        Val skipped = b.min(getFirstTile(end) * double(cut.getBlocks()), b.i32(getResultBlocks()));
+        b.forRange(b.id(tile::Id::Lane), skipped, b.i32(kLanes), [&](Val block) { store(token, block, b.f32(0)); });
+      }
       b.forRange(hidden, b.i32(getResultBlocks()), b.i32(kLanes), [&](Val block) { store(token, block, b.f32(0)); });
     });
   }
@@ -275,10 +293,12 @@ private:
     Val sum = b.f32(0), first = block * double(cut.blockCells);
     // Counted from the block's first window on.
     Val begin = b.i32(0) - firstKey - first, end = countSeen(firstRow + token) + begin;
+    if (op.getDocuments())
+      begin = begin + getStart(firstRow + token);
     auto add = [&](int64_t offset, Val value) {
       int64_t start = offset - cut.windowCells + 1;
       Val seen = end > double(offset);
-      if (offset < cut.getLeadingKeys())
+      if (offset < cut.getLeadingKeys() || op.getDocuments())
         seen = seen & (begin <= double(offset));
       value = b.select(seen, value, b.f32(0));
       int64_t shared = std::min(start + cut.windowCells, cut.blockCells) - std::max<int64_t>(start, 0);
@@ -298,7 +318,7 @@ private:
   void store(Val token, Val block, Val value) {
     Val row = firstRow + token;
     b.ifThen((row < double(getRows())) & (block < double(getResultBlocks())),
-             [&] { b.store(value, argument(kResult), {batch, kvHead, row, block}); });
+             [&] { b.store(value, argument(request.views.size() - 1), {batch, kvHead, row, block}); });
   }
 
   /// The `index`-th tile of keys of a tile of tokens, in all the `turn`-th; `last` if this consumer has no further one.
@@ -336,7 +356,12 @@ private:
     speaks = b.id(tile::Id::Lane) == 0.0;
     Val zero = b.i32(0);
     forTiles({zero}, [&](Val round, ArrayRef<Val> carried) {
-      Val end = carried[0] + countTiles(), buffer = round & 1.0;
+      Val visited = countTiles(), skipped;
+      if (op.getDocuments()) {
+        skipped = getFirstTile(visited);
+        visited = visited - skipped;
+      }
+      Val end = carried[0] + visited, buffer = round & 1.0;
       // The consumers go on taking turns where they ended.
       Val first = carried[0] + moduloBy(consumer + double(kConsumers) - moduloBy(carried[0], kConsumers), kConsumers);
       ownLses = b.slice(lses, buffer);
@@ -348,8 +373,10 @@ private:
         for (int64_t i = 0; i < cut.getProducts(); ++i)
           arrive(queriesEmpty, b.i32(i), b.constant(b.getI1Type(), 1));
       });
-      b.forRange(first, end, b.i32(kConsumers),
-                 [&](Val turn) { consumeTile(turn - carried[0], turn, turn + double(kConsumers) >= end); });
+      b.forRange(first, end, b.i32(kConsumers), [&](Val turn) {
+        Val index = turn - carried[0];
+        consumeTile(skipped ? index + skipped : index, turn, turn + double(kConsumers) >= end);
+      });
       arrive(lsesEmpty, buffer, speaks);
       return SmallVector<Val>{end};
     });

@@ -55,7 +55,7 @@ void HopperTile::locate(Val index) {
     return;
   }
   if (shape.documents) {
-    DocumentEdges edges = loadDocumentEdges(b, documents, firstRow, rows.tokens);
+    DocumentEdges edges = loadDocumentEdges(b, documents, firstRow, rows.tokens, shape.getDocumentSteps());
     visited = math.visit(position, rows.tokens, &edges);
     // Whatever the bounds hold, the roles take one step together.
     visited.count = b.max(visited.count, b.i32(1));
@@ -96,9 +96,9 @@ void HopperTile::locateGroup(Val groupRow) {
     return;
   Val row = firstRow + divideBy(groupRow, rows.group);
   if (!shape.hasBlocks())
-    groupEdges = loadDocumentEdges(b, documents, row, kGroupRows);
+    groupEdges = loadDocumentEdges(b, documents, row, kGroupRows, shape.getDocumentSteps());
   DocumentSide side = shape.causal ? DocumentSide::Starts : DocumentSide::Both;
-  groupDocuments = loadDocumentRows(b, documents, row, kGroupRows, side, rows.group);
+  groupDocuments = loadDocumentRows(b, documents, row, kGroupRows, side, rows.group, shape.getDocumentSteps());
 }
 
 Val HopperTile::isInDocument(Val keys) { return shape.documents ? fresnel::isInDocument(groupDocuments, keys) : Val(); }

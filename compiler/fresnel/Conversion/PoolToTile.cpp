@@ -12,6 +12,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "fresnel/Conversion/Documents.h"
 #include "fresnel/Conversion/RowKernel.h"
 #include "fresnel/Conversion/ToTile.h"
 #include <cmath>
@@ -23,14 +24,21 @@ namespace {
 
 enum class Reduction { Sum, Mean, Max };
 
+/// Where a window ends that begins with token `first` and ends at `end` if not its document does.
+Val endInDocument(KernelBuilder &b, Val bounds, Val first, Val end) {
+  return b.max(b.min(loadDocumentEdges(b, bounds, first, 1).firstEnd, end), first);
+}
+
 /// Rows of a window that one group reads at least, and has in flight at once.
 constexpr int64_t kBatch = 8;
 
 /// Windows [m stride, min(m stride + window, length)) of rows or scores.
 class WindowKernel {
 public:
-  WindowKernel(KernelBuilder &b, const KernelRequest &request, Reduction reduction, int64_t window, int64_t stride)
-      : b(b), request(request), reduction(reduction), window(window), stride(stride),
+  /// With `documents`, windows end with the documents whose bounds are operand 1.
+  WindowKernel(KernelBuilder &b, const KernelRequest &request, Reduction reduction, int64_t window, int64_t stride,
+               bool documents = false)
+      : b(b), request(request), reduction(reduction), window(window), stride(stride), documents(documents),
         x(cast<RankedTensorType>(request.op->getOperand(0).getType())),
         y(cast<RankedTensorType>(request.op->getResult(0).getType())) {}
 
@@ -44,14 +52,16 @@ private:
 
   /// First row and end of window m.
   std::pair<Val, Val> locate(Val m) {
-    Val first = m * double(stride);
-    return {first, b.min(first + double(window), b.i32(x.getDimSize(2)))};
+    Val first = m * double(stride), end = b.min(first + double(window), b.i32(x.getDimSize(2)));
+    return {first, documents ? endInDocument(b, b.argument(kernel, 1), first, end) : end};
   }
 
   void finish(Values &values, Val first, Val end) {
     if (reduction != Reduction::Mean)
       return;
-    Val count = b.toFloat(end - first, b.getF32Type());
+    // Nothing, where documents leave a window without tokens, stays 0.
+    Val tokens = documents ? b.max(end - first, b.i32(1)) : end - first;
+    Val count = b.toFloat(tokens, b.getF32Type());
     for (Val &value : values)
       value = value / count;
   }
@@ -77,8 +87,8 @@ private:
     int64_t parts = std::min<int64_t>(llvm::bit_floor(uint64_t(groups)),
                                       llvm::PowerOf2Ceil(llvm::divideCeil(std::min(window, x.getDimSize(2)), kBatch)));
     int64_t perBlock = groups / parts, heads = y.getDimSize(1);
-    auto kernel = b.beginKernel(request.getName(), request.getArgumentTypes(), llvm::alignTo(groups * chunks, 32),
-                                {int64_t(llvm::divideCeil(y.getDimSize(2), perBlock)) * heads, 1, y.getDimSize(0)});
+    kernel = b.beginKernel(request.getName(), request.getArgumentTypes(), llvm::alignTo(groups * chunks, 32),
+                           {int64_t(llvm::divideCeil(y.getDimSize(2), perBlock)) * heads, 1, y.getDimSize(0)});
     Val source = b.argument(kernel, 0), target = b.argument(kernel, request.views.size() - 1);
     Val thread = b.id(tile::Id::Thread), block = b.id(tile::Id::BlockX), batch = b.id(tile::Id::BlockZ);
     Val head = block % double(heads), column = thread % double(chunks) * double(width), group = thread / double(chunks);
@@ -118,9 +128,8 @@ private:
   }
 
   void writeScores() {
-    auto kernel =
-        b.beginKernel(request.getName(), request.getArgumentTypes(), kRowThreads,
-                      {int64_t(llvm::divideCeil(y.getDimSize(2), kRowThreads)), y.getDimSize(1), y.getDimSize(0)});
+    kernel = b.beginKernel(request.getName(), request.getArgumentTypes(), kRowThreads,
+                           {int64_t(llvm::divideCeil(y.getDimSize(2), kRowThreads)), y.getDimSize(1), y.getDimSize(0)});
     Val source = b.argument(kernel, 0), target = b.argument(kernel, request.views.size() - 1);
     Val batch = b.id(tile::Id::BlockZ), head = b.id(tile::Id::BlockY);
     Val m = b.id(tile::Id::BlockX) * double(kRowThreads) + b.id(tile::Id::Thread);
@@ -137,14 +146,16 @@ private:
   const KernelRequest &request;
   Reduction reduction;
   int64_t window, stride;
+  bool documents;
   RankedTensorType x, y;
+  tile::KernelOp kernel;
 };
 
 } // namespace
 
 LogicalResult fresnel::lowerPool(PoolOp op, const KernelRequest &request, KernelBuilder &b) {
   Reduction reduction = op.getKind() == PoolKind::Mean ? Reduction::Mean : Reduction::Max;
-  WindowKernel(b, request, reduction, op.getWindow(), op.getStrideOrWindow()).write();
+  WindowKernel(b, request, reduction, op.getWindow(), op.getStrideOrWindow(), bool(op.getDocuments())).write();
   return success();
 }
 
@@ -168,8 +179,9 @@ LogicalResult fresnel::lowerUnpool(UnpoolOp op, const KernelRequest &request, Ke
   return success();
 }
 
-/// The sum, over the windows that cover `row`, of their shares; `load(m)` reads window m's gradient.
-static SmallVector<Val> sumShares(KernelBuilder &b, PoolGradOp op, Val row, int64_t width,
+/// The sum, over the windows that cover `row`, of their shares; `load(m)` reads window m's gradient. `bounds` are those
+/// of documents, if there are any.
+static SmallVector<Val> sumShares(KernelBuilder &b, PoolGradOp op, Val bounds, Val row, int64_t width,
                                   function_ref<SmallVector<Val>(Val)> load) {
   int64_t window = op.getWindow(), stride = op.getStride() ? op.getStride() : window;
   int64_t windows = cast<RankedTensorType>(op.getDy().getType()).getDimSize(2), length = op.getSeqLen();
@@ -177,8 +189,15 @@ static SmallVector<Val> sumShares(KernelBuilder &b, PoolGradOp op, Val row, int6
   Val first = b.max(row - double(window) + double(stride), b.i32(0)) / double(stride);
   Val end = b.min(row / double(stride), b.i32(windows - 1)) + 1.0;
   return b.forRange(first, end, b.i32(1), SmallVector<Val>(width, b.f32(0)), [&](Val m, ArrayRef<Val> state) {
-    Val count = b.min(b.i32(window), double(length) - m * double(stride));
+    Val count = b.min(b.i32(window), double(length) - m * double(stride)), covers;
+    if (bounds) {
+      Val first = m * double(stride), end = endInDocument(b, bounds, first, first + count);
+      covers = row < end;
+      count = b.max(end - first, b.i32(1));
+    }
     Val share = 1.0 / b.toFloat(count, b.getF32Type());
+    if (covers)
+      share = b.select(covers, share, b.f32(0));
     SmallVector<Val> next;
     for (auto [total, value] : llvm::zip(state, load(m)))
       next.push_back(b.fma(value, share, total));
@@ -193,11 +212,12 @@ LogicalResult fresnel::lowerPoolGrad(PoolGradOp op, const KernelRequest &request
     auto kernel = b.beginKernel(
         request.getName(), request.getArgumentTypes(), kRowThreads,
         {int64_t(llvm::divideCeil(result.getDimSize(2), kRowThreads)), result.getDimSize(1), result.getDimSize(0)});
-    Val source = b.argument(kernel, 0), target = b.argument(kernel, 1);
+    Val source = b.argument(kernel, 0), target = b.argument(kernel, request.views.size() - 1);
+    Val bounds = op.getDocuments() ? b.argument(kernel, 1) : Val();
     Val batch = b.id(tile::Id::BlockZ), head = b.id(tile::Id::BlockY);
     Val row = b.id(tile::Id::BlockX) * double(kRowThreads) + b.id(tile::Id::Thread);
     b.ifThen(row < b.i32(result.getDimSize(2)), [&] {
-      Val sum = sumShares(b, op, row, 1, [&](Val m) {
+      Val sum = sumShares(b, op, bounds, row, 1, [&](Val m) {
         return SmallVector<Val>{b.cast(b.load(source, {batch, head, m}), b.getF32Type())};
       })[0];
       b.store(b.cast(sum, element), target, {batch, head, row});
@@ -206,10 +226,11 @@ LogicalResult fresnel::lowerPoolGrad(PoolGradOp op, const KernelRequest &request
   }
   RowBatch grid(result.getShape(), element, /*perThread=*/2);
   auto kernel = b.beginKernel(request.getName(), request.getArgumentTypes(), grid.threads(), grid.grid());
-  Val source = b.argument(kernel, 0), target = b.argument(kernel, 1);
+  Val source = b.argument(kernel, 0), target = b.argument(kernel, request.views.size() - 1);
+  Val bounds = op.getDocuments() ? b.argument(kernel, 1) : Val();
   RowBatch::Place place = grid.locate(b);
   for (auto [i, row] : llvm::enumerate(place.rows)) {
-    SmallVector<Val> sum = sumShares(b, op, row, grid.one.width, [&](Val m) {
+    SmallVector<Val> sum = sumShares(b, op, bounds, row, grid.one.width, [&](Val m) {
       return widen(b, b.load(source, {place.batch, place.head, m, place.column}, grid.one.width), grid.one.width);
     });
     grid.ifInside(b, place, i, [&, row = row] {

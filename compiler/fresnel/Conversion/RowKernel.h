@@ -18,8 +18,10 @@ inline int64_t getVectorWidth(mlir::Type element) { return 128 / element.getIntO
 /// 16-byte chunk of one row. The body gets the batch, head, row and first column
 /// of a chunk that exists.
 struct RowGrid {
-  RowGrid(llvm::ArrayRef<int64_t> shape, mlir::Type element)
-      : rows(shape[2]), width(getVectorWidth(element)), chunks(shape[3] / width), heads(shape[1]), batch(shape[0]) {}
+  RowGrid(llvm::ArrayRef<int64_t> shape, mlir::Type element) : RowGrid(shape, getVectorWidth(element)) {}
+  /// With chunks of `width` elements.
+  RowGrid(llvm::ArrayRef<int64_t> shape, int64_t width)
+      : rows(shape[2]), width(width), chunks(shape[3] / width), heads(shape[1]), batch(shape[0]) {}
 
   int64_t rowsPerBlock() const { return std::max<int64_t>(1, kRowThreads / chunks); }
   int64_t threads() const { return llvm::alignTo(rowsPerBlock() * chunks, 32); }
@@ -46,6 +48,7 @@ struct RowGrid {
 struct RowBatch {
   RowBatch(llvm::ArrayRef<int64_t> shape, mlir::Type element, int64_t perThread)
       : one(shape, element), perThread(perThread) {}
+  RowBatch(llvm::ArrayRef<int64_t> shape, int64_t width, int64_t perThread) : one(shape, width), perThread(perThread) {}
 
   int64_t rowsPerBlock() const { return one.rowsPerBlock() * perThread; }
   int64_t threads() const { return one.threads(); }

@@ -48,6 +48,9 @@ mlir::LogicalResult lowerAttendGradQ(AttendGradQOp op, const KernelRequest &requ
 mlir::LogicalResult lowerAttendGradKv(AttendGradKvOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerAdd(AddOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerDocumentBounds(DocumentBoundsOp op, const KernelRequest &request, KernelBuilder &builder);
+mlir::LogicalResult lowerNarrowBounds(NarrowBoundsOp op, const KernelRequest &request, KernelBuilder &builder);
+mlir::LogicalResult lowerAlignDocuments(AlignDocumentsOp op, const KernelRequest &request, KernelBuilder &builder);
+mlir::LogicalResult lowerMove(MoveOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerPyramid(PyramidOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerNorm(NormOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerSelectCascade(SelectCascadeOp op, const KernelRequest &request, KernelBuilder &builder);

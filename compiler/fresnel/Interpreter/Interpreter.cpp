@@ -66,6 +66,12 @@ private:
   const ref::Tensor &get(Value value) { return std::get<ref::Tensor>(values[value]); }
   const ref::IndexTensor &getIndices(Value value) { return std::get<ref::IndexTensor>(values[value]); }
 
+  /// The bounds of an operation's documents, or null.
+  template <typename Op>
+  const ref::IndexTensor *getBounds(Op op) {
+    return op.getDocuments() ? &getIndices(op.getDocuments()) : nullptr;
+  }
+
   std::vector<ref::Tensor> getAll(ValueRange range) {
     std::vector<ref::Tensor> tensors;
     for (Value value : range)
@@ -103,6 +109,18 @@ private:
       setPair(op, ref::merge(parts));
       return llvm::Error::success();
     }
+    if (auto align = dyn_cast<AlignDocumentsOp>(op)) {
+      int64_t block = align.getBlock();
+      ref::AlignedDocuments aligned =
+          align.getCu() ? ref::alignDocuments(getIndices(align.getCu()), int64_t(align.getSeqLen()), block)
+                        : ref::alignDocuments(getDocuments(align), block);
+      values[align.getBounds()] = std::move(aligned.bounds);
+      values[align.getBlocks()] = std::move(aligned.blocks);
+      values[align.getTokens()] = std::move(aligned.tokens);
+      values[align.getFrom()] = std::move(aligned.from);
+      values[align.getTo()] = std::move(aligned.to);
+      return llvm::Error::success();
+    }
     if (evaluateGradients(op) || evaluateFused(op))
       return llvm::Error::success();
     std::optional<Storage> result = evaluateSingle(op);
@@ -117,8 +135,9 @@ private:
     using Result = std::optional<Storage>;
     return TypeSwitch<Operation *, Result>(op)
         .Case([&](PoolOp op) -> Result {
-          return ref::pool(get(op.getX()), {toPool(op.getKind()), int64_t(op.getWindow()), op.getStrideOrWindow(),
-                                            op.getTail() == Tail::Keep ? ref::Tail::Keep : ref::Tail::Drop});
+          return ref::pool(get(op.getX()),
+                           {toPool(op.getKind()), int64_t(op.getWindow()), op.getStrideOrWindow(),
+                            op.getTail() == Tail::Keep ? ref::Tail::Keep : ref::Tail::Drop, getBounds(op)});
         })
         .Case([&](PyramidOp op) -> Result {
           return ref::pyramid(get(op.getX()), {toPool(op.getKind()), int64_t(op.getLevels()), int64_t(op.getFactor()),
@@ -146,7 +165,7 @@ private:
           return ref::selectBlocks(get(op.getScores()),
                                    {int64_t(op.getTopk()), int64_t(op.getLocal()), int64_t(op.getSinks()),
                                     op.getCausal(), int64_t(op.getQueryBlock()), int64_t(op.getKeyBlock()),
-                                    op.getDocuments() ? &getIndices(op.getDocuments()) : nullptr});
+                                    getBounds(op)});
         })
         .Case([&](BlocksFromMaskOp op) -> Result { return ref::blocksFromMask(getIndices(op.getMask())); })
         .Case([&](GatherOp op) -> Result { return ref::gather(get(op.getX()), getIndices(op.getIndices())); })
@@ -158,6 +177,15 @@ private:
         .Case([&](DocumentBoundsOp op) -> Result {
           return op.getCu() ? ref::documentBounds(getIndices(op.getCu()), int64_t(op.getSeqLen()))
                             : ref::documentBounds(getDocuments(op));
+        })
+        .Case([&](NarrowBoundsOp op) -> Result {
+          return ref::narrowBounds(getIndices(op.getBounds()), int64_t(op.getWindow()));
+        })
+        .Case([&](MoveOp op) -> Result {
+          const ref::IndexTensor &from = getIndices(op.getFrom());
+          if (op.getX().getType().getElementType().isInteger())
+            return ref::move(getIndices(op.getX()), from);
+          return ref::move(get(op.getX()), from);
         })
         .Case([&](FoldOp op) -> Result { return ref::fold(get(op.getX()), op.getFactor(), op.getRepeat()); })
         .Case([&](UnfoldOp op) -> Result {
@@ -178,6 +206,7 @@ private:
     score.keyWindow = op.getKeyWindow();
     score.keyStride = op.getKeyStride();
     score.queryStride = op.getQueryStride();
+    score.documents = getBounds(op);
     return ref::blockScore(get(op.getQ()), get(op.getK()), score, op.getLse() ? &get(op.getLse()) : nullptr);
   }
 
@@ -195,7 +224,7 @@ private:
     attend.queryBlock = op.getQueryBlock();
     attend.keyBlock = op.getKeyBlock();
     attend.blocks = op.getBlocks() ? &getIndices(op.getBlocks()) : nullptr;
-    attend.documents = op.getDocuments() ? &getIndices(op.getDocuments()) : nullptr;
+    attend.documents = getBounds(op);
     return attend;
   }
 
@@ -232,7 +261,7 @@ private:
         })
         .Case([&](PoolGradOp op) {
           ref::PoolOptions pool{toPool(op.getKind()), int64_t(op.getWindow()), int64_t(op.getStride()),
-                                op.getTail() == Tail::Keep ? ref::Tail::Keep : ref::Tail::Drop};
+                                op.getTail() == Tail::Keep ? ref::Tail::Keep : ref::Tail::Drop, getBounds(op)};
           return set(0, ref::poolGrad(get(op.getDy()), optional(op.getX()), op.getSeqLen(), pool)), true;
         })
         .Case([&](PyramidGradOp op) {
@@ -319,8 +348,8 @@ private:
         .Case([&](ScatterGradBySlotsOp op) { return set(0, evaluateScatterGrad(op)), true; })
         .Case([&](RegroupScoredOp op) {
           int64_t window = op.getWindow(), stride = op.getStride();
-          ref::BlockScoreOptions score{op.getScaleOrDefault(),  op.getCausal(),   window, stride, 1,
-                                       ref::Normalize::Softmax, /*groupSum=*/true};
+          ref::BlockScoreOptions score{op.getScaleOrDefault(),  op.getCausal(),    window,       stride, 1,
+                                       ref::Normalize::Softmax, /*groupSum=*/true, getBounds(op)};
           return set(0, ref::regroup(ref::blockScore(get(op.getQ()), get(op.getK()), score, &get(op.getLse())),
                                      {window, stride, int64_t(op.getBlock()), int64_t(op.getSeqLen())})),
                  true;

@@ -246,6 +246,11 @@ static llvm::Expected<std::string> evaluate(const PresetDerived &derived,
     return std::to_string(llvm::divideCeil(n[0], n[1]));
   if (function == "product")
     return std::to_string(n[0] * n[1]);
+  // Those of fresnel.align_documents.
+  if (function == "places") {
+    int64_t count = std::min(n[1] + 2, n[0]), blocks = (n[0] + count * (n[2] - 1)) / n[2];
+    return std::to_string(blocks * n[2]);
+  }
   if (function == "windows") {
     if (n[0] < n[1])
       return llvm::createStringError(llvm::formatv("'seq_len' {0} holds no window of {1} tokens", n[0], n[1]));

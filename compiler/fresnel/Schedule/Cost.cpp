@@ -173,6 +173,11 @@ OperationCost fresnel::getCost(Operation *op) {
     cost.bytesRead = getBytes(settle.getTiles()) + getBytes(settle.getStats());
     cost.exact = false;
   }
+  // What the gradient reads is not read, and padding comes from nowhere.
+  if (auto move = dyn_cast<MoveOp>(op)) {
+    cost.bytesRead = getBytes(move.getFrom()) + std::min(getBytes(move.getX()), getBytes(move.getResult()));
+    cost.exact = false;
+  }
   // Padding is not read.
   if (isa<UnfoldOp>(op))
     cost.bytesRead = cost.bytesWritten;

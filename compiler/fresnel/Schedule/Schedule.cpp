@@ -126,8 +126,8 @@ std::string fresnel::explainUnsupported(Operation *op) {
           .Case<BlockScoreOp, SelectScoredOp>([](auto op) { return explainScores(op); })
           .Case([](SelectBlocksOp op) { return explainSelectBlocks(op); })
           .Case([](RegroupScoredOp op) { return explainRegroupScored(op); })
-          .Case<SelectCascadeOp, RegroupOp, TransposeBlocksOp, CountRowsOp, DocumentBoundsOp, BlocksFromMaskOp>(
-              [](auto) { return std::string(); })
+          .Case<SelectCascadeOp, RegroupOp, TransposeBlocksOp, CountRowsOp, DocumentBoundsOp, AlignDocumentsOp,
+                NarrowBoundsOp, MoveOp, BlocksFromMaskOp>([](auto) { return std::string(); })
           .Default([](Operation *) { return std::string("has no GPU schedule yet"); });
   return reason.empty() ? explainGrid(op) : reason;
 }

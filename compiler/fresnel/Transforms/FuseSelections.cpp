@@ -21,8 +21,9 @@ constexpr int64_t kMinRows = 1 << 16;
 /// The scores that `select` alone reads, if one kernel can compute and rank them.
 BlockScoreOp findScores(SelectBlocksOp select) {
   auto scores = select.getScores().getDefiningOp<BlockScoreOp>();
-  if (!scores || !scores->hasOneUse() || select.getDocuments() || scores.getNormalize() != Normalize::None ||
-      scores.getCausal() != select.getCausal() || scores.getQueryStride() != select.getQueryBlock())
+  if (!scores || !scores->hasOneUse() || select.getDocuments() || scores.getDocuments() ||
+      scores.getNormalize() != Normalize::None || scores.getCausal() != select.getCausal() ||
+      scores.getQueryStride() != select.getQueryBlock())
     return {};
   auto q = cast<RankedTensorType>(scores.getQ().getType());
   if (q.getElementType().isF32() || q.getDimSize(3) % 16 || q.getDimSize(3) > 256)
@@ -70,8 +71,9 @@ struct FuseSelectionsPass final : impl::FuseSelectionsPassBase<FuseSelectionsPas
     ++numRegrouped;
     OpBuilder builder(regroup);
     auto fused = RegroupScoredOp::create(builder, regroup.getLoc(), scores.getQ(), scores.getK(), scores.getLse(),
-                                         scores.getScaleAttr(), scores.getCausalAttr(), regroup.getWindowAttr(),
-                                         regroup.getStrideAttr(), regroup.getBlockAttr(), regroup.getSeqLenAttr());
+                                         scores.getDocuments(), scores.getScaleAttr(), scores.getCausalAttr(),
+                                         regroup.getWindowAttr(), regroup.getStrideAttr(), regroup.getBlockAttr(),
+                                         regroup.getSeqLenAttr());
     regroup.getResult().replaceAllUsesWith(fused.getResult());
     regroup.erase();
     scores.erase();

@@ -15,8 +15,8 @@ namespace {
 /// Whether both mask the same pairs. A query of scores stands for its own token, and counts from the first one, as
 /// those of attention over pooled keys do; over other keys attention aligns the ends.
 bool haveSameMask(BlockScoreOp scores, AttendOp attend) {
-  if (attend.getSoftcap().isPosZero() && attend.getMasks().empty() && attend.getWindow() == 0 &&
-      attend.getCausal() == scores.getCausal()) {
+  if (attend.getSoftcap().isPosZero() && !attend.getBlocks() && attend.getDocuments() == scores.getDocuments() &&
+      attend.getWindow() == 0 && attend.getCausal() == scores.getCausal()) {
     if (!scores.getCausal())
       return true;
     bool pooled = attend.getKeyWindow() > 1 || attend.getKeyStride() > 1;
@@ -50,7 +50,7 @@ struct ReuseLsePass final : impl::ReuseLsePassBase<ReuseLsePass> {
       if (scores.getLse() || scores.getNormalize() != Normalize::Softmax)
         continue;
       if (AttendOp attend = findAttention(scores)) {
-        scores.getLseMutable().assign(attend.getLse());
+        scores->insertOperands(2, attend.getLse());
         ++numReused;
       }
     }

@@ -70,15 +70,20 @@ static LogicalResult checkBounds(Inference<AttendOp> infer, AttendOp::Adaptor ad
   if (!documents)
     return success();
   int64_t queries = getTensor(adaptor.getQ()).getDimSize(2), keys = getTensor(adaptor.getK()).getDimSize(2);
-  if (queries != keys) // attend_c7
+  int64_t keyWindow = adaptor.getKeyWindow(), keyStride = adaptor.getKeyStride();
+  bool pooled = keyWindow > 1 || keyStride > 1;
+  if (!pooled && queries != keys) // attend_c7
     return infer.fail("`documents` needs as many queries as keys, but there are ", queries, " and ", keys);
-  if (getTensor(documents).getShape() != ArrayRef<int64_t>{1, 2, keys}) // attend_c7
-    return infer.fail("`documents` must be [1, 2, ", keys, "], but got ", documents.getType());
+  if (pooled && !adaptor.getCausal()) // attend_c7
+    return infer.fail(
+        "`documents` beside pooled keys needs `causal = true`, for which the last token of a key decides");
+  if (pooled && keys - 1 > (queries - 1) / keyStride) // attend_c7
+    return infer.fail("`documents` needs pooled keys that begin at one of the ", queries, " queries, but ", keys,
+                      " of them with `key_stride` ", keyStride, " go beyond");
+  if (getTensor(documents).getShape() != ArrayRef<int64_t>{1, 2, queries}) // attend_c7
+    return infer.fail("`documents` must be [1, 2, ", queries, "], but got ", documents.getType());
   if (adaptor.getSinks() > 0) // attend_c7
     return infer.fail("`documents` allows no `sinks`, but there are ", int64_t(adaptor.getSinks()));
-  if (adaptor.getKeyWindow() > 1 || adaptor.getKeyStride() > 1) // attend_c7
-    return infer.fail("`documents` allows no pooled keys, but `key_window` and `key_stride` are ",
-                      int64_t(adaptor.getKeyWindow()), " and ", int64_t(adaptor.getKeyStride()));
   return success();
 }
 

@@ -23,6 +23,9 @@ struct AttendMasks {
 };
 /// `counts` go with a gradient only: a tensor of rank 3 that has no bounds for each row of `q`, behind `blocks`.
 AttendMasks splitMasks(mlir::ValueRange masks, mlir::Value q);
+
+/// The first of `values` that holds indices, or that does not; null if there is none.
+mlir::TypedValue<mlir::RankedTensorType> findOperand(mlir::ValueRange values, bool indices);
 } // namespace fresnel
 
 #include "fresnel/Dialect/FresnelDialect.h.inc"

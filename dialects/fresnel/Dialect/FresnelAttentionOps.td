@@ -55,6 +55,63 @@ def Fresnel_DocumentBoundsOp : Fresnel_ComputeOp<"document_bounds"> {
   let assemblyFormat = "($cu^)? attr-dict (`:` type($cu)^)?";
 }
 
+def Fresnel_AlignDocumentsOp : Fresnel_ComputeOp<"align_documents"> {
+  let summary = "places in which each document begins with a block of its own";
+  let description = [{
+    The entries of `cu` cut the tokens [0, seq_len) into documents: 0, the end of the first
+    document, and so on up to `seq_len`. Each entry ends a document at the greatest of 0 and
+    the entries up to it, at most `seq_len`; what tokens are left are one document more.
+    Documents without tokens take no place. Every other one begins at the next multiple of
+    `block` behind the end of the one before, so that whatever is cut into blocks, or into
+    windows with a stride that divides `block`, is cut as it would be in each document alone.
+    There is room for any C entries: S = block * floor((seq_len + min(C + 1, seq_len) *
+    (block - 1)) / block) places. Where the lengths are known, they stand in `documents`
+    instead, and there is no `cu` and no place behind all documents.
+
+    Results:
+    - `bounds` [1, 2, S]: the places at which the document of each place begins and ends, in
+      whole blocks: under a causal mask its tokens see none of the places behind them. Each
+      block behind all documents is one by itself.
+    - `blocks` [1, 2, S / block]: the same in blocks.
+    - `tokens` [1, 2, S]: the same without the places behind a document's last token, for
+      what sees the whole document; nothing for the blocks behind all documents.
+    - `from` [1, 1, S]: the token of each place, or -1.
+    - `to` [1, 1, seq_len]: the place of each token.
+
+    Constraints:
+    - C1: `seq_len` and `block` are positive, and S is at most 2^31 - 1.
+    - C2: `cu` is [1, 1, C].
+    - C3: either `cu` or `documents` is there.
+    - C4: `documents`, if there are any, are at most 65535, none negative, and sum to `seq_len`.
+
+    Example:
+    ```mlir
+    %bounds, %blocks, %tokens, %from, %to = fresnel.align_documents %cu {seq_len = 100, block = 64} : tensor<1x1x3xi32>
+    ```
+  }];
+  let arguments = (ins Optional<Fresnel_Indices3>:$cu, I64Attr:$seq_len, I64Attr:$block, Fresnel_Documents:$documents);
+  let results = (outs Fresnel_Indices3:$bounds, Fresnel_Indices3:$blocks, Fresnel_Indices3:$tokens, Fresnel_Indices3:$from,
+                      Fresnel_Indices3:$to);
+  let assemblyFormat = "($cu^)? attr-dict (`:` type($cu)^)?";
+}
+
+def Fresnel_NarrowBoundsOp : Fresnel_ComputeOp<"narrow_bounds"> {
+  let summary = "bounds of documents that reach no further than a window";
+  let description = [{
+    For token t with the bounds [s, e): `[0, 0, t]` of the result is max(s, t - window + 1)
+    and `[0, 1, t]` is min(e, t + window). Under a causal mask these hide what the window of
+    `fresnel.attend` hides besides.
+
+    Constraints:
+    - C1: `bounds` is [1, 2, N] and `window` positive.
+
+    Example: `%n = fresnel.narrow_bounds %b {window = 512} : tensor<1x2x1000xi32>`
+  }];
+  let arguments = (ins Fresnel_Indices3:$bounds, I64Attr:$window);
+  let results = (outs Fresnel_Indices3:$result);
+  let assemblyFormat = "$bounds attr-dict `:` type($bounds)";
+}
+
 def Fresnel_AttendOp : Fresnel_ComputeOp<"attend", [Fresnel_Differentiable]> {
   let summary = "softmax attention, dense or over selected key blocks";
   let description = [{
@@ -75,7 +132,8 @@ def Fresnel_AttendOp : Fresnel_ComputeOp<"attend", [Fresnel_Differentiable]> {
       negative entries stand for none. Blocks beyond the last key hold nothing;
     - `documents`: what `fresnel.document_bounds` makes, for all batches and heads.
       Query i sees the keys `[documents[0, 0, i], documents[0, 1, i])`, those of its
-      own document.
+      own document. Of pooled keys it sees those that begin at `documents[0, 0, i]` or
+      later; the diagonal is their other end.
 
     Constraints:
     - C1: q, k and v agree in batch and element type, q and k in head dim, k and v in heads and length.
@@ -85,7 +143,8 @@ def Fresnel_AttendOp : Fresnel_ComputeOp<"attend", [Fresnel_Differentiable]> {
     - C5: `key_window` and `key_stride` are positive; pooled keys allow no `window` and no `blocks`.
     - C6: `blocks` has the batch of q, a divisor of its heads that is a multiple of the key heads,
       ceil(Nq / query_block) rows and at most ceil(Nk / key_block) entries; both block sizes are positive.
-    - C7: `documents` is [1, 2, N], N = Nq = Nk, and allows no `sinks` and no pooled keys.
+    - C7: `documents` is [1, 2, Nq], and allows no `sinks`. Nq is Nk, or keys are pooled, `causal` is set, and the
+      last key's first token is one of the Nq.
     - C8: `blocks` come once at most, and `documents` behind them.
 
     Example:

@@ -49,6 +49,59 @@ static void printAttendMasks(OpAsmPrinter &printer, Operation *op, OperandRange 
   }
 }
 
+TypedValue<RankedTensorType> fresnel::findOperand(ValueRange values, bool indices) {
+  for (Value value : values)
+    if (auto type = dyn_cast<RankedTensorType>(value.getType()); type && type.getElementType().isInteger() == indices)
+      return cast<TypedValue<RankedTensorType>>(value);
+  return {};
+}
+
+using Operands = SmallVectorImpl<OpAsmParser::UnresolvedOperand>;
+
+/// `keyword(%x : type)` for each of the keywords, or none, in their order; the last of them takes indices, the others
+/// do not.
+static ParseResult parseKeywordOperands(OpAsmParser &parser, ArrayRef<StringRef> keywords, Operands &operands,
+                                        SmallVectorImpl<Type> &types) {
+  for (StringRef keyword : keywords) {
+    if (failed(parser.parseOptionalKeyword(keyword)))
+      continue;
+    SMLoc location = parser.getCurrentLocation();
+    if (parser.parseLParen() || parser.parseOperand(operands.emplace_back()) ||
+        parser.parseColonType(types.emplace_back()) || parser.parseRParen())
+      return failure();
+    auto tensor = dyn_cast<RankedTensorType>(types.back());
+    if (!tensor || tensor.getElementType().isInteger() != (keyword == keywords.back()))
+      return parser.emitError(location) << "`" << keyword << "` takes a tensor of "
+                                        << (keyword == keywords.back() ? "indices" : "numbers") << ", but got "
+                                        << types.back();
+  }
+  return success();
+}
+
+static void printKeywordOperands(OpAsmPrinter &printer, ArrayRef<StringRef> keywords, OperandRange operands) {
+  StringRef separator;
+  for (Value operand : operands) {
+    bool indices = cast<RankedTensorType>(operand.getType()).getElementType().isInteger();
+    printer << separator << keywords[indices] << '(' << operand << " : " << operand.getType() << ')';
+    separator = " ";
+  }
+}
+
+static constexpr StringRef kScoreKeywords[] = {"lse", "documents"}, kPoolKeywords[] = {"of", "documents"};
+
+static ParseResult parseScoreOperands(OpAsmParser &parser, Operands &operands, SmallVectorImpl<Type> &types) {
+  return parseKeywordOperands(parser, kScoreKeywords, operands, types);
+}
+static void printScoreOperands(OpAsmPrinter &printer, Operation *, OperandRange operands, TypeRange) {
+  printKeywordOperands(printer, kScoreKeywords, operands);
+}
+static ParseResult parsePoolOperands(OpAsmParser &parser, Operands &operands, SmallVectorImpl<Type> &types) {
+  return parseKeywordOperands(parser, kPoolKeywords, operands, types);
+}
+static void printPoolOperands(OpAsmPrinter &printer, Operation *, OperandRange operands, TypeRange) {
+  printKeywordOperands(printer, kPoolKeywords, operands);
+}
+
 #include "fresnel/Dialect/FresnelDialect.cpp.inc"
 #include "fresnel/Dialect/FresnelEnums.cpp.inc"
 #define GET_ATTRDEF_CLASSES

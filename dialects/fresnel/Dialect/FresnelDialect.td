@@ -130,6 +130,9 @@ def Fresnel_Rows : ConfinedType<StaticShapeTensorOf<[Fresnel_Element]>, [HasAnyR
 /// [B, H, N] or [B, H, N, D]
 def Fresnel_RowsOrScores : ConfinedType<StaticShapeTensorOf<[Fresnel_Element]>, [HasAnyRankOfPred<[3, 4]>],
     "tensor of static shape and rank 3 or 4", "::mlir::RankedTensorType">;
+/// Rows, scores, lists or positions.
+def Fresnel_Movable : ConfinedType<StaticShapeTensorOf<[Fresnel_Element, I32]>, [HasAnyRankOfPred<[3, 4]>],
+    "tensor of static shape and rank 3 or 4", "::mlir::RankedTensorType">;
 def Fresnel_Scores3 : ConfinedType<StaticShapeTensorOf<[F32]>, [HasAnyRankOfPred<[3]>],
     "tensor of static shape and rank 3", "::mlir::RankedTensorType">;
 def Fresnel_Scores4 : ConfinedType<StaticShapeTensorOf<[F32]>, [HasAnyRankOfPred<[4]>],

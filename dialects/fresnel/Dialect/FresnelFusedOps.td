@@ -175,13 +175,14 @@ def Fresnel_RegroupScoredOp : Fresnel_ComputeOp<"regroup_scored"> {
   let description = [{
     `fresnel.regroup` of `fresnel.block_score` of q and k with `normalize = softmax`,
     `group_sum` and the given `lse`: keys are windows of `window` tokens every `stride`,
-    queries are tokens.
+    queries are tokens. `documents` are those of the scores.
 
     Constraints:
     - C1: q and k agree in batch, head dim and element type.
     - C2: the query heads are a multiple of the key heads.
     - C3: `lse` is [B, Hq, M].
     - C4: `window`, `stride`, `block` and `seq_len` are positive; `stride` divides `window` and `block`.
+    - C5: `documents` is [1, 2, M] and needs `causal`.
 
     Example:
     ```mlir
@@ -189,11 +190,15 @@ def Fresnel_RegroupScoredOp : Fresnel_ComputeOp<"regroup_scored"> {
         : tensor<1x4x1000x64xbf16>, tensor<1x2x61x64xbf16>, tensor<1x4x1000xf32>
     ```
   }];
-  let arguments = (ins Fresnel_Rows:$q, Fresnel_Rows:$k, Fresnel_Scores3:$lse, OptionalAttr<F64Attr>:$scale,
+  let arguments = (ins Fresnel_Rows:$q, Fresnel_Rows:$k, Fresnel_Scores3:$lse, Optional<Fresnel_Indices3>:$documents,
+                       OptionalAttr<F64Attr>:$scale,
                        DefaultValuedOptionalAttr<BoolAttr, "false">:$causal, I64Attr:$window, I64Attr:$stride,
                        I64Attr:$block, I64Attr:$seq_len);
   let results = (outs Fresnel_Scores4:$result);
-  let assemblyFormat = "$q `,` $k `lse` $lse attr-dict `:` type($q) `,` type($k) `,` type($lse)";
+  let assemblyFormat = [{
+    $q `,` $k `lse` $lse (`documents` `(` $documents^ `:` type($documents) `)`)? attr-dict
+    `:` type($q) `,` type($k) `,` type($lse)
+  }];
   let extraClassDeclaration = [{
     double getScaleOrDefault();
   }];

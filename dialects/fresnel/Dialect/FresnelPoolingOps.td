@@ -14,19 +14,22 @@ def Fresnel_PoolOp : Fresnel_ComputeOp<"pool", [Fresnel_Differentiable]> {
     With `tail = keep` every token is covered: M = 1 if N <= window, else
     ceil((N - window) / stride) + 1, and the last window pools what exists. With
     `drop` only full windows count: M = floor((N - window) / stride) + 1.
-    `stride = 0` stands for `stride = window`.
+    `stride = 0` stands for `stride = window`. With `documents`, the
+    `tokens` of `fresnel.align_documents`, a window ends with the document of its first
+    token if that is earlier; a window without tokens is 0.
 
     Constraints:
     - C1: `window` is positive and `stride` is in [0, window].
     - C2: with `tail = drop` the sequence holds at least one window.
+    - C3: `documents` is [1, 2, N] and needs `mean`, `tail = keep` and `stride` 0 or `window`.
 
     Example: `%y = fresnel.pool mean %x {window = 64} : tensor<1x2x1000x32xbf16>`
   }];
-  let arguments = (ins Fresnel_PoolKindAttr:$kind, Fresnel_RowsOrScores:$x, I64Attr:$window,
+  let arguments = (ins Fresnel_PoolKindAttr:$kind, Fresnel_RowsOrScores:$x, Optional<Fresnel_Indices3>:$documents, I64Attr:$window,
                        DefaultValuedOptionalAttr<I64Attr, "0">:$stride,
                        DefaultValuedOptionalAttr<Fresnel_TailAttr, "::fresnel::Tail::Keep">:$tail);
   let results = (outs Fresnel_RowsOrScores:$result);
-  let assemblyFormat = "$kind $x attr-dict `:` type($x)";
+  let assemblyFormat = "$kind $x (`documents` `(` $documents^ `:` type($documents) `)`)? attr-dict `:` type($x)";
   let hasFolder = 1;
   let extraClassDeclaration = [{
     int64_t getStrideOrWindow() { return getStride() ? getStride() : getWindow(); }

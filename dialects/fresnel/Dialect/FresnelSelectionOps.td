@@ -7,6 +7,10 @@
 
 include "fresnel/Dialect/FresnelDialect.td"
 
+/// LSEs or bounds of documents.
+def Fresnel_LseOrBounds : ConfinedType<StaticShapeTensorOf<[F32, I32]>, [HasAnyRankOfPred<[3]>],
+    "tensor of static shape and rank 3", "::mlir::RankedTensorType">;
+
 def Fresnel_BlockScoreOp : Fresnel_ComputeOp<"block_score"> {
   let summary = "scores of pooled keys for each query or pooled query";
   let description = [{
@@ -19,7 +23,9 @@ def Fresnel_BlockScoreOp : Fresnel_ComputeOp<"block_score"> {
     that are not masked (all 0 where every key is); `lse`, where it is given, holds the
     logarithms of their sums, as `fresnel.attend` with the same queries, keys and mask
     returns them. With `group_sum` the scores of the query heads that share a key head
-    are summed, and the result has Hk heads.
+    are summed, and the result has Hk heads. With `documents`, what
+    `fresnel.document_bounds` makes for the queries, a key is masked, too, if its first
+    token lies in front of the query's document.
 
     Constraints:
     - C1: q and k agree in batch, head dim and element type.
@@ -27,6 +33,8 @@ def Fresnel_BlockScoreOp : Fresnel_ComputeOp<"block_score"> {
     - C3: `key_window`, `key_stride` and `query_stride` are positive.
     - C4: `group_sum` needs `normalize = softmax` (sums of -inf carry no ranking).
     - C5: `lse` is [B, Hq, M] and needs `normalize = softmax`.
+    - C6: `documents` is [1, 2, M] and needs `causal` and `query_stride = 1`.
+    - C7: `lse` and `documents` come once at most, in this order.
 
     Example:
     ```mlir
@@ -34,14 +42,19 @@ def Fresnel_BlockScoreOp : Fresnel_ComputeOp<"block_score"> {
         : tensor<1x4x1000x32xbf16>, tensor<1x2x16x32xbf16>
     ```
   }];
-  let arguments = (ins Fresnel_Rows:$q, Fresnel_Rows:$k, Optional<Fresnel_Scores3>:$lse, OptionalAttr<F64Attr>:$scale,
+  let arguments = (ins Fresnel_Rows:$q, Fresnel_Rows:$k, Variadic<Fresnel_LseOrBounds>:$more, OptionalAttr<F64Attr>:$scale,
                        DefaultValuedOptionalAttr<BoolAttr, "false">:$causal, DefaultValuedOptionalAttr<I64Attr, "1">:$key_window,
                        DefaultValuedOptionalAttr<I64Attr, "1">:$key_stride, DefaultValuedOptionalAttr<I64Attr, "1">:$query_stride,
                        DefaultValuedOptionalAttr<Fresnel_NormalizeAttr, "::fresnel::Normalize::None">:$normalize,
                        DefaultValuedOptionalAttr<BoolAttr, "false">:$group_sum);
   let results = (outs Fresnel_Scores4:$result);
-  let assemblyFormat = "$q `,` $k (`lse` `(` $lse^ `:` type($lse) `)`)? attr-dict `:` type($q) `,` type($k)";
+  let assemblyFormat = [{
+    $q `,` $k custom<ScoreOperands>($more, type($more)) attr-dict `:` type($q) `,` type($k)
+  }];
   let extraClassDeclaration = [{
+    /// The LSE, and the bounds of documents, or null.
+    ::mlir::TypedValue<::mlir::RankedTensorType> getLse() { return ::fresnel::findOperand(getMore(), false); }
+    ::mlir::TypedValue<::mlir::RankedTensorType> getDocuments() { return ::fresnel::findOperand(getMore(), true); }
     double getScaleOrDefault();
   }];
 }
@@ -201,6 +214,23 @@ def Fresnel_ScatterOp : Fresnel_ComputeOp<"scatter", [Fresnel_Differentiable]> {
                        Fresnel_Documents:$documents);
   let results = (outs Fresnel_Rows:$result);
   let assemblyFormat = "$x `,` $indices attr-dict `:` type($x) `,` type($indices)";
+}
+
+def Fresnel_MoveOp : Fresnel_ComputeOp<"move", [Fresnel_Differentiable]> {
+  let summary = "rows to other places, one to one";
+  let description = [{
+    `y[b, h, s] = x[b, h, from[0, 0, s]]`, and zeros where `from` is -1. `to` is the
+    inverse, which gradients read: row t of x is row `to[0, 0, t]` of y. Both are what
+    `fresnel.align_documents` makes, so that no row of x is lost.
+
+    Constraints:
+    - C1: `from` is [1, 1, S], and `to` has an entry for each of the T rows of x, [1, 1, T].
+
+    Example: `%y = fresnel.move %x from %f to %t : tensor<1x2x100x32xbf16>, tensor<1x1x256xi32>, tensor<1x1x100xi32>`
+  }];
+  let arguments = (ins Fresnel_Movable:$x, Fresnel_Indices3:$from, Fresnel_Indices3:$to);
+  let results = (outs Fresnel_Movable:$result);
+  let assemblyFormat = "$x `from` $from `to` $to attr-dict `:` type($x) `,` type($from) `,` type($to)";
 }
 
 //===----------------------------------------------------------------------===//

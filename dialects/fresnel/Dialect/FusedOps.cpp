@@ -175,6 +175,7 @@ LogicalResult RegroupScoredOp::inferReturnTypes(MLIRContext *context, std::optio
                                                 SmallVectorImpl<Type> &results) {
   Inference<RegroupScoredOp> infer{location};
   if (failed(infer.requireRows({adaptor.getQ(), adaptor.getK()})) ||
+      failed(infer.requireScores(adaptor.getDocuments())) ||
       failed(infer.require(adaptor.getAttributes(), {"window", "stride", "block", "seq_len"})))
     return failure();
   RankedTensorType q = getTensor(adaptor.getQ()), k = getTensor(adaptor.getK());
@@ -196,6 +197,10 @@ LogicalResult RegroupScoredOp::inferReturnTypes(MLIRContext *context, std::optio
       return infer.fail("`", name, "` must be positive, but got ", value);
   if (window % stride || block % stride) // regroup_scored_c4
     return infer.fail("`stride` ", stride, " must divide `window` ", window, " and `block` ", block);
+  if (Value documents = adaptor.getDocuments()) // regroup_scored_c5
+    if (!areBoundsOf(documents, q.getDimSize(2)) || !adaptor.getCausal())
+      return infer.fail("`documents` must be [1, 2, ", q.getDimSize(2), "] and needs `causal = true`, but got ",
+                        documents.getType(), " and ", adaptor.getCausal() ? "true" : "false");
   int64_t blocks = llvm::divideCeil(int64_t(adaptor.getSeqLen()), block);
   results.push_back(RankedTensorType::get({q.getDimSize(0), k.getDimSize(1), q.getDimSize(2), blocks}, f32));
   return success();

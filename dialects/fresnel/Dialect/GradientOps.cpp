@@ -124,7 +124,7 @@ double AttendGradKvOp::getScaleOrDefault() { return resolveScale(getScale(), get
 
 /// Checks the operand that a maximum reads, and gives the gradient its type.
 template <typename Op>
-static LogicalResult inferPoolGrad(Inference<Op> infer, typename Op::Adaptor adaptor, int64_t pooled,
+static LogicalResult inferPoolGrad(Inference<Op> infer, typename Op::Adaptor adaptor, Value x, int64_t pooled,
                                    SmallVectorImpl<Type> &results) {
   RankedTensorType dy = getTensor(adaptor.getDy());
   int64_t length = adaptor.getSeqLen();
@@ -132,7 +132,7 @@ static LogicalResult inferPoolGrad(Inference<Op> infer, typename Op::Adaptor ada
     return infer.fail("`seq_len` ", length, " pools to ", pooled, " rows, but dy has ", dy.getDimSize(2));
   RankedTensorType dx = withLength(dy, length);
   bool isMax = adaptor.getKind() == PoolKind::Max;
-  if (isMax != bool(adaptor.getX()) || (isMax && adaptor.getX().getType() != dx)) // pool_grad_c2, pyramid_grad_c2
+  if (isMax != bool(x) || (isMax && x.getType() != dx)) // pool_grad_c2, pyramid_grad_c2
     return infer.fail("the operand of the pooling must be there with `max` only, as ", dx);
   results.push_back(dx);
   return success();
@@ -141,7 +141,7 @@ static LogicalResult inferPoolGrad(Inference<Op> infer, typename Op::Adaptor ada
 LogicalResult PoolGradOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
                                            SmallVectorImpl<Type> &results) {
   Inference<PoolGradOp> infer{location};
-  if (failed(infer.requireRowsOrScores({adaptor.getDy(), adaptor.getX()})))
+  if (failed(infer.requireRowsOrScores(adaptor.getDy())) || failed(infer.requireRowsOrScores(adaptor.getMore())))
     return failure();
   if (failed(infer.require(adaptor.getAttributes(), {"seq_len", "window"})))
     return failure();
@@ -151,8 +151,14 @@ LogicalResult PoolGradOp::inferReturnTypes(MLIRContext *, std::optional<Location
                       window, " and ", stride);
   if (adaptor.getTail() == Tail::Drop && length < window) // pool_grad_c1
     return infer.fail("`tail = drop` needs at least one window of ", window, " tokens, but `seq_len` is ", length);
-  return inferPoolGrad(infer, adaptor, getPooledLength(length, window, stride ? stride : window, adaptor.getTail()),
-                       results);
+  if (!areOneOfEach(adaptor.getMore())) // pool_grad_c4
+    return infer.fail("takes one operand of the pooling and behind it one of `documents`, but got ",
+                      adaptor.getMore().size(), " operands");
+  Value documents = findOperand(adaptor.getMore(), /*indices=*/true);
+  if (failed(checkPoolDocuments(infer, adaptor, documents, length))) // pool_grad_c3
+    return failure();
+  return inferPoolGrad(infer, adaptor, findOperand(adaptor.getMore(), /*indices=*/false),
+                       getPooledLength(length, window, stride ? stride : window, adaptor.getTail()), results);
 }
 
 LogicalResult PyramidGradOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
@@ -167,7 +173,8 @@ LogicalResult PyramidGradOp::inferReturnTypes(MLIRContext *, std::optional<Locat
     return failure();
   if (failed(checkDocuments(infer, length, adaptor.getDocuments()))) // pyramid_grad_c3
     return failure();
-  return inferPoolGrad(infer, adaptor, PyramidShape(length, levels, factor, adaptor.getDocuments()).length, results);
+  return inferPoolGrad(infer, adaptor, adaptor.getX(),
+                       PyramidShape(length, levels, factor, adaptor.getDocuments()).length, results);
 }
 
 LogicalResult UnpoolGradOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,

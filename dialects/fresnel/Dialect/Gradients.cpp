@@ -54,8 +54,13 @@ static Value getPooled(Op op) {
 }
 
 LogicalResult PoolOp::buildGradients(OpBuilder &builder, ValueRange results, SmallVectorImpl<Value> &operands) {
-  operands.push_back(PoolGradOp::create(builder, getLoc(), getKind(), results[0], getPooled(*this),
-                                        getTensor(getX()).getDimSize(2), getWindow(), getStride(), getTail()));
+  SmallVector<Value> more;
+  for (Value value : {getPooled(*this), Value(getDocuments())})
+    if (value)
+      more.push_back(value);
+  operands.push_back(PoolGradOp::create(builder, getLoc(), getKind(), results[0], more, getTensor(getX()).getDimSize(2),
+                                        getWindow(), getStride(), getTail()));
+  operands.resize(getNumOperands());
   return success();
 }
 
@@ -85,6 +90,11 @@ LogicalResult GatherOp::buildGradients(OpBuilder &builder, ValueRange results, S
   RankedTensorType x = getTensor(getX());
   operands.append(
       {GatherGradOp::create(builder, getLoc(), results[0], getIndices(), x.getDimSize(1), x.getDimSize(2)), Value()});
+  return success();
+}
+
+LogicalResult MoveOp::buildGradients(OpBuilder &builder, ValueRange results, SmallVectorImpl<Value> &operands) {
+  operands.append({MoveOp::create(builder, getLoc(), results[0], getTo(), getFrom()), Value(), Value()});
   return success();
 }
 

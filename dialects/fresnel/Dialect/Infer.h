@@ -117,6 +117,11 @@ mlir::LogicalResult checkDocuments(Inference<Op> infer, int64_t length, llvm::Ar
   return mlir::success();
 }
 
+/// Whether `documents` are bounds, [1, 2, N], of so many tokens.
+inline bool areBoundsOf(mlir::Value documents, int64_t tokens) {
+  return getTensor(documents).getShape() == llvm::ArrayRef<int64_t>{1, 2, tokens};
+}
+
 /// The scale of scores: 1/sqrt(D) of the queries when absent.
 inline double resolveScale(std::optional<llvm::APFloat> scale, mlir::Value q) {
   return scale ? scale->convertToDouble() : 1.0 / std::sqrt(double(getTensor(q).getDimSize(3)));
@@ -127,6 +132,27 @@ inline int64_t getPooledLength(int64_t length, int64_t window, int64_t stride, T
   if (length <= window)
     return 1;
   return (tail == Tail::Drop ? (length - window) / stride : llvm::divideCeil(length - window, stride)) + 1;
+}
+
+/// Whether operands are one without indices and one with, either or both, in this order.
+inline bool areOneOfEach(mlir::ValueRange values) {
+  return values.size() < 2 ||
+         (values.size() == 2 && findOperand(values, false) == values[0] && findOperand(values, true) == values[1]);
+}
+
+/// Checks the documents of a pooling of `length` tokens, if there are any.
+template <typename Op>
+mlir::LogicalResult checkPoolDocuments(Inference<Op> infer, typename Op::Adaptor adaptor, mlir::Value documents,
+                                       int64_t length) {
+  if (!documents)
+    return mlir::success();
+  if (!areBoundsOf(documents, length))
+    return infer.fail("`documents` must be [1, 2, ", length, "], but got ", documents.getType());
+  bool overlaps = adaptor.getStride() != 0 && adaptor.getStride() != adaptor.getWindow();
+  if (adaptor.getKind() != PoolKind::Mean || adaptor.getTail() != Tail::Keep || overlaps)
+    return infer.fail("`documents` needs `mean`, `tail = keep` and a `stride` of 0 or `window`; pool with overlaps or "
+                      "`tail = drop` without documents, and mask windows that reach beyond");
+  return mlir::success();
 }
 
 } // namespace fresnel

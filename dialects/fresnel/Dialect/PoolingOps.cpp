@@ -11,7 +11,7 @@ using namespace fresnel;
 LogicalResult PoolOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
                                        SmallVectorImpl<Type> &results) {
   Inference<PoolOp> infer{location};
-  if (failed(infer.requireRowsOrScores(adaptor.getX())))
+  if (failed(infer.requireRowsOrScores(adaptor.getX())) || failed(infer.requireScores(adaptor.getDocuments())))
     return failure();
   if (failed(infer.require(adaptor.getAttributes(), {"window"})))
     return failure();
@@ -25,13 +25,15 @@ LogicalResult PoolOp::inferReturnTypes(MLIRContext *, std::optional<Location> lo
     stride = window;
   if (adaptor.getTail() == Tail::Drop && length < window) // pool_c2
     return infer.fail("`tail = drop` needs at least one window of ", window, " tokens, but the sequence has ", length);
+  if (failed(checkPoolDocuments(infer, adaptor, adaptor.getDocuments(), length))) // pool_c3
+    return failure();
   results.push_back(withLength(x, getPooledLength(length, window, stride, adaptor.getTail())));
   return success();
 }
 
 OpFoldResult PoolOp::fold(FoldAdaptor) {
-  // A window of one token is that token.
-  return getWindow() == 1 ? OpFoldResult(getX()) : OpFoldResult();
+  // A window of one token is that token, unless it belongs to no document.
+  return getWindow() == 1 && !getDocuments() ? OpFoldResult(getX()) : OpFoldResult();
 }
 
 LogicalResult PyramidOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,

@@ -11,8 +11,11 @@ using namespace fresnel;
 LogicalResult BlockScoreOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location, Adaptor adaptor,
                                              SmallVectorImpl<Type> &results) {
   Inference<BlockScoreOp> infer{location};
-  if (failed(infer.requireRows({adaptor.getQ(), adaptor.getK()})))
+  if (failed(infer.requireRows({adaptor.getQ(), adaptor.getK()})) || failed(infer.requireScores(adaptor.getMore())))
     return failure();
+  if (!areOneOfEach(adaptor.getMore())) // block_score_c7
+    return infer.fail("takes one `lse` and behind it one of `documents`, but got ", adaptor.getMore().size(),
+                      " operands");
   RankedTensorType q = getTensor(adaptor.getQ()), k = getTensor(adaptor.getK());
   if (q.getDimSize(0) != k.getDimSize(0) || q.getDimSize(3) != k.getDimSize(3) ||
       q.getElementType() != k.getElementType()) // block_score_c1
@@ -27,11 +30,18 @@ LogicalResult BlockScoreOp::inferReturnTypes(MLIRContext *context, std::optional
       return infer.fail("`", name, "` must be positive, but got ", value);
   if (adaptor.getGroupSum() && adaptor.getNormalize() != Normalize::Softmax) // block_score_c4
     return infer.fail("`group_sum` needs `normalize = softmax`");
-  if (Value lse = adaptor.getLse()) { // block_score_c5
+  if (Value lse = findOperand(adaptor.getMore(), /*indices=*/false)) { // block_score_c5
     if (adaptor.getNormalize() != Normalize::Softmax)
       return infer.fail("`lse` needs `normalize = softmax`");
     if (lse.getType() != RankedTensorType::get(q.getShape().drop_back(), Float32Type::get(context)))
       return infer.fail("`lse` must hold one f32 for each row of ", q, ", but got ", lse.getType());
+  }
+  if (Value documents = findOperand(adaptor.getMore(), /*indices=*/true)) { // block_score_c6
+    if (!areBoundsOf(documents, q.getDimSize(2)))
+      return infer.fail("`documents` must be [1, 2, ", q.getDimSize(2), "], but got ", documents.getType());
+    if (!adaptor.getCausal() || adaptor.getQueryStride() != 1)
+      return infer.fail("`documents` needs `causal = true` and `query_stride = 1`, but these are ",
+                        adaptor.getCausal() ? "true" : "false", " and ", int64_t(adaptor.getQueryStride()));
   }
   int64_t heads = adaptor.getGroupSum() ? k.getDimSize(1) : q.getDimSize(1);
   results.push_back(

@@ -34,8 +34,10 @@ AttendRow::AttendRow(const Tensor &q, const Tensor &k, const AttendOptions &opti
   bool pooled = options.keyWindow > 1 || options.keyStride > 1;
   position = pooled ? i : i + keys - q.dim(2);
   if (options.documents) {
-    begin = std::max<int64_t>(options.documents->data[size_t(i)], 0);
-    end = std::min<int64_t>(options.documents->data[size_t(keys + i)], keys);
+    int64_t first = options.documents->data[size_t(i)], last = options.documents->data[size_t(q.dim(2) + i)];
+    // Of pooled keys those that begin in the document; the diagonal is their other end.
+    begin = (std::max<int64_t>(first, 0) + options.keyStride - 1) / options.keyStride;
+    end = pooled ? keys : std::min(last, keys);
   }
   scale = options.scale.value_or(1.0 / std::sqrt(double(width)));
   collect();

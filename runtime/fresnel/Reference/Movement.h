@@ -5,12 +5,27 @@
 #define FRESNEL_REFERENCE_MOVEMENT_H
 
 #include "fresnel/Reference/Tensor.h"
+#include <algorithm>
 
 namespace fresnel::ref {
 
 /// x [B, Hx, P, D], indices [B, H, S] -> [B, H, S, D]; head h reads head
 /// h / (H / Hx), index -1 gives zeros.
 Tensor gather(const Tensor &x, const IndexTensor &indices);
+
+/// x [B, H, T, ...] -> [B, H, S, ...]: row s is row `from[0, 0, s]` of x, of zeros where that is -1.
+template <typename T>
+BasicTensor<T> move(const BasicTensor<T> &x, const IndexTensor &from) {
+  std::vector<int64_t> shape = x.shape;
+  shape[2] = from.dim(2);
+  BasicTensor<T> out(shape);
+  int64_t width = x.planeSize() / x.dim(2);
+  for (int64_t plane = 0; plane < x.dim(0) * x.dim(1); ++plane)
+    for (int64_t s = 0; s < from.dim(2); ++s)
+      if (int64_t row = from.data[size_t(s)]; row >= 0)
+        std::copy_n(x.plane(0, plane) + row * width, width, out.plane(0, plane) + s * width);
+  return out;
+}
 
 struct ScatterOptions {
   int64_t seqLen = 1;

@@ -34,6 +34,14 @@ static void poolRows(PoolKind kind, const float *x, int64_t first, int64_t last,
     out[d] = static_cast<float>(mean ? acc[d] / static_cast<double>(last - first) : acc[d]);
 }
 
+std::pair<int64_t, int64_t> ref::poolWindow(const PoolOptions &options, int64_t m, int64_t length) {
+  int64_t first = m * (options.stride ? options.stride : options.window);
+  int64_t end = std::min(first + options.window, length);
+  if (options.documents)
+    end = std::clamp<int64_t>(options.documents->data[size_t(length + first)], first, end);
+  return {first, end};
+}
+
 Tensor ref::pool(const Tensor &x, const PoolOptions &options) {
   int64_t n = x.dim(2), cols = width(x), window = options.window;
   int64_t stride = options.stride ? options.stride : window;
@@ -43,8 +51,8 @@ Tensor ref::pool(const Tensor &x, const PoolOptions &options) {
   Tensor out(withRows(x, count));
   parallelFor(x.dim(0) * x.dim(1), [&](int64_t bh) {
     for (int64_t m = 0; m < count; ++m)
-      poolRows(options.kind, x.plane(0, bh), m * stride, std::min(m * stride + window, n), cols,
-               out.plane(0, bh) + m * cols);
+      if (auto [first, end] = poolWindow(options, m, n); first < end)
+        poolRows(options.kind, x.plane(0, bh), first, end, cols, out.plane(0, bh) + m * cols);
   });
   return out;
 }

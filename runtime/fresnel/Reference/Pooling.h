@@ -5,6 +5,7 @@
 #define FRESNEL_REFERENCE_POOLING_H
 
 #include "fresnel/Reference/Tensor.h"
+#include <utility>
 
 namespace fresnel::ref {
 
@@ -17,7 +18,12 @@ struct PoolOptions {
   /// 0 stands for `window`.
   int64_t stride = 0;
   Tail tail = Tail::Keep;
+  /// The tokens of `alignDocuments`, or null: windows end with the document of their first token.
+  const IndexTensor *documents = nullptr;
 };
+
+/// The tokens [first, end) of window m of a sequence of `length` tokens; none where they are equal.
+std::pair<int64_t, int64_t> poolWindow(const PoolOptions &options, int64_t m, int64_t length);
 
 /// x [B, H, N, D] or [B, H, N] -> M windows along dimension 2: window m pools
 /// [m stride, min(m stride + window, N)). With Tail::Drop, N >= window.

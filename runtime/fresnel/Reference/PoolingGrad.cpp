@@ -50,13 +50,12 @@ static std::vector<int64_t> withRows(const Tensor &like, int64_t rows) {
 }
 
 Tensor ref::poolGrad(const Tensor &dy, const Tensor *x, int64_t seqLen, const PoolOptions &options) {
-  int64_t stride = options.stride ? options.stride : options.window;
   Tensor dx(withRows(dy, seqLen));
   parallelFor(dy.dim(0) * dy.dim(1), [&](int64_t plane) {
     Plane sums(dy, seqLen);
     for (int64_t m = 0; m < dy.dim(2); ++m)
-      sums.spread(options.kind, dy.plane(0, plane) + m * sums.width, x ? x->plane(0, plane) : nullptr, m * stride,
-                  std::min(m * stride + options.window, seqLen));
+      if (auto [first, end] = poolWindow(options, m, seqLen); first < end)
+        sums.spread(options.kind, dy.plane(0, plane) + m * sums.width, x ? x->plane(0, plane) : nullptr, first, end);
     sums.write(dx.plane(0, plane));
   });
   return dx;

@@ -54,6 +54,8 @@ Tensor ref::blockScore(const Tensor &q, const Tensor &k, const BlockScoreOptions
       const float *query = q.plane(b, head) + m * depth, *key = k.plane(b, head / group);
       for (int64_t j = 0; j < keys; ++j) {
         bool visible = !options.causal || j * options.keyStride + options.keyWindow - 1 <= lastToken;
+        if (options.documents)
+          visible = visible && j * options.keyStride >= options.documents->data[size_t(m)];
         s[j] = visible ? scale * dot(query, key + j * depth, depth) : kMasked;
       }
       if (options.normalize == Normalize::Softmax)

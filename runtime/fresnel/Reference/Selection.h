@@ -22,6 +22,8 @@ struct BlockScoreOptions {
   Normalize normalize = Normalize::None;
   /// Sums over the query heads that share a key head.
   bool groupSum = false;
+  /// What `documentBounds` makes, or null: keys that begin in front of the query's document are masked.
+  const IndexTensor *documents = nullptr;
 };
 
 /// q [B, Hq, M, D], k [B, Hk, Nb, D] -> [B, Hq or Hk, M, Nb]. Masked scores are

@@ -68,6 +68,26 @@ TEST(Fusion, LighthouseBackward) {
   compareLighthouse(2, 2, 64, {{"topk", "8"}, {"levels", "1"}, {"factor", "2"}}, true);
 }
 
+// What the hopper family fuses within documents: LSEs and scores of NSA's blocks, and gradients whose window is a part
+// of the bounds.
+TEST(Fusion, NativeSparseAttentionWithinDocuments) {
+  llvm::Expected<std::string> text = instantiate(*findPreset("nsa_documents"), {{"heads", "4"},
+                                                                                {"kv_heads", "2"},
+                                                                                {"seq_len", "139"},
+                                                                                {"head_dim", "64"},
+                                                                                {"documents", "5"},
+                                                                                {"sliding", "50"}});
+  ASSERT_TRUE(bool(text));
+  std::vector<NamedValue> inputs = {
+      {"q", randomTensor({1, 4, 139, 64}, 1)},
+      {"k", randomTensor({1, 2, 139, 64}, 2)},
+      {"v", randomTensor({1, 2, 139, 64}, 3)},
+      {"gates", randomTensor({1, 4, 139, 3}, 4)},
+      {"cu_seqlens", ref::IndexTensor({1, 1, 6}, std::vector<int32_t>{0, 1, 70, 70, 75, 139})},
+      {"dout", randomTensor({1, 4, 139, 64}, 5)}};
+  compare(*text, inputs, /*grad=*/true, 1e-2);
+}
+
 // Two gathers of one pyramid: the gradient of the pyramid sums both before it is spread.
 TEST(Fusion, OnePyramidGatheredTwice) {
   std::vector<NamedValue> inputs = {{"x", randomTensor({1, 2, 24, 16}, 1)},
