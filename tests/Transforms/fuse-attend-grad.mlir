@@ -196,3 +196,26 @@ fresnel.program @long(%x: !x, %k: !k, %g: !x) {
   %b, %c = fresnel.attend_grad_kv %x, %k, %k lse %l delta %d dout %g {causal = true} : !x, !k, !k, !l, !l, !x
   fresnel.return %a, %b, %c {names = ["dq", "dk", "dv"]} : !x, !k, !k
 }
+
+// -----
+
+// Those of places are, too, where each holds its place; and a window makes them narrower.
+!x = tensor<1x4x128x128xbf16>
+!l = tensor<1x4x128xf32>
+!c = tensor<1x1x1xi32>
+!d = tensor<1x2x128xi32>
+// CHECK-LABEL: fresnel.program @places
+// CHECK: %[[B:.*]], %{{.*}}, %[[T:.*]], %{{.*}}, %{{.*}} = fresnel.align_documents
+// CHECK: %[[N:.*]] = fresnel.narrow_bounds %[[B]] {window = 50 : i64} : tensor<1x2x128xi32>
+// CHECK: fresnel.attend_grad {{.*}} mask(%[[N]] : tensor<1x2x128xi32>) {causal = true
+// CHECK-NOT: window
+// CHECK: fresnel.attend_grad_q {{.*}} documents(%[[T]]
+fresnel.program @places(%x: !x, %l: !l, %cu: !c) {
+  %m, %n, %t, %f, %o = fresnel.align_documents %cu {seq_len = 65, block = 64} : !c
+  %d = fresnel.attend_delta %x, %x : !x
+  %a = fresnel.attend_grad_q %x, %x, %x lse %l delta %d dout %x documents(%m : !d) {causal = true, window = 50} : !x, !x, !x, !l, !l, !x
+  %e, %c = fresnel.attend_grad_kv %x, %x, %x lse %l delta %d dout %x documents(%m : !d) {causal = true, window = 50} : !x, !x, !x, !l, !l, !x
+  %g = fresnel.attend_grad_q %x, %x, %x lse %l delta %d dout %x documents(%t : !d) : !x, !x, !x, !l, !l, !x
+  %h, %i = fresnel.attend_grad_kv %x, %x, %x lse %l delta %d dout %x documents(%t : !d) : !x, !x, !x, !l, !l, !x
+  fresnel.return %a, %e, %c, %g, %h, %i {names = ["a", "e", "c", "g", "h", "i"]} : !x, !x, !x, !x, !x, !x
+}

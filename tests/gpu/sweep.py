@@ -107,7 +107,7 @@ def has_clusters(method, sets):
 def has_one_pass(method, sets):
     """Whether the hopper family has the gradients of the method's attention in one pass."""
     dim, value_dim = sets["head_dim"], sets.get("value_dim") or sets["head_dim"]
-    if method == "documents" and (sets.get("window") or sets.get("softcap") and dim == 128):
+    if method == "documents" and sets.get("softcap") and dim == 128:
         return False
     if value_dim != dim and (dim, value_dim) not in ((128, 64), (128, 96), (192, 128), (256, 128), (256, 192)):
         return False

@@ -151,9 +151,12 @@ std::string fresnel::explainHopperGrad(Operation *op, const TargetInfo &target) 
   if (hasSoftcap(op) && headDim == 128 && getDocumentBounds(op))
     return "the hopper gradient has no registers for a soft cap beside the bounds of documents with head dim 128; use "
            "portable";
-  if (int64_t window = getInteger(op, "window", 0); getDocumentBounds(op) && window > 0)
-    return llvm::formatv("the hopper gradient serves no window within documents, but `window` is {0}; use portable",
-                         window);
+  // Of other operations fresnel-fuse-attend-grad makes a gradient with narrower bounds.
+  if (int64_t window = getInteger(op, "window", 0); isa<AttendGradOp>(op) && getDocumentBounds(op) && window > 0)
+    return llvm::formatv(
+        "the hopper gradient takes the window within documents from their bounds, but `window` is {0}; "
+        "narrow them with fresnel.narrow_bounds",
+        window);
   return getBlockList(op) ? Cut(op).explainBlocks(target) : "";
 }
 

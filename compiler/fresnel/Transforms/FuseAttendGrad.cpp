@@ -31,8 +31,14 @@ AttendGradKvOp findPartner(AttendGradQOp queries) {
 }
 
 /// Whether blocks of keys can take turns at a tile of queries: with documents only if these are
-/// in order, whatever the numbers are from which they are made.
-bool hasOrder(AttendGradQOp op) { return !op.getDocuments() || op.getDocuments().getDefiningOp<DocumentBoundsOp>(); }
+/// in order, and each holds its tokens, whatever the numbers are from which they are made.
+bool hasOrder(AttendGradQOp op) {
+  Value documents = op.getDocuments();
+  if (!documents)
+    return true;
+  auto align = documents.getDefiningOp<AlignDocumentsOp>();
+  return align ? documents != align.getTokens() : bool(documents.getDefiningOp<DocumentBoundsOp>());
+}
 
 /// Whether nothing may add to the tiles of some rows: those whose lists are empty, and those in
 /// front of the first key.
@@ -99,14 +105,15 @@ struct FuseAttendGradPass final : impl::FuseAttendGradPassBase<FuseAttendGradPas
     Value stats =
         AttendStatsOp::create(builder, delta.getLoc(), delta.getOut(), delta.getDout(), queries.getLse(), more);
     double scale = queries.getScaleOrDefault();
+    int64_t window = queries.getWindow();
     SmallVector<Value> mask;
     if (Value list = queries.getBlocks())
       mask = {list, TransposeBlocksOp::create(builder, queries.getLoc(), list, countKeyBlocks(queries))};
     else if (Value documents = queries.getDocuments())
-      mask = {documents};
+      mask = {window > 0 ? Value(NarrowBoundsOp::create(builder, queries.getLoc(), documents, window)) : documents};
     auto gradient = AttendGradOp::create(builder, queries.getLoc(), queries.getQ(), queries.getK(), queries.getV(),
                                          stats, queries.getDout(), mask, builder.getF64FloatAttr(scale),
-                                         queries.getCausal(), queries.getWindow(), queries.getSinks(),
+                                         queries.getCausal(), queries.getDocuments() ? 0 : window, queries.getSinks(),
                                          queries.getSoftcap(), queries.getQueryBlock(), queries.getKeyBlock());
     auto q = cast<RankedTensorType>(queries.getQ().getType());
     Value rows;

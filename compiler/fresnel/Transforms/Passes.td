@@ -116,7 +116,8 @@ def FuseAttendGradPass : Pass<"fresnel-fuse-attend-grad", "::mlir::ModuleOp"> {
     instead of seven. Only where the target has a kernel for it (`hopper`, see
     `explainHopperGrad`), and not if `schedule` names another family. Over block lists
     only if `schedule` has `ordered=false`, or there are no separate kernels in the
-    family (`explainHopperLists`).
+    family (`explainHopperLists`). A window within documents becomes part of their bounds
+    (`fresnel.narrow_bounds`).
 
     Where these are the faster of the two kinds of sums of dQ that have the same bits in
     every run (`prefersIntegerSums`), sums are integers, for which a `fresnel.bound_keys`
