@@ -46,6 +46,22 @@ fresnel.program @counted(%q: !q, %k: !k, %l: !l, %b: !b) {
 
 // -----
 
+// Documents stand between the lists and the counts.
+!q = tensor<1x128x4096x128xbf16>
+!k = tensor<1x2x4096x128xbf16>
+!l = tensor<1x128x4096xf32>
+!b = tensor<1x2x4096x4xi32>
+!d = tensor<1x2x4096xi32>
+// CHECK-LABEL: fresnel.program @documents
+// CHECK: %[[N:.*]] = fresnel.count_rows
+// CHECK-NEXT: fresnel.attend_grad_kv {{.*}} blocks(%{{.*}} : tensor<1x2x64x128xi32>) documents(%d : tensor<1x2x4096xi32>) counts(%[[N]] : tensor<1x2x64xi32>)
+fresnel.program @documents(%q: !q, %k: !k, %l: !l, %b: !b, %d: !d) {
+  %c, %e = fresnel.attend_grad_kv %q, %k, %k lse %l delta %l dout %q blocks(%b : !b) documents(%d : !d) {key_block = 64, causal = true} : !q, !k, !k, !l, !l, !q
+  fresnel.return %c, %e {names = ["c", "e"]} : !k, !k
+}
+
+// -----
+
 // Without lists, and with one that is transposed already, there is nothing to do.
 !x = tensor<1x2x64x64xbf16>
 !l = tensor<1x2x64xf32>

@@ -34,9 +34,8 @@ constexpr int64_t kOwnBarrier = 1, kWarpBarrier = kOwnBarrier + kConsumers, kAll
 /// The producer walks lists, for which 24 would not do: 168 * 3 = 40 + 2 * 232.
 constexpr int64_t kProducerRegisters = 40, kConsumerRegisters = 232;
 
-/// The kernel's arguments. Counts of rows, sums and turns are there if walks may be cut; bounds of documents take the
-/// place of the counts.
-enum Argument : unsigned { kQ, kK, kV, kLse, kDelta, kDout, kBits, kCounts, kDk, kDv, kSums, kTurns };
+/// The kernel's arguments. Bounds are there if there are documents; counts of rows, sums and turns if walks may be cut.
+enum Argument : unsigned { kQ, kK, kV, kLse, kDelta, kDout, kBits, kDocuments, kCounts, kDk, kDv, kSums, kTurns };
 
 class HopperListGradKv : HopperRings {
 public:
@@ -66,8 +65,8 @@ private:
   }
 
   Val argument(Argument which) {
-    bool hasCounts = pieces.hasCuts() || shape.documents;
-    return b.argument(kernel, which > kCounts && !hasCounts ? which - 1 : unsigned(which));
+    return b.argument(kernel,
+                      which - (which > kDocuments && !shape.documents) - (which > kCounts && !pieces.hasCuts()));
   }
 
   /// dK and dV of each consumer of a walk that is cut, and whose turn it is to add to them.
@@ -451,7 +450,7 @@ private:
       firstKey = firstKey + groupRow;
     leader = (thread & 127.0) == 0.0;
     if (shape.documents)
-      documents = loadDocumentRows(b, argument(kCounts), firstKey, kGroupRows, math.getDocumentSide());
+      documents = loadDocumentRows(b, argument(kDocuments), firstKey, kGroupRows, math.getDocumentSide());
     wait(keysFull, walk, b.i32(0));
     SmallVector<Val> sums = sumWalk(consumer, total);
     if (!pieces.hasCuts())

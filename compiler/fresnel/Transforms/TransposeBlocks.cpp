@@ -54,9 +54,7 @@ struct TransposeBlocksPass final : impl::TransposeBlocksPassBase<TransposeBlocks
       gradient.setListed(cast<RankedTensorType>(gradient.getBlocks().getType()).getDimSize(3));
       gradient.getMasksMutable().slice(0, 1).assign(bits.getResult());
       gradient.setTransposed(true);
-      // Beside documents, which cut the rows that see a block, walks stay whole.
-      if (!excludesHopper(schedule) && !gradient.getDocuments() && explainHopperLists(gradient, *info).empty() &&
-          getListCuts(gradient).rows > 0) {
+      if (!excludesHopper(schedule) && explainHopperLists(gradient, *info).empty() && getListCuts(gradient).rows > 0) {
         Value &rows = counts[bits.getResult()];
         if (!rows)
           rows = CountRowsOp::create(builder, gradient.getLoc(), bits.getResult());
