@@ -445,8 +445,8 @@ def attention(q, k, v, method="dense", *, cu_seqlens=None, mask=None, return_lse
 
     "moba_documents" is "moba" within such documents.
 
-    "lighthouse_documents" is "lighthouse" within each of `documents`, a list of their lengths: numbers of the host, for which a
-    program is compiled. Each document gets what it would get alone, with a `topk` of its own.
+    "lighthouse_documents" is "lighthouse" within each of `documents`, a list of their lengths, and
+    "lighthouse_dilated_documents" is "lighthouse_dilated": numbers of the host, for which a program is compiled. Each document gets what it would get alone, with a `topk` of its own.
 
     "block_mask" attends to the blocks of keys that `mask` allows: a tensor of bools or bytes, [batch, heads, rows, blocks],
     on the same device, where a row stands for `query_block` tokens of q and a column for `key_block` tokens of k (128 each if

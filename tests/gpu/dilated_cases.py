@@ -1,4 +1,4 @@
-"""Lighthouse with dilated scores for sweep.py.
+"""Lighthouse with dilated scores for sweep.py, over one sequence or packed documents.
 
 The scores are norms of attention outputs, which the GPU rounds otherwise than the oracle, so that either may select
 another window. Each case therefore compares the scores within a tolerance, and everything behind them exactly as for
@@ -27,7 +27,13 @@ def make_case(rng, longest, grad_only):
             "dilation": rng.choice((1, 2, 3, 4, 4, 8, 64)), "levels": rng.choice((1, 2, 3, 3, 4)),
             "factor": rng.choice((2, 4, 8)), "topk": rng.choice((1, 37, 128, 200, 512)),
             "open_first_window": rng.choice(("true", "false"))}
+    if rng.random() < 0.4:
+        sets["documents"] = ",".join(map(str, block_cases.cut_documents(rng, sets["seq_len"])))
     return sets, rng.choice(("bnhd", "bhnd")), grad_only or rng.random() < 0.5
+
+
+def get_method(sets):
+    return "lighthouse_dilated_documents" if "documents" in sets else "lighthouse_dilated"
 
 
 def split_scorer(text):
@@ -74,7 +80,7 @@ def check(arguments, case, seed, folder):
     """What was compared, as text, and whether it agrees."""
     sets, layout, grad = case
     options = [word for name, value in sets.items() for word in ("--set", f"{name}={value}")]
-    text = call([arguments.fresnel, "compile", "lighthouse_dilated", *options, "--emit", "program"])
+    text = call([arguments.fresnel, "compile", get_method(sets), *options, "--emit", "program"])
     for name, program in zip(("shown", "given"), split_scorer(text)):
         (folder / f"{name}.mlir").write_text(program)
     write_inputs(folder / "inputs", sets, grad, seed)
@@ -109,4 +115,4 @@ def run_case(arguments, case, seed):
             detail, ok = str(error), False
     sets, layout, grad = case
     text = " ".join(f"{k}={v}" for k, v in sets.items())
-    return ok, f"{'ok  ' if ok else 'FAIL'} lighthouse_dilated{' grad' if grad else ''} {layout} seed={seed} {text} | {detail}"
+    return ok, f"{'ok  ' if ok else 'FAIL'} {get_method(sets)}{' grad' if grad else ''} {layout} seed={seed} {text} | {detail}"

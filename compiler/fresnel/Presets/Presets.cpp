@@ -251,6 +251,12 @@ static llvm::Expected<std::string> evaluate(const PresetDerived &derived,
     int64_t count = std::min(n[1] + 2, n[0]), blocks = (n[0] + count * (n[2] - 1)) / n[2];
     return std::to_string(blocks * n[2]);
   }
+  if (function == "aligned") {
+    int64_t places = 0;
+    for (int64_t tokens : documents)
+      places += llvm::alignTo(tokens, n[1]);
+    return std::to_string(places);
+  }
   if (function == "windows") {
     if (n[0] < n[1])
       return llvm::createStringError(llvm::formatv("'seq_len' {0} holds no window of {1} tokens", n[0], n[1]));

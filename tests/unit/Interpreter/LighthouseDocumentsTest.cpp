@@ -63,7 +63,9 @@ void expectAlone(const std::vector<int64_t> &lengths, Params params, int64_t hea
   };
   Params packed = params;
   packed["documents"] = join(lengths);
-  std::vector<NamedValue> all = runPreset("lighthouse_documents", packed, inputs);
+  bool dilated = params.count("dilation");
+  std::vector<NamedValue> all =
+      runPreset(dilated ? "lighthouse_dilated_documents" : "lighthouse_documents", packed, inputs);
   auto parts = ref::pyramidParts(tokens, std::stoll(params["levels"]), std::stoll(params["factor"]), lengths);
 
   int64_t slot = 0;
@@ -76,7 +78,7 @@ void expectAlone(const std::vector<int64_t> &lengths, Params params, int64_t hea
       own.push_back({input.name, slice(std::get<ref::Tensor>(input.value), start, lengths[index])});
     Params single = params;
     single["seq_len"] = std::to_string(lengths[index]);
-    std::vector<NamedValue> alone = runPreset("lighthouse", single, own);
+    std::vector<NamedValue> alone = runPreset(dilated ? "lighthouse_dilated" : "lighthouse", single, own);
     ASSERT_EQ(alone.size(), all.size());
     int64_t slots = 0;
     for (size_t i = 0; i < alone.size(); ++i)
@@ -125,6 +127,14 @@ TEST(LighthouseDocuments, OneLevel) {
 TEST(LighthouseDocuments, SharedAndOpenSelections) {
   expectAlone({45, 64}, {{"topk", "3"}, {"levels", "3"}, {"factor", "2"}, {"open_first_window", "true"}}, 2, 2);
   expectAlone({45, 9, 30}, {{"topk", "3"}, {"levels", "3"}, {"factor", "3"}, {"per_kv_head", "true"}}, 4, 2);
+}
+
+TEST(LighthouseDocuments, DilatedScores) {
+  Params params{{"topk", "4"}, {"levels", "3"}, {"factor", "2"}, {"dilation", "3"}};
+  expectAlone({61, 0, 1, 40}, params, 2, 2);
+  expectAlone({33, 12}, params, 4, 2);
+  params["dilation"] = "1";
+  expectAlone({20, 31}, params, 1, 1);
 }
 
 TEST(LighthouseDocuments, LongWindowsStayPlain) {
