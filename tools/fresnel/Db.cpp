@@ -11,6 +11,7 @@
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringRef.h"
+#include "llvm/Support/FileSystem.h"
 
 #include <cstring>
 #include <iostream>
@@ -48,6 +49,21 @@ static std::vector<rt::DeviceClass> matchDevices(const rt::Database &database, c
   return devices;
 }
 
+/// The database that --db names, or the user's. A name that is misspelt must not read as a database without trials.
+static rt::Database openNamed(const std::string &path) {
+  checkDatabaseExists(path);
+  return openDatabase(path);
+}
+
+/// The folder that --db names, or the user's; fails where it is a file, which is only read.
+static std::string folderOf(const DbArguments &arguments, const std::string &command) {
+  std::string path = databasePath(arguments.database);
+  if (llvm::sys::fs::exists(path) && !llvm::sys::fs::is_directory(path))
+    fail(ExitUsage, "'" + path + "' is a file, but db " + command + " writes to a database's folder",
+         "packs and journals are only read; name a folder with --db or FRESNEL_DB");
+  return path;
+}
+
 static Json trialJson(const rt::Trial &trial) { return Json::parse(rt::toJson({rt::RecordKind::Trial, trial})); }
 
 //===----------------------------------------------------------------------===//
@@ -60,7 +76,7 @@ struct Group {
 };
 
 static int listProblems(const DbArguments &arguments) {
-  rt::Database database = openDatabase(arguments.database);
+  rt::Database database = openNamed(arguments.database);
   std::vector<std::vector<std::string>> rows = {
       {"problem", "device", "trials", "passed", "schedule chosen", "us", "of default"}};
   Json problems = Json::array();
@@ -101,12 +117,12 @@ static int listProblems(const DbArguments &arguments) {
 }
 
 static int showTrials(const DbArguments &arguments) {
-  rt::Database database = openDatabase(arguments.database);
+  rt::Database database = openNamed(arguments.database);
+  std::vector<rt::DeviceClass> devices = matchDevices(database, arguments.device);
   std::vector<const rt::Trial *> trials;
   for (const auto &[text, record] : database.records())
-    if (record.kind == rt::RecordKind::Trial &&
-        rt::describe(record.trial.problem).find(arguments.problem) != std::string::npos &&
-        record.trial.device.name.find(arguments.device) != std::string::npos)
+    if (record.kind == rt::RecordKind::Trial && llvm::is_contained(devices, record.trial.device) &&
+        rt::describe(record.trial.problem).find(arguments.problem) != std::string::npos)
       trials.push_back(&record.trial);
   if (arguments.json) {
     Json rows = Json::array();
@@ -156,13 +172,10 @@ static std::string unwrapPath(rt::Expected<std::string> path) {
 }
 
 static int mergeDatabases(const DbArguments &arguments) {
-  std::string destination = databasePath(arguments.database);
+  std::string destination = folderOf(arguments, "merge");
   rt::Database known = openDatabase(destination), added;
-  for (const std::string &path : arguments.paths) {
-    if (access(path.c_str(), F_OK) != 0)
-      fail(ExitUsage, path + ": no such database");
-    added.merge(openDatabase(path));
-  }
+  for (const std::string &path : arguments.paths)
+    added.merge(openNamed(path));
   std::map<std::string, rt::Record> fresh;
   for (const auto &entry : added.records())
     if (!known.records().count(entry.first))
@@ -178,10 +191,10 @@ static int mergeDatabases(const DbArguments &arguments) {
 }
 
 static int packDatabase(const DbArguments &arguments) {
-  rt::Database database = openDatabase(arguments.database);
-  std::string path = arguments.output;
+  std::string path = arguments.output, folder = path.empty() ? folderOf(arguments, "pack without -o") : "";
+  rt::Database database = openNamed(arguments.database);
   if (path.empty()) {
-    path = unwrapPath(rt::publishPack(databasePath(arguments.database), database.records()));
+    path = unwrapPath(rt::publishPack(folder, database.records()));
   } else if (rt::Status status = rt::writeFileAtomically(path, {rt::makePack(database.records())}); !status.ok()) {
     fail(ExitEnvironment, status.message());
   }
@@ -197,7 +210,7 @@ static int packDatabase(const DbArguments &arguments) {
 //===----------------------------------------------------------------------===//
 
 static int diffDatabases(const DbArguments &arguments) {
-  rt::Database a = openDatabase(arguments.paths[0]), b = openDatabase(arguments.paths[1]), both = a;
+  rt::Database a = openNamed(arguments.paths[0]), b = openNamed(arguments.paths[1]), both = a;
   both.merge(b);
   std::vector<std::vector<std::string>> rows = {{"problem", "device", arguments.paths[0], arguments.paths[1]}};
   Json differences = Json::array();
@@ -230,7 +243,7 @@ static int diffDatabases(const DbArguments &arguments) {
 }
 
 static int printDigest(const DbArguments &arguments) {
-  rt::Database database = openDatabase(arguments.database);
+  rt::Database database = openNamed(arguments.database);
   std::vector<std::vector<std::string>> rows = {{"device", "problems", "digest"}};
   Json digests = Json::array();
   for (const rt::DeviceClass &device : matchDevices(database, arguments.device)) {
@@ -273,8 +286,8 @@ static std::map<std::string, rt::Record> keepBest(const rt::Database &database) 
 }
 
 static int pruneDatabase(const DbArguments &arguments) {
-  std::string folder = databasePath(arguments.database);
-  rt::Database database = openDatabase(folder);
+  std::string folder = folderOf(arguments, "prune");
+  rt::Database database = openNamed(arguments.database);
   std::map<std::string, rt::Record> kept = keepBest(database);
   std::string pack;
   size_t removed = 0, live = 0;

@@ -72,8 +72,7 @@ std::vector<TuneRequest> readTraceRequests(const std::string &path, const std::s
   rt::Expected<std::vector<rt::Workload>> workloads = rt::readWorkloads(path, warnings);
   if (!workloads)
     fail(ExitUsage, workloads.status().message(), "FRESNEL_TRACE=FILE makes programs write one");
-  for (const std::string &warning : warnings)
-    std::cerr << "warning: " << warning << "\n";
+  printWarnings(warnings);
   if (workloads->empty())
     fail(ExitUsage, "'" + path + "' holds no workload");
   std::vector<TuneRequest> requests;

@@ -5,9 +5,12 @@
 #include "Tuned.h"
 
 #include "fresnel/Schedule/Schedule.h"
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
 
+#include <algorithm>
 #include <iostream>
+#include <unistd.h>
 
 namespace fresnel::tool {
 
@@ -19,12 +22,30 @@ std::string databasePath(const std::string &path) {
   return chosen;
 }
 
+void printWarnings(const std::vector<std::string> &warnings) {
+  constexpr size_t kShown = 5;
+  for (size_t i = 0; i < std::min(warnings.size(), kShown); ++i)
+    std::cerr << "warning: " << warnings[i] << "\n";
+  if (warnings.size() > kShown)
+    std::cerr << "warning: and " << warnings.size() - kShown << " more\n";
+}
+
+void checkDatabaseExists(const std::string &path) {
+  if (!path.empty() && access(path.c_str(), F_OK) != 0)
+    fail(ExitUsage, path + ": no such database");
+}
+
 rt::Database openDatabase(const std::string &path) {
-  rt::Expected<rt::Database> database = rt::Database::open(databasePath(path));
+  std::string chosen = databasePath(path);
+  rt::Expected<rt::Database> database = rt::Database::open(chosen);
   if (!database)
     fail(ExitEnvironment, database.status().message());
-  for (const std::string &warning : database->warnings())
-    std::cerr << "warning: " << warning << "\n";
+  const std::vector<std::string> &warnings = database->warnings();
+  // A folder may hold files of others; a file that was named is meant.
+  if (database->records().empty() && !warnings.empty() && !llvm::sys::fs::is_directory(chosen))
+    fail(ExitFormat, warnings.front() + "; nothing of the file is a tuning database's",
+         "a database is a folder, a pack (.ftdb) or a journal (.jsonl)");
+  printWarnings(warnings);
   return std::move(*database);
 }
 
@@ -39,10 +60,10 @@ TunedSchedules openTuned(const TunedOptions &options, const std::string &targetN
   llvm::Expected<TargetInfo> target = findTarget(targetName);
   if (!target)
     fail(ExitUsage, llvm::toString(target.takeError()));
+  checkDatabaseExists(options.database);
   std::vector<std::string> warnings;
   rt::Expected<TunedSchedules> tuned = TunedSchedules::open(options, *target, gpu, warnings);
-  for (const std::string &warning : warnings)
-    std::cerr << "warning: " << warning << "\n";
+  printWarnings(warnings);
   if (!tuned)
     fail(tuned.status().code() == rt::Code::InvalidArgument ? ExitUsage : ExitEnvironment, tuned.status().message());
   return std::move(*tuned);

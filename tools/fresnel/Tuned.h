@@ -12,8 +12,16 @@
 namespace fresnel::tool {
 
 /// The database that `path` names, else the user's own; its warnings go to
-/// stderr. Fails with ExitEnvironment when it cannot be read.
+/// stderr. Fails with ExitEnvironment when it cannot be read and with ExitFormat
+/// when it is a file that holds no database.
 rt::Database openDatabase(const std::string &path);
+
+/// Fails with ExitUsage if the user named a database that is not there; an empty
+/// `path` names none.
+void checkDatabaseExists(const std::string &path);
+
+/// Warnings on stderr, of many the first few.
+void printWarnings(const std::vector<std::string> &warnings);
 
 /// `path`, else the default database's; fails with ExitEnvironment where there is none.
 std::string databasePath(const std::string &path);

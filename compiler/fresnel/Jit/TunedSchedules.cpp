@@ -8,6 +8,7 @@
 #include "fresnel/Schedule/Space.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/JSON.h"
+#include <cstdlib>
 
 using namespace fresnel;
 
@@ -40,16 +41,17 @@ std::string fresnel::hashKernel(const std::string &ptx, const std::string &entry
 rt::Expected<TunedSchedules> TunedSchedules::open(const TunedOptions &options, const TargetInfo &target,
                                                   const rt::DeviceClass *gpu, std::vector<std::string> &warnings) {
   TunedSchedules tuned(target);
-  bool asked = !options.database.empty();
-  std::string path = asked ? options.database : rt::defaultDatabasePath();
+  std::string path = options.database.empty() ? rt::defaultDatabasePath() : options.database;
   if (options.off || path.empty())
     return tuned;
   rt::Expected<rt::Database> database = rt::Database::open(path);
   if (!database)
     return database.status();
   warnings.insert(warnings.end(), database->warnings().begin(), database->warnings().end());
-  if (database->records().empty()) {
-    if (asked)
+  // Of the database at its usual place nothing is expected.
+  const char *chosen = std::getenv("FRESNEL_DB");
+  if (database->records().empty() && options.device.empty()) {
+    if (!options.database.empty() || (chosen && *chosen))
       tuned.text = "tuning database " + path + ": no trials";
     return tuned;
   }
@@ -71,7 +73,8 @@ rt::Status TunedSchedules::chooseDevice(const rt::Database &database, const Tune
   }
   if (devices.empty() && !options.device.empty())
     return rt::Status(rt::Code::InvalidArgument, "the tuning database has no trials of a GPU named '" + options.device +
-                                                     "' that runs " + target.name.str());
+                                                     "' that runs " + target.name.str() +
+                                                     "; `fresnel db ls` says whose it has");
   if (devices.size() > 1) {
     text = "tuning database not used: it has trials of " + names + "; name one with --tuned-for";
     return rt::Status();
