@@ -6,6 +6,7 @@
 #include "Commands.h"
 #include "Execute.h"
 #include "MethodArguments.h"
+#include "Options.h"
 
 #include "fresnel/Artifact/File.h"
 
@@ -21,22 +22,6 @@ struct BenchArguments : MethodArguments {
   bool check = false, json = false, noDependentLaunch = false;
 };
 } // namespace
-
-/// Checks what applies to methods only; a bundle is what it is.
-static rt::Bundle openCompiled(const BenchArguments &arguments) {
-  auto refuse = [&](bool given, const std::string &option) {
-    if (given)
-      fail(ExitUsage, option + " applies to presets and files; " + arguments.method + " is a bundle",
-           "compile the bundle with " + option);
-  };
-  refuse(arguments.grad, "--grad");
-  refuse(!arguments.sets.empty(), "--set");
-  refuse(!arguments.target.empty(), "--target");
-  refuse(!arguments.schedule.empty(), "--schedule");
-  refuse(!arguments.gradientSchedule.empty(), "--gradient-schedule");
-  refuse(arguments.noDependentLaunch, "--no-dependent-launch");
-  return openBundle(arguments.method);
-}
 
 static rt::Bundle compileForBench(const BenchArguments &arguments, Method &method, std::string &tuning) {
   CompileOptions options;
@@ -75,6 +60,8 @@ static std::vector<HostTensor> runOracle(ProgramOp program, const std::vector<Ho
 
 static int benchCommand(const BenchArguments &arguments) {
   bool fromBundle = isBundle(arguments.method);
+  refuseForBundle(arguments, fromBundle && arguments.noDependentLaunch, "--no-dependent-launch");
+  checkWritable(arguments.html);
   rt::Bundle bundle = fromBundle ? openCompiled(arguments) : rt::Bundle();
   Method method = fromBundle ? loadProgramText(bundle.manifest.program, bundle.manifest.name) : loadMethod(arguments);
   std::string tuning;
@@ -119,10 +106,10 @@ void addBenchCommand(CLI::App &app, Action &action) {
                     "GPU to compile for (default: the one that runs)"});
   command->add_flag("--no-dependent-launch", arguments->noDependentLaunch,
                     "compile kernels that do not start before the launch in front of them has ended");
-  command->add_option("--device", arguments->device, "number of the GPU (default 0)")->check(CLI::NonNegativeNumber);
-  command->add_option("--samples", arguments->samples, "timed rounds (default 21)")->check(CLI::Range(1, 100000));
+  command->add_option("--device", arguments->device, "number of the GPU (default 0)")->check(wholeNumber(0, INT32_MAX));
+  command->add_option("--samples", arguments->samples, "timed rounds (default 21)")->check(wholeNumber(1, 100000));
   command->add_option("--random", arguments->seed, "seed of the normally distributed inputs (default 1)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(wholeNumber(0));
   command->add_option("--layout", arguments->layout, "order of the GPU's buffers: bnhd (default) or bhnd")
       ->check(CLI::IsMember({"bnhd", "bhnd"}));
   command->add_flag("--check", arguments->check, "compare with the CPU oracle first; for small sizes");

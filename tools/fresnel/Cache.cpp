@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 #include "Commands.h"
 #include "Common.h"
+#include "Options.h"
 
 #include "fresnel/Artifact/Bundle.h"
 #include "fresnel/Artifact/KernelCache.h"
@@ -132,7 +133,7 @@ void addCacheCommand(CLI::App &app, Action &action) {
   add("info", "where the cache is, and how large", [](const CacheArguments &a) { return infoCommand(a.json); });
   add("clean", "remove entries; they are made again when they are needed", cleanCommand)
       ->add_option("--older-than", arguments->days, "only those made more than this many days ago")
-      ->check(CLI::Range(0.0, kMostDays));
+      ->check(numberOf("days", 0, kMostDays));
 }
 
 } // namespace fresnel::tool

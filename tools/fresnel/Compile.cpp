@@ -6,14 +6,19 @@
 #include "Common.h"
 #include "Memory.h"
 #include "MethodArguments.h"
+#include "Options.h"
 #include "Ptxas.h"
 
 #include "fresnel/Artifact/Bundle.h"
 #include "fresnel/Artifact/File.h"
 #include "fresnel/Compiler/Compiler.h"
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/ThreadPool.h"
 
+#include <cerrno>
+#include <cstring>
 #include <iostream>
+#include <unistd.h>
 
 namespace fresnel::tool {
 
@@ -92,11 +97,15 @@ static std::string kernelsTable(const Json &kernels) {
 }
 
 static void checkResources(const CompiledBundle &bundle, const Resources &resources) {
-  for (size_t i = 0; i < resources.kernels.size(); ++i)
+  for (size_t i = 0; i < resources.kernels.size(); ++i) {
+    if (!resources.kernels[i].failure.empty())
+      fail(ExitEnvironment, resources.kernels[i].failure,
+           "--no-ptxas skips this check; FRESNEL_PTXAS names another ptxas");
     if (!resources.kernels[i].error.empty())
       fail(ExitInternal,
            "ptxas refuses kernel '" + bundle.manifest.kernels[i].name + "': " + resources.kernels[i].error,
            "--emit=ptx -o FILE keeps the text; --no-ptxas skips this check");
+  }
 }
 
 /// Writes a stage's text to `path`, or to stdout if it is empty or "-".
@@ -118,6 +127,8 @@ static std::map<Stage, std::string> parseOverrides(const std::vector<std::string
     if (!stage || *stage == Stage::Manifest)
       fail(ExitUsage, "--override-stage has no stage '" + name + "'",
            suggestion(name, {"program", "plan", "scheduled", "tile", "nvvm", "llvm", "ptx"}));
+    if (access(path.c_str(), R_OK) != 0)
+      fail(ExitUsage, "--override-stage cannot read '" + path + "': " + std::strerror(errno));
     overrides[*stage] = path;
   }
   return overrides;
@@ -196,6 +207,10 @@ static int compileCommand(const CompileArguments &arguments) {
   options.overrides = parseOverrides(arguments.overrides);
   checkTarget(arguments.target);
   Method method = loadMethod(arguments);
+  if (arguments.output != "-")
+    checkWritable(arguments.output);
+  if (std::error_code error = llvm::sys::fs::create_directories(arguments.dump); error && !arguments.dump.empty())
+    fail(ExitEnvironment, "--dump cannot create the folder '" + arguments.dump + "': " + error.message());
   TunedSchedules tuned = openTuned(arguments.getTuned(), arguments.target);
   options.afterPlan = [&tuned](mlir::ModuleOp module) { tuned.apply(module); };
   Progress progress("compiling " + method.name + " for " + arguments.target);

@@ -58,7 +58,7 @@ static void print(const Json &all) {
     std::cout << target.get<std::string>() << " ";
   std::cout << "\nptxas: ";
   if (all["ptxas"].is_null())
-    std::cout << "not found (FRESNEL_PTXAS, PATH, CUDA_HOME and /usr/local/cuda were searched)\n";
+    std::cout << "not found (" << whyNoPtxas() << ")\n";
   else
     std::cout << all["ptxas"]["path"].get<std::string>() << ", " << all["ptxas"]["version"].get<std::string>() << "\n";
   const Json &driver = all["driver"];

@@ -5,6 +5,7 @@
 #include "Method.h"
 #include "Common.h"
 
+#include "fresnel/Dialect/Fresnel.h"
 #include "fresnel/InitAll.h"
 #include "fresnel/Presets/Presets.h"
 #include "fresnel/Target/TargetInfo.h"
@@ -32,6 +33,8 @@ bool isFile(const std::string &method) {
 static Method parseFile(const std::string &path) {
   if (!llvm::sys::fs::exists(path))
     fail(ExitUsage, path + ": no such file");
+  if (llvm::sys::fs::is_directory(path))
+    fail(ExitUsage, path + " is a folder, but a method is a preset or a .mlir file");
   Method method;
   method.name = llvm::sys::path::stem(path).str();
   method.context = makeContext();
@@ -53,7 +56,20 @@ Method loadProgramText(const std::string &text, const std::string &name) {
   return method;
 }
 
+/// Names of the program's outputs.
+static std::vector<std::string> listOutputs(Method &method) {
+  std::vector<std::string> names;
+  if (ProgramOp program = findMainProgram(*method.module))
+    for (unsigned i = 0; i < program.getReturn().getNumOperands(); ++i)
+      names.push_back(program.getReturn().getName(i).str());
+  return names;
+}
+
 void differentiate(Method &method, const std::vector<std::string> &outputs) {
+  std::vector<std::string> known = listOutputs(method);
+  for (const std::string &name : outputs)
+    if (!known.empty() && !std::count(known.begin(), known.end(), name))
+      fail(ExitUsage, "--grad-of: the program has no output '" + name + "'", suggestion(name, known));
   if (llvm::Error error = differentiateProgram(*method.module, outputs))
     fail(ExitUnsupported, llvm::toString(std::move(error)));
 }
@@ -87,6 +103,16 @@ static std::vector<std::string> presetNames() {
   return names;
 }
 
+void checkSets(const std::vector<std::string> &sets) {
+  std::map<std::string, std::string> given;
+  for (const std::string &text : sets) {
+    auto [name, value] = splitAssignment("--set", text);
+    auto before = given.emplace(name, value).first;
+    if (before->second != value)
+      fail(ExitUsage, "--set gives " + name + " two values, " + before->second + " and " + value, "leave one out");
+  }
+}
+
 /// The parameters given by --set, and those that the input implies.
 static std::map<std::string, std::string> collectValues(const std::vector<std::string> &sets,
                                                         const std::map<std::string, std::string> &derived) {
@@ -104,6 +130,8 @@ static std::map<std::string, std::string> collectValues(const std::vector<std::s
 
 Method loadMethod(const std::string &name, const std::vector<std::string> &sets,
                   const std::map<std::string, std::string> &derived) {
+  if (isBundle(name))
+    fail(ExitUsage, name + " is a bundle, which is compiled already", "fresnel inspect, run and bench take bundles");
   if (isFile(name)) {
     if (!sets.empty())
       fail(ExitUsage, "--set applies to presets; " + name + " is a file", "edit the file");

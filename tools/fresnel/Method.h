@@ -46,11 +46,15 @@ bool presetHasParameter(const std::string &method, const std::string &parameter)
 Method loadMethod(const std::string &method, const std::vector<std::string> &sets,
                   const std::map<std::string, std::string> &derived = {});
 
+/// Fails with ExitUsage where a user's NAME=VALUE texts give one parameter two values.
+void checkSets(const std::vector<std::string> &sets);
+
 /// Parses the program text that a bundle carries.
 Method loadProgramText(const std::string &text, const std::string &name);
 
 /// Adds the gradients of the inputs with respect to `outputs`, the first one if
-/// there are none; fails with ExitUnsupported and the diagnostics.
+/// there are none; fails with ExitUsage for a name that no output has, else with
+/// ExitUnsupported and the diagnostics.
 void differentiate(Method &method, const std::vector<std::string> &outputs);
 
 /// Runs the compiler on `method`; fails with ExitUnsupported and the diagnostics.

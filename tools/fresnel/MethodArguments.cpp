@@ -4,6 +4,8 @@
 //===----------------------------------------------------------------------===//
 #include "MethodArguments.h"
 
+#include "fresnel/Schedule/Schedule.h"
+
 namespace fresnel::tool {
 
 TunedOptions MethodArguments::getTuned() const {
@@ -34,8 +36,36 @@ void addMethodOptions(CLI::App &command, MethodArguments &arguments, const Metho
   addTunedOptions(command, arguments.tuned);
 }
 
+void refuseForBundle(const MethodArguments &arguments, bool given, const std::string &option) {
+  if (given)
+    fail(ExitUsage, option + " applies to presets and files; " + arguments.method + " is a bundle",
+         "compile the bundle with " + option);
+}
+
+rt::Bundle openCompiled(const MethodArguments &arguments) {
+  refuseForBundle(arguments, arguments.grad, "--grad");
+  refuseForBundle(arguments, !arguments.sets.empty(), "--set");
+  refuseForBundle(arguments, !arguments.target.empty(), "--target");
+  refuseForBundle(arguments, !arguments.schedule.empty(), "--schedule");
+  refuseForBundle(arguments, !arguments.gradientSchedule.empty(), "--gradient-schedule");
+  refuseForBundle(arguments, !arguments.tuned.database.empty(), "--db");
+  refuseForBundle(arguments, !arguments.tuned.device.empty(), "--tuned-for");
+  return openBundle(arguments.method);
+}
+
+/// Whether the schedule serves a kernel depends on the kernel; what its fields are called does not.
+static void checkScheduleText(const std::string &option, const std::string &text, mlir::MLIRContext &context) {
+  llvm::Expected<ScheduleAttr> base = scheduleFromJson(llvm::json::Object{{"family", "portable"}}, &context);
+  llvm::Expected<ScheduleAttr> changed = base ? changeSchedule(*base, text) : std::move(base);
+  if (!changed)
+    fail(ExitUsage, option + ": " + llvm::toString(changed.takeError()));
+}
+
 Method loadMethod(const MethodArguments &arguments, const std::map<std::string, std::string> &derived) {
+  checkSets(arguments.sets);
   Method method = loadMethod(arguments.method, arguments.sets, derived);
+  checkScheduleText("--schedule", arguments.schedule, *method.context);
+  checkScheduleText("--gradient-schedule", arguments.gradientSchedule, *method.context);
   if (arguments.grad)
     differentiate(method, arguments.gradOf);
   return method;

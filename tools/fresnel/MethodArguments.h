@@ -5,6 +5,7 @@
 #ifndef FRESNEL_TOOLS_METHODARGUMENTS_H
 #define FRESNEL_TOOLS_METHODARGUMENTS_H
 
+#include "Execute.h"
 #include "Method.h"
 #include "Tuned.h"
 
@@ -26,12 +27,18 @@ struct MethodTexts {
   const char *method, *grad, *target;
 };
 
+/// Opens the bundle that `arguments` name. Fails with ExitUsage for options that are of methods only: a bundle is what
+/// it is.
+rt::Bundle openCompiled(const MethodArguments &arguments);
+/// Fails so if `given`: the option does not apply to a bundle.
+void refuseForBundle(const MethodArguments &arguments, bool given, const std::string &option);
+
 /// METHOD, --set, --grad, --grad-of, --recompute, --target, --schedule, --gradient-schedule and the
 /// options of the tuning database.
 void addMethodOptions(CLI::App &command, MethodArguments &arguments, const MethodTexts &texts);
 
 /// The preset or file that `arguments` name, with gradients if they ask for them. Fails as loadMethod and differentiate
-/// do.
+/// do, and with ExitUsage for the text of a schedule that is none.
 Method loadMethod(const MethodArguments &arguments, const std::map<std::string, std::string> &derived = {});
 
 } // namespace fresnel::tool

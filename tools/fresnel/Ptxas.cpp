@@ -14,8 +14,18 @@
 #include "llvm/Support/raw_ostream.h"
 
 #include <cstdlib>
+#include <utility>
+#include <vector>
 
 namespace fresnel::tool {
+
+static std::vector<std::string> toolkitFolders() {
+  std::vector<std::string> folders;
+  if (const char *home = std::getenv("CUDA_HOME"))
+    folders.push_back(std::string(home) + "/bin");
+  folders.push_back("/usr/local/cuda/bin");
+  return folders;
+}
 
 std::optional<std::string> findPtxas() {
   if (const char *given = std::getenv("FRESNEL_PTXAS")) {
@@ -25,11 +35,19 @@ std::optional<std::string> findPtxas() {
   }
   if (auto found = llvm::sys::findProgramByName("ptxas"))
     return *found;
-  const char *home = std::getenv("CUDA_HOME");
-  std::string path = std::string(home ? home : "/usr/local/cuda") + "/bin/ptxas";
-  if (llvm::sys::fs::can_execute(path))
-    return path;
+  for (const std::string &folder : toolkitFolders())
+    if (std::string path = folder + "/ptxas"; llvm::sys::fs::can_execute(path))
+      return path;
   return std::nullopt;
+}
+
+std::string whyNoPtxas() {
+  if (const char *given = std::getenv("FRESNEL_PTXAS"))
+    return std::string("FRESNEL_PTXAS is '") + given + "', which cannot be run";
+  std::string text = "FRESNEL_PTXAS is not set, and none is in PATH";
+  for (const std::string &folder : toolkitFolders())
+    text += ", " + folder;
+  return text;
 }
 
 /// Runs `program` and returns its exit code; its stdout and stderr go to `output`.
@@ -91,18 +109,28 @@ PtxasReport assemble(const std::string &ptxas, const std::string &ptx, const std
   llvm::SmallString<128> source;
   int descriptor;
   if (llvm::sys::fs::createTemporaryFile("fresnel", "ptx", descriptor, source)) {
-    report.error = "cannot create a temporary file";
+    report.failure = "cannot create a temporary file";
     return report;
   }
   llvm::FileRemover removeSource(source);
   {
     llvm::raw_fd_ostream stream(descriptor, /*shouldClose=*/true);
     stream << ptx;
+    stream.flush();
+    if (stream.has_error()) {
+      report.failure = "cannot write '" + source.str().str() + "': " + stream.error().message();
+      stream.clear_error();
+      return report;
+    }
   }
   std::string log;
   std::string arch = "-arch=" + target;
   if (runCaptured(ptxas, {"-v", arch, source.str(), "-o", "/dev/null"}, log) != 0)
     report.error = log.empty() ? "ptxas failed without a message" : log;
+  // Of a target or a version of PTX that is newer than it, ptxas says nothing of the code.
+  if (llvm::StringRef(log).contains("not defined for option 'gpu-name'") ||
+      llvm::StringRef(log).contains("Unsupported .version"))
+    report.failure = ptxas + " is too old for " + target + ": " + std::exchange(report.error, "");
   parseLog(log, report);
   return report;
 }

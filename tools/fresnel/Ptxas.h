@@ -19,10 +19,15 @@ struct PtxasReport {
   /// Set if ptxas refused the code or warned that it gave up on what the
   /// schedule relies on (C75xx: serialised wgmma, ignored setmaxnreg).
   std::string error;
+  /// Set if nothing can be said of the code: ptxas is too old for the target, or could not be given the text.
+  std::string failure;
 };
 
-/// Path of ptxas: FRESNEL_PTXAS, then PATH, then CUDA_HOME, then /usr/local/cuda.
+/// Path of ptxas: FRESNEL_PTXAS and nothing else if it is set, else PATH, then CUDA_HOME, then /usr/local/cuda.
 std::optional<std::string> findPtxas();
+
+/// Where findPtxas looked, after it has found none.
+std::string whyNoPtxas();
 
 /// First line of `ptxas --version` that names a release, "" if it cannot be run.
 std::string ptxasVersion(const std::string &ptxas);

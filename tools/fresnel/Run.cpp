@@ -6,11 +6,14 @@
 #include "Common.h"
 #include "Execute.h"
 #include "MethodArguments.h"
+#include "Options.h"
 
 #include "fresnel/Artifact/Safetensors.h"
 #include "fresnel/Jit/Jit.h"
 #include "llvm/ADT/StringExtras.h"
 
+#include <algorithm>
+#include <climits>
 #include <cmath>
 #include <iostream>
 
@@ -124,11 +127,32 @@ static int chooseDevice(const std::string &text) {
     return -1;
   if (text.empty())
     return countGpus() > 0 ? 0 : -1;
-  int index = 0;
+  unsigned index = 0;
   llvm::StringRef rest = text;
-  if (!rest.consume_front("cuda") || (!rest.empty() && (!rest.consume_front(":") || rest.getAsInteger(10, index))))
+  if (!rest.consume_front("cuda") ||
+      (!rest.empty() && (!rest.consume_front(":") || rest.getAsInteger(10, index) || index > INT_MAX)))
     fail(ExitUsage, "unknown device '" + text + "'", "cpu, cuda or cuda:N");
-  return index;
+  return int(index);
+}
+
+/// Says which options the interpreter has no use for.
+static void noteIdleOptions(const RunArguments &arguments) {
+  std::string idle;
+  auto note = [&idle](bool given, const char *option) {
+    if (given)
+      idle += (idle.empty() ? "" : ", ") + std::string(option);
+  };
+  note(!arguments.target.empty(), "--target");
+  note(!arguments.schedule.empty(), "--schedule");
+  note(!arguments.gradientSchedule.empty(), "--gradient-schedule");
+  note(!arguments.recompute.empty(), "--recompute");
+  note(!arguments.tuned.database.empty(), "--db");
+  note(!arguments.tuned.device.empty(), "--tuned-for");
+  note(!arguments.jit.empty(), "--jit");
+  note(arguments.layout != "bnhd", "--layout");
+  note(arguments.repeat > 0, "--repeat");
+  if (!idle.empty())
+    std::cerr << "note: this run is on the CPU, where the interpreter has no use for " << idle << "\n";
 }
 
 /// The kernels for the GPU, from the kernel cache if they are there.
@@ -232,17 +256,20 @@ static Json compareOutputs(const RunResult &result, rt::DType dtype, bool &ok) {
 
 static void printSummary(const Method &method, const RunResult &result) {
   std::cout << method.name << " on " << result.device << ", " << formatSeconds(result.seconds) << "\n";
-  std::vector<std::vector<std::string>> rows = {{"output", "dtype", "shape", "root mean square"}};
+  std::vector<std::vector<std::string>> rows = {{"output", "dtype", "shape", "root mean square", "non-finite"}};
   for (const HostTensor &output : result.outputs) {
-    std::string rms = "-";
+    std::string rms = "-", others = "-";
     if (!rt::isInteger(output.dtype)) {
       double sum = 0;
       std::vector<float> values = toFloats(output);
+      size_t finite =
+          size_t(std::count_if(values.begin(), values.end(), [](float value) { return std::isfinite(value); }));
       for (float value : values)
         sum += std::isfinite(value) ? double(value) * value : 0;
-      rms = std::to_string(std::sqrt(sum / double(std::max<size_t>(1, values.size()))));
+      rms = finite ? std::to_string(std::sqrt(sum / double(finite))) : "-";
+      others = std::to_string(values.size() - finite);
     }
-    rows.push_back({output.name, dtypeName(output.dtype), shapeText(output.shape), rms});
+    rows.push_back({output.name, dtypeName(output.dtype), shapeText(output.shape), rms, others});
   }
   std::cout << formatTable(rows);
 }
@@ -314,21 +341,26 @@ static Method loadRunMethod(const RunArguments &arguments, int device, const std
 
 static int runCommand(const RunArguments &arguments) {
   if (arguments.input.empty() == (arguments.seed < 0))
-    fail(ExitUsage, "run needs either --input FILE or --random SEED");
+    fail(ExitUsage, arguments.input.empty() ? "run needs --input FILE or --random SEED"
+                                            : "run takes --input FILE or --random SEED, not both");
   int device = chooseDevice(arguments.device);
+  if (!arguments.target.empty())
+    checkTarget(arguments.target);
+  checkWritable(arguments.output);
   std::vector<HostTensor> given;
   if (!arguments.input.empty())
     given = readInputs(arguments.input);
   bool fromBundle = isBundle(arguments.method);
-  if (arguments.grad && fromBundle)
-    fail(ExitUsage, "--grad applies to presets and files; " + arguments.method + " is a bundle",
-         "compile the bundle with --grad");
-  rt::Bundle bundle = fromBundle ? openBundle(arguments.method) : rt::Bundle();
+  refuseForBundle(arguments, fromBundle && !arguments.dtype.empty(), "--dtype");
+  refuseForBundle(arguments, fromBundle && !arguments.jit.empty(), "--jit");
+  rt::Bundle bundle = fromBundle ? openCompiled(arguments) : rt::Bundle();
   Method method = fromBundle ? loadProgramText(bundle.manifest.program, bundle.manifest.name)
                              : loadRunMethod(arguments, device, given);
   ProgramOp program = findMainProgram(*method.module);
   if (!program)
     fail(ExitFormat, "the file holds no fresnel.program, or more than one");
+  if (device < 0)
+    noteIdleOptions(arguments);
   std::vector<HostTensor> inputs =
       given.empty() ? randomInputs(program, uint64_t(arguments.seed)) : matchInputs(program, given);
   RunResult result = execute(arguments, device, method, fromBundle ? &bundle : nullptr, inputs);
@@ -347,7 +379,7 @@ void addRunCommand(CLI::App &app, Action &action) {
   command
       ->add_option("--random", arguments->seed,
                    "normally distributed inputs, and indices that are valid, from this seed")
-      ->check(CLI::NonNegativeNumber);
+      ->check(wholeNumber(0));
   command->add_option("--output", arguments->output, "write the results to this safetensors file");
   command->add_option("--device", arguments->device, "cpu, cuda or cuda:N (default: a GPU if there is one)");
   command->add_option("--dtype", arguments->dtype, "bf16, f16 or f32: element type of the program");
@@ -356,7 +388,7 @@ void addRunCommand(CLI::App &app, Action &action) {
   command->add_option("--layout", arguments->layout, "order of the GPU's buffers: bnhd (default) or bhnd")
       ->check(CLI::IsMember({"bnhd", "bhnd"}));
   command->add_option("--repeat", arguments->repeat, "GPU: run N more times and report the mean time")
-      ->check(CLI::NonNegativeNumber);
+      ->check(wholeNumber(0, INT32_MAX));
   command->add_flag("--check", arguments->check, "compare a GPU run with the CPU oracle");
   command->add_flag("--json", arguments->json, "print one JSON document");
   command->callback([&action, arguments] { action = [arguments] { return runCommand(*arguments); }; });

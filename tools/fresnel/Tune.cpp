@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 #include "Commands.h"
 #include "Execute.h"
+#include "Options.h"
 #include "TuneReport.h"
 #include "TuneTrace.h"
 #include "TuneWorker.h"
@@ -38,7 +39,10 @@ struct Scratch {
   int lock = -1;
 
   Scratch() {
-    std::filesystem::path parent = std::filesystem::temp_directory_path();
+    std::error_code error;
+    std::filesystem::path parent = std::filesystem::temp_directory_path(error);
+    if (error)
+      fail(ExitEnvironment, "there is no temporary folder: " + error.message(), "set TMPDIR to a folder");
     removeLeftOver(parent);
     path = (parent / (std::string(kPrefix) + "XXXXXX")).string();
     if (!mkdtemp(path.data()))
@@ -84,6 +88,7 @@ private:
 
 /// The method at every size that was asked for.
 static std::vector<TuneRequest> listRequests(const TuneArguments &arguments, const std::string &target) {
+  checkSets(arguments.sets);
   TuneRequest base;
   base.method = arguments.method;
   base.target = target;
@@ -94,12 +99,17 @@ static std::vector<TuneRequest> listRequests(const TuneArguments &arguments, con
   for (const std::string &set : arguments.sets)
     base.label += " " + set;
   std::vector<TuneRequest> requests = {base};
-  auto vary = [&](const char *parameter, const std::vector<int64_t> &values) {
+  auto isSet = [&](const std::string &parameter) {
+    return std::any_of(arguments.sets.begin(), arguments.sets.end(),
+                       [&](const std::string &set) { return set.rfind(parameter + "=", 0) == 0; });
+  };
+  auto vary = [&](const char *option, const char *parameter, const std::vector<int64_t> &values) {
     if (values.empty())
       return;
+    if (isSet(parameter))
+      fail(ExitUsage, std::string(option) + " and --set " + parameter + " both give " + parameter, "leave one out");
     if (isFile(arguments.method))
-      fail(ExitUsage,
-           std::string("--seq, --head-dim and --heads apply to presets; ") + arguments.method + " is a file");
+      fail(ExitUsage, std::string(option) + " applies to presets; " + arguments.method + " is a file", "edit the file");
     std::vector<TuneRequest> varied;
     for (const TuneRequest &request : requests)
       for (int64_t value : values) {
@@ -110,16 +120,14 @@ static std::vector<TuneRequest> listRequests(const TuneArguments &arguments, con
       }
     requests = varied;
   };
-  vary("head_dim", arguments.headDims);
-  vary("heads", arguments.heads);
+  vary("--head-dim", "head_dim", arguments.headDims);
+  vary("--heads", "heads", arguments.heads);
   // As many key heads as heads, unless the user says otherwise.
-  bool hasKeyHeads = std::any_of(arguments.sets.begin(), arguments.sets.end(),
-                                 [](const std::string &set) { return set.rfind("kv_heads=", 0) == 0; });
   for (TuneRequest &request : requests)
-    for (size_t i = 0; !hasKeyHeads && i < request.sets.size(); ++i)
+    for (size_t i = 0; !isSet("kv_heads") && i < request.sets.size(); ++i)
       if (request.sets[i].rfind("heads=", 0) == 0)
         request.sets.push_back("kv_heads=" + request.sets[i].substr(6));
-  vary("seq_len", arguments.lengths);
+  vary("--seq", "seq_len", arguments.lengths);
   return requests;
 }
 
@@ -168,10 +176,15 @@ static int report(const TuneArguments &arguments, const std::vector<ProblemRepor
 
 static int tuneCommand(TuneArguments arguments) {
   if (arguments.method.empty() == arguments.trace.empty())
-    fail(ExitUsage, "tune needs either a METHOD or --from-trace FILE");
+    fail(ExitUsage, arguments.method.empty() ? "tune needs a METHOD or --from-trace FILE"
+                                             : "tune takes a METHOD or --from-trace FILE, not both");
   // What the tuner itself loads is not the user's workload.
   unsetenv("FRESNEL_TRACE");
   std::string database = databasePath(arguments.database);
+  if (std::error_code none; std::filesystem::exists(database, none) && !std::filesystem::is_directory(database, none))
+    fail(ExitUsage, "'" + database + "' is a file, but tune writes to a database's folder",
+         "packs and journals are only read; name a folder with --db or FRESNEL_DB");
+  checkWritable(arguments.html);
   TuneOptions &options = arguments.options;
   options.space = arguments.space == "full" ? SpaceSize::Full : SpaceSize::Quick;
   if (options.jobs == 0)
@@ -216,31 +229,28 @@ void addTuneCommand(CLI::App &app, Action &action) {
       command->add_option("--from-trace", arguments->trace, "tune what a program met: a file that FRESNEL_TRACE wrote");
   command->add_option("--set", arguments->sets, "give a preset's parameter a value: NAME=VALUE, repeatable")
       ->allow_extra_args(false);
-  command->add_option("--seq", arguments->lengths, "sequence lengths: N,N,...")
-      ->delimiter(',')
-      ->check(CLI::PositiveNumber);
-  command->add_option("--head-dim", arguments->headDims, "head dims: D,D,...")
-      ->delimiter(',')
-      ->check(CLI::PositiveNumber);
+  command->add_option("--seq", arguments->lengths, "sequence lengths: N,N,...")->delimiter(',')->check(wholeNumber(1));
+  command->add_option("--head-dim", arguments->headDims, "head dims: D,D,...")->delimiter(',')->check(wholeNumber(1));
   command->add_option("--heads", arguments->heads, "heads: H,H,... (as many key heads, unless --set kv_heads)")
       ->delimiter(',')
-      ->check(CLI::PositiveNumber);
+      ->check(wholeNumber(1));
   command->add_flag("--grad", arguments->grad, "tune the gradients' kernels too");
   command->add_option("--grad-of", arguments->gradOf, "outputs to differentiate (default: the first one)")
       ->needs("--grad")
       ->delimiter(',');
   command->add_option("--budget", arguments->options.budget, "seconds for everything (default 600)")
-      ->check(CLI::PositiveNumber);
+      ->check(numberOf("seconds", 0.001, kMostSeconds));
   command->add_option("--limit", arguments->options.limit, "seconds for one trial before it is ended (default 30)")
-      ->check(CLI::PositiveNumber);
+      ->check(numberOf("seconds", 0.001, kMostSeconds));
   command->add_option("--db", arguments->database, "folder of the database (default: the user's)");
   command->add_option("--space", arguments->space, "quick (default): the default's family; full: everything")
       ->check(CLI::IsMember({"quick", "full"}));
   command->add_option("--most", arguments->options.most, "try at most this many schedules of a kernel")
-      ->check(CLI::PositiveNumber);
-  command->add_option("--jobs", arguments->options.jobs, "compilations at a time (default: one per CPU)");
+      ->check(wholeNumber(1));
+  command->add_option("--jobs", arguments->options.jobs, "compilations at a time (default: one per CPU)")
+      ->check(wholeNumber(1, 1024));
   command->add_option("--device", arguments->options.device, "number of the GPU (default 0)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(wholeNumber(0, INT32_MAX));
   command->add_option("--target", arguments->target, "GPU to compile for (default: the one that measures)");
   command->add_flag("--retry", arguments->options.retry, "measure again what failed before");
   command->add_flag("--retune", arguments->options.retune, "measure everything again");

@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <iostream>
 #include <unistd.h>
 
@@ -58,7 +59,9 @@ double TuneSession::secondsSpent() const { return secondsBetween(options.start, 
 void TuneSession::describeDevice() {
   WorkerReply reply = runWorker({{"type", "describe"}, {"device", options.device}}, scratch, {options.limit});
   if (reply.status != rt::TrialStatus::Ok)
-    fail(ExitEnvironment, "tune needs a GPU: " + reply.reason, "compile works without one");
+    fail(ExitEnvironment, "tune needs a GPU: " + reply.reason,
+         std::getenv("FRESNEL_TUNE_WORKER") ? "FRESNEL_TUNE_WORKER names the program that was asked for it"
+                                            : "compile works without one");
   deviceClass = {reply.data.value("name", ""), reply.data.value("compute", 0), reply.data.value("multiprocessors", 0)};
   clockKhz = reply.data.value("clock_khz", 0.0);
 }

@@ -62,6 +62,7 @@ static Child start(const std::string &program, const std::string &jobFile, const
   int log = open(errors.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   // Everything the child needs is ready: between fork and exec it may not allocate.
   std::vector<const char *> arguments = {program.c_str(), "tune-worker", jobFile.c_str(), nullptr};
+  std::string unknown = "cannot run '" + program + "'";
   pid_t parent = getpid();
   Child child;
   child.process = fork();
@@ -75,6 +76,9 @@ static Child start(const std::string &program, const std::string &jobFile, const
     if (log >= 0)
       dup2(log, STDERR_FILENO);
     execvp(arguments[0], const_cast<char *const *>(arguments.data()));
+    // The tuner shows what is here; a message that cannot be written changes nothing.
+    if (write(STDERR_FILENO, unknown.data(), unknown.size()) < 0)
+      _exit(127);
     _exit(127);
   }
   close(ends[1]);

@@ -38,11 +38,24 @@ static std::vector<std::string> commandNames(CLI::App &app) {
   return names;
 }
 
+/// Those of them that --help shows.
+static std::vector<std::string> shownCommands(CLI::App &app) {
+  std::vector<std::string> names = commandNames(app);
+  names.erase(std::remove_if(names.begin(), names.end(),
+                             [&app](const std::string &name) { return app.get_subcommand(name)->get_group().empty(); }),
+              names.end());
+  return names;
+}
+
 /// Explains a misspelt option by the closest one that the command has.
 static Failure explainParseError(CLI::App &app, const CLI::ParseError &error) {
-  std::string hint = "see fresnel --help";
-  for (CLI::App *command : app.get_subcommands()) {
-    hint = "see fresnel " + command->get_name() + " --help";
+  std::string path = "fresnel", hint = "see fresnel --help";
+  // The command that was chosen, and then its own, such as `db` and `ls`.
+  for (std::vector<CLI::App *> chosen = app.get_subcommands(); !chosen.empty();
+       chosen = chosen.front()->get_subcommands()) {
+    CLI::App *command = chosen.front();
+    path += " " + command->get_name();
+    hint = "see " + path + " --help";
     std::vector<std::string> options;
     for (const CLI::Option *option : command->get_options())
       for (const std::string &name : option->get_lnames())
@@ -60,7 +73,7 @@ static Failure explainParseError(CLI::App &app, const CLI::ParseError &error) {
 static void checkCommand(CLI::App &app, const std::string &group, const std::string &name) {
   std::vector<std::string> names = commandNames(app);
   if (!name.empty() && name[0] != '-' && !std::count(names.begin(), names.end(), name))
-    fail(ExitUsage, "unknown command '" + group + name + "'", suggestion(name, names));
+    fail(ExitUsage, "unknown command '" + group + name + "'", suggestion(name, shownCommands(app)));
 }
 
 int main(int argc, char **argv) {

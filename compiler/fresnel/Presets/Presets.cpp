@@ -11,6 +11,7 @@
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MathExtras.h"
 #include <cmath>
+#include <cstdio>
 
 using namespace fresnel;
 using llvm::StringRef;
@@ -129,9 +130,11 @@ static llvm::Expected<std::string> checkNumber(const PresetParam &param, StringR
                                    ", but got '" + value.str() + "'");
   if (isInt)
     number = double(integer);
-  if (!(number >= param.min && number <= param.max))
-    return llvm::createStringError(
-        llvm::formatv("parameter '{0}' must be in [{1}, {2}], but got {3}", param.name, param.min, param.max, value));
+  if (!(number >= param.min && number <= param.max)) {
+    char range[64];
+    std::snprintf(range, sizeof range, "[%.15g, %.15g]", param.min, param.max);
+    return llvm::createStringError("parameter '" + param.name + "' must be in " + range + ", but got " + value.str());
+  }
   // MLIR tells a float from an integer by its point.
   return isInt ? std::to_string(integer) : llvm::formatv("{0:E}", number).str();
 }
