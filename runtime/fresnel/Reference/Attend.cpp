@@ -13,9 +13,10 @@ namespace fresnel::ref {
 namespace {
 
 void computeRow(const AttendRow &row, const Tensor &v, float *out, float *lse) {
+  // A score that is not a number makes the row none, as on a GPU: zeros would hide it.
   double top = -INFINITY;
   for (double score : row.scores)
-    top = std::max(top, score);
+    top = std::isnan(score) ? score : std::max(top, score);
   std::vector<double> sum(size_t(v.dim(3)), 0.0);
   double total = 0;
   for (size_t n = 0; top != -INFINITY && n < row.scores.size(); ++n) {
@@ -26,8 +27,8 @@ void computeRow(const AttendRow &row, const Tensor &v, float *out, float *lse) {
       sum[d] += weight * double(value[d]);
   }
   for (size_t d = 0; d < sum.size(); ++d)
-    out[d] = float(total > 0 ? sum[d] / total : 0.0);
-  *lse = float(total > 0 ? top + std::log(total) : -INFINITY);
+    out[d] = float(total == 0 ? 0.0 : sum[d] / total);
+  *lse = float(total == 0 ? -INFINITY : top + std::log(total));
 }
 
 } // namespace

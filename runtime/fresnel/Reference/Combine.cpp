@@ -18,7 +18,7 @@ AttendResult ref::merge(const std::vector<AttendResult> &parts) {
   parallelFor(result.lse.elements(), [&](int64_t row) {
     double top = masked, sum = 0;
     for (const AttendResult &part : parts)
-      top = std::max<double>(top, part.lse.data[row]);
+      top = std::isnan(part.lse.data[row]) ? part.lse.data[row] : std::max<double>(top, part.lse.data[row]);
     for (const AttendResult &part : parts)
       sum += top == masked ? 0.0 : std::exp(part.lse.data[row] - top);
     double lse = top == masked ? masked : top + std::log(sum);
