@@ -1,5 +1,6 @@
 """What `fresnel.attention` accepts: every argument that does not fit is refused with its name, its value and what to do."""
 
+import numbers
 import os
 
 import torch
@@ -98,15 +99,19 @@ def _check_each(q, k, v):
         raise ValueError(f"k has {k.shape[2]} heads, which do not divide q's {q.shape[2]}; grouped heads need a divisor")
 
 
-def check_value_dim(method, is_file, k, v):
-    """That the method takes values of another head_dim than keys, if they have one; files know themselves."""
+# Presets that take cu_seqlens.
+PACKED = ("documents", "moba_documents")
+
+
+def check_lengths(method, is_file, q, k, v):
+    """That the method takes another number of keys than of queries, and values of another head_dim than keys, if they have
+    one; files know themselves."""
+    if k.shape[1] != q.shape[1] and method not in ("dense", "block_mask", *PACKED) and not is_file:
+        raise ValueError(f"k has {k.shape[1]} tokens, but q has {q.shape[1]}; they must be equal for method {method}: dense and "
+                         f"block_mask are the presets that take another number of keys, and an .mlir program may")
     if v.shape[3] != k.shape[3] and method != "dense" and not is_file:
         raise ValueError(f"v has head_dim {v.shape[3]}, but k has {k.shape[3]}; they must be equal for method {method}: dense "
                          f"is the preset that takes another one for v, and an .mlir program may")
-
-
-# Presets that take cu_seqlens.
-PACKED = ("documents", "moba_documents")
 
 
 def check_documents(method, is_file, cu_seqlens, q, k):
@@ -186,9 +191,11 @@ def check_parameters(method, parameters):
     if not is_word(os.fspath(method)):
         raise ValueError(f"method is {os.fspath(method)!r}, but it has one line, without {SEPARATOR}")
     for name, value in parameters.items():
+        if not name.isidentifier():
+            raise ValueError(f"{name!r} is not the name of a parameter; `fresnel presets` lists them")
         if name in _DERIVED:
             raise ValueError(f"{name} is taken from the tensors; do not pass it")
-        if not isinstance(value, (bool, int, float, str)) and not _is_list_of_lengths(name, value):
+        if not (isinstance(value, (bool, int, float, str)) or isinstance(value, numbers.Real) or _is_list_of_lengths(name, value)):
             raise TypeError(f"{name} must be a number, a bool or a string, but got {type(value).__name__}")
         if isinstance(value, str) and not is_word(value):
             raise ValueError(f"{name} is {value!r}, but values have one line, without {SEPARATOR}")

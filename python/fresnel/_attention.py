@@ -467,7 +467,7 @@ def attention(q, k, v, method="dense", *, cu_seqlens=None, mask=None, return_lse
     ValueError for arguments that do not fit, UnsupportedError for what has no kernel. There is no slower path behind it.
     """
     _arguments.check_parameters(method, parameters)
-    _compile.check_schedules(schedule=schedule, gradient_schedule=gradient_schedule)
+    _compile.check_options(deterministic, schedule=schedule, gradient_schedule=gradient_schedule)
     q, k, v = _arguments.take("q", q), _arguments.take("k", k), _arguments.take("v", v)
     if torch.is_autocast_enabled("cuda"):
         dtype = torch.get_autocast_dtype("cuda")
@@ -480,7 +480,7 @@ def attention(q, k, v, method="dense", *, cu_seqlens=None, mask=None, return_lse
         raise ValueError(f"method: parameters {sorted(parameters)} apply to presets, but {method} is a file")
     if method.endswith(".fkb") and (schedule or gradient_schedule):
         raise ValueError(f"schedule and gradient_schedule apply to methods that are compiled, but {method} is a bundle")
-    _arguments.check_value_dim(method, is_file, k, v)
+    _arguments.check_lengths(method, is_file, q, k, v)
     masks, parameters = _masks.take_masks(method, is_file, q, k, cu_seqlens, mask, parameters)
     grad = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad)
     options = _option_lines(grad, deterministic, schedule, gradient_schedule)

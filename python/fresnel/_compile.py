@@ -5,6 +5,7 @@ database that the executable takes schedules from. Entries are written aside and
 files only and processes need no lock; of two that compile the same bundle the second keeps the first one's file.
 """
 
+import contextlib
 import errno
 import functools
 import hashlib
@@ -58,11 +59,20 @@ def hash_file(path):
     return _hash_file(os.fspath(path), info.st_size, info.st_mtime_ns)
 
 
+def _user_folder(variable):
+    """Where the user's files lie, as `fresnel` sees it: a relative XDG_CACHE_HOME counts as none."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if base.startswith("/"):
+        return pathlib.Path(base) / "fresnel"
+    if not os.environ.get("HOME"):
+        raise FresnelError(f"there is no place for the user's files: HOME is not set; set {variable}")
+    return pathlib.Path(os.environ["HOME"]) / ".cache" / "fresnel"
+
+
 def cache_folder():
     """The folder of the cache, made if it is not there; refused if others could write what we would execute."""
     chosen = os.environ.get("FRESNEL_CACHE_DIR")
-    base = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
-    folder = pathlib.Path(chosen) if chosen else base / "fresnel"
+    folder = pathlib.Path(chosen) if chosen else _user_folder("FRESNEL_CACHE_DIR")
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         info = os.lstat(folder)
@@ -85,17 +95,26 @@ def text_of(value):
 
 
 def _database():
-    """The tuning database that `fresnel compile` reads (docs/environment.md)."""
-    base = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
-    return pathlib.Path(os.environ.get("FRESNEL_DB") or base / "fresnel" / "tuning")
+    """The tuning database that `fresnel compile` reads (docs/environment.md); None where it reads none."""
+    chosen = os.environ.get("FRESNEL_DB")
+    try:
+        return pathlib.Path(chosen) if chosen else _user_folder("FRESNEL_DB") / "tuning"
+    except FresnelError:
+        return None
 
 
 def _hash_compiler(executable):
     """Hash of the executable and of the tuning database's files: what makes one method another bundle."""
     database, digest = _database(), hashlib.sha256(hash_file(executable).encode())
-    files = [database] if database.is_file() else sorted(path for path in database.rglob("*") if path.is_file())
-    for path in files:
-        digest.update(f"{path.name} {hash_file(path)}\n".encode())
+    try:
+        files = [] if database is None else [database] if database.is_file() else sorted(
+            path for path in database.rglob("*") if path.is_file())
+        for path in files:
+            with contextlib.suppress(FileNotFoundError):  # `db prune` removes files.
+                digest.update(f"{path.name} {hash_file(path)}\n".encode())
+    except OSError as error:
+        raise FresnelError(f"the tuning database {database} cannot be read: {error.strerror}; set FRESNEL_DB to one that "
+                           f"can") from error
     return digest.hexdigest()[:16]
 
 
@@ -172,8 +191,10 @@ def _find_without_compiler(folder, key):
     return next((entry for entry in entries if _usable(entry)), None)
 
 
-def check_schedules(**schedules):
+def check_options(deterministic, **schedules):
     """Refuses schedules that are no text of one line; what the text says is the compiler's to check."""
+    if not isinstance(deterministic, bool):
+        raise TypeError(f"deterministic must be a bool, but got {type(deterministic).__name__}")
     for name, text in schedules.items():
         if not isinstance(text, str):
             raise TypeError(f"{name} must be a string FIELD=VALUE:..., but got {type(text).__name__}")
@@ -183,7 +204,7 @@ def check_schedules(**schedules):
 
 def _options(grad, deterministic, schedule, gradient_schedule):
     """The options that are not the defaults, as part of the key: entries made without them keep their names."""
-    check_schedules(schedule=schedule, gradient_schedule=gradient_schedule)
+    check_options(deterministic, schedule=schedule, gradient_schedule=gradient_schedule)
     if deterministic and "ordered=false" in gradient_schedule.split(":"):
         raise ValueError(f"gradient_schedule is {gradient_schedule!r}, which adds in any order, but deterministic is True; "
                          f"pass deterministic=False")
@@ -229,7 +250,9 @@ def compile_bundle(method, *, grad=True, target="sm_90a", deterministic=True, sc
     if not isinstance(method, (str, os.PathLike)):
         raise TypeError(f"method must be a preset's name or a path, but got {type(method).__name__}")
     method = os.fspath(method)
-    if is_file(method) and not os.path.exists(method):
+    if method.endswith(".fkb"):
+        raise ValueError(f"method: {method} is a bundle, which is compiled already; fresnel.load takes it")
+    if is_file(method) and not os.path.isfile(method):
         raise ValueError(f"method: there is no file {method}")
     if is_file(method) and parameters:
         raise ValueError(f"method: parameters {sorted(parameters)} apply to presets, but {method} is a file; edit it")

@@ -4,6 +4,7 @@ import collections
 import ctypes
 import functools
 import hashlib
+import operator
 import os
 import pathlib
 import threading
@@ -133,6 +134,16 @@ def _check(library, status):
     raise (UnsupportedError if status == _UNSUPPORTED else FresnelError)(message)
 
 
+def _number_of(device):
+    try:
+        number = operator.index(device)
+    except TypeError:
+        number = None
+    if number is None or not 0 <= number < 1 << 31:
+        raise ValueError(f"device is {device!r}, but the number of a GPU is expected, such as 0")
+    return number
+
+
 def _shape(entry):
     return tuple(entry.shape[i] for i in range(entry.rank))
 
@@ -179,12 +190,13 @@ class Plan:
     """
 
     def __init__(self, path, device=0):
+        device = _number_of(device)
         self._runtime = runtime()
         handle = _PLAN()
-        _check(self._runtime, self._runtime.frn_plan_load(os.fsencode(path), int(device), ctypes.byref(handle)))
+        _check(self._runtime, self._runtime.frn_plan_load(os.fsencode(path), device, ctypes.byref(handle)))
         self._handle = handle
         self._finalizer = weakref.finalize(self, self._runtime.frn_plan_destroy, handle)
-        self.path, self.device = str(path), int(device)
+        self.path, self.device = str(path), device
         self.has_backward = bool(self._runtime.frn_plan_has_backward(handle))
         directions = (FORWARD, BACKWARD) if self.has_backward else (FORWARD,)
         self._arguments = {direction: self._read_arguments(direction) for direction in directions}
@@ -306,8 +318,9 @@ class Plan:
 def selection_digest(database=None, device=0):
     """The digest of what a tuning database (the user's without a path) chooses for GPU `device`; `fresnel db digest` prints
     the same. Ranks that compare it before they compile prove that they will choose the same schedules."""
+    device = _number_of(device)
     library, text = runtime(), ctypes.create_string_buffer(_DIGEST_SIZE)
-    _check(library, library.frn_selection_digest(os.fsencode(database) if database else None, int(device), text))
+    _check(library, library.frn_selection_digest(os.fsencode(database) if database else None, device, text))
     return text.value.decode()
 
 

@@ -59,6 +59,8 @@ class ArgumentTest(CacheTest):
             (ValueError, "v has shape .*they must be equal, but for head_dim", (good, good, make(1, 100, 2, 32))),
             (ValueError, "v has head_dim 32, but k has 64; they must be equal for method window: dense is the preset that",
              (good, good, make(1, 100, 4, 32), "window")),
+            (ValueError, "k has 50 tokens, but q has 100; they must be equal for method window: dense and block_mask",
+             (good, make(1, 50, 4, 64), make(1, 50, 4, 64), "window")),
             (ValueError, "k has 3 heads, which do not divide q's 4", (good, make(1, 100, 3, 64), make(1, 100, 3, 64))),
         ]
         for kind, message, tensors in cases:
@@ -79,6 +81,8 @@ class ArgumentTest(CacheTest):
             (TypeError, "gradient_schedule must be a string FIELD=VALUE:..., but got dict", {"gradient_schedule": {}}),
             (ValueError, "schedule is 'a.nb', but a schedule has one line".replace(".n", r"\\n"), {"schedule": "a\nb"}),
             (ValueError, r"method is '/a\|b.mlir', but it has one line, without \|", {"method": "/a|b.mlir"}),
+            (TypeError, "deterministic must be a bool, but got str", {"deterministic": "no"}),
+            (ValueError, r"'a\|b' is not the name of a parameter", {"a|b": 1}),
             (ValueError, r"causal is '1\|2', but values have one line, without \|", {"causal": "1|2"}),
             (ValueError, "apply to methods that are compiled, but /x.fkb is a bundle", {"method": "/x.fkb", "schedule": "stages=2"}),
         ]

@@ -68,6 +68,26 @@ class CompileTest(CacheTest):
         (database / "a.jsonl").write_text("")
         self.assertNotEqual(fresnel.compile("dense", **SMALL), path)
 
+    def test_folders_are_where_the_compiler_has_them(self):
+        """A relative XDG_CACHE_HOME counts as none; without a home there is a word for what to set."""
+        self.set_environment(FRESNEL_CACHE_DIR="", FRESNEL_DB="", XDG_CACHE_HOME="relative", HOME=str(self.folder))
+        self.assertEqual(_compile.cache_folder(), self.folder / ".cache" / "fresnel")
+        self.assertEqual(_compile._database(), self.folder / ".cache" / "fresnel" / "tuning")
+        self.set_environment(XDG_CACHE_HOME=str(self.folder / "xdg"))
+        self.assertEqual(_compile.cache_folder(), self.folder / "xdg" / "fresnel")
+        self.set_environment(XDG_CACHE_HOME="", HOME="")
+        self.assertIsNone(_compile._database())
+        with self.assertRaisesRegex(fresnel.FresnelError, "HOME is not set; set FRESNEL_CACHE_DIR"):
+            _compile.cache_folder()
+
+    @unittest.skipIf(os.geteuid() == 0, "root reads everything")
+    def test_database_that_cannot_be_read_is_named(self):
+        (self.folder / "no-database").mkdir()
+        (self.folder / "no-database" / "a.jsonl").write_text("")
+        (self.folder / "no-database" / "a.jsonl").chmod(0)
+        with self.assertRaisesRegex(fresnel.FresnelError, "no-database cannot be read: .*set FRESNEL_DB"):
+            fresnel.compile("dense", **SMALL)
+
     def test_schedules_reach_the_compiler_and_are_part_of_the_key(self):
         sizes = dict(SMALL, head_dim=64)
         plain, fewer = fresnel.compile("dense", **sizes), fresnel.compile("dense", schedule="stages=2", **sizes)
@@ -77,7 +97,7 @@ class CompileTest(CacheTest):
         self.assertEqual(self.schedules(fewer)["fresnel.attend"]["stages"], 2)
         self.assertIn("fresnel.attend_grad", self.schedules(plain))
         self.assertEqual(self.schedules(apart)["fresnel.attend_grad_q"]["family"], "portable")
-        with self.assertRaisesRegex(fresnel.UnsupportedError, "schedule field 'tiles' cannot be 3"):
+        with self.assertRaisesRegex(ValueError, "--gradient-schedule: schedule field 'tiles' cannot be 3"):
             fresnel.compile("dense", gradient_schedule="tiles=3", **sizes)
         with self.assertRaisesRegex(TypeError, "gradient_schedule must be a string FIELD=VALUE:..., but got dict"):
             fresnel.compile("dense", gradient_schedule={"ordered": False}, **sizes)
@@ -130,6 +150,10 @@ class CompileTest(CacheTest):
             fresnel.compile("nsa", grad=False, dtype="f32")
         with self.assertRaisesRegex(ValueError, "there is no file /nonexistent.mlir"):
             fresnel.compile("/nonexistent.mlir")
+        with self.assertRaisesRegex(ValueError, "there is no file /"):
+            fresnel.compile("/")
+        with self.assertRaisesRegex(ValueError, "x.fkb is a bundle, which is compiled already; fresnel.load takes it"):
+            fresnel.compile("x.fkb")
         with self.assertRaisesRegex(TypeError, "method must be a preset's name or a path, but got int"):
             fresnel.compile(3)
 

@@ -167,6 +167,9 @@ class PlanTest(CacheTest):
             fresnel.load("/nonexistent.fkb")
         with self.assertRaisesRegex(TypeError, "path must be a path, but got int"):
             fresnel.load(3)
+        for device in ("cuda:0", -1, None):
+            with self.assertRaisesRegex(ValueError, f"device is {device!r}, but the number of a GPU is expected"):
+                fresnel.load(self.path, device)
         damaged = self.folder / "damaged.fkb"
         damaged.write_bytes(self.path.read_bytes()[:-1])
         with self.assertRaisesRegex(fresnel.FresnelError, "damaged"):
