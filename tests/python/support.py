@@ -4,6 +4,7 @@ import functools
 import os
 import pathlib
 import tempfile
+import threading
 import unittest
 
 BUILD = pathlib.Path(os.environ.get("FRESNEL_BUILD") or pathlib.Path(__file__).resolve().parents[2] / "build").resolve()
@@ -32,6 +33,24 @@ class CacheTest(unittest.TestCase):
 def use_fake_driver():
     """Before the runtime is loaded: it keeps the first driver that it finds."""
     os.environ["FRESNEL_CUDA_DRIVER"] = str(FAKE_DRIVER)
+
+
+def in_threads(work, count=4):
+    """Runs `work` in threads at once; what they raised."""
+    errors = []
+
+    def guarded():
+        try:
+            work()
+        except Exception as error:  # Reported by the main thread.
+            errors.append(error)
+
+    threads = [threading.Thread(target=guarded) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return errors
 
 
 def capture(run):

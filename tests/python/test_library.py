@@ -6,12 +6,11 @@ import os
 import pathlib
 import subprocess
 import tempfile
-import threading
 import unittest
 
 import fresnel
 from fresnel import _library
-from support import EXECUTABLE, FAKE_DRIVER, CacheTest, needs_compiler, needs_fake_driver, use_fake_driver
+from support import EXECUTABLE, FAKE_DRIVER, CacheTest, in_threads, needs_compiler, needs_fake_driver, use_fake_driver
 
 use_fake_driver()
 
@@ -146,21 +145,11 @@ class PlanTest(CacheTest):
         self.assertEqual(self.fake.FakeDriver_releases(), before + 1)
 
     def test_threads_share_a_plan(self):
-        errors = []
-
         def work():
-            try:
-                for _ in range(50):
-                    self.plan.run(fresnel.FORWARD, references(self.plan, fresnel.FORWARD), **self.memory)
-            except Exception as error:  # Reported by the main thread.
-                errors.append(error)
+            for _ in range(50):
+                self.plan.run(fresnel.FORWARD, references(self.plan, fresnel.FORWARD), **self.memory)
 
-        threads = [threading.Thread(target=work) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        self.assertEqual(errors, [])
+        self.assertEqual(in_threads(work), [])
 
     def test_paths_are_checked(self):
         with self.assertRaisesRegex(ValueError, "there is no file /nonexistent.fkb; `fresnel compile"):

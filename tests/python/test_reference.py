@@ -7,6 +7,8 @@ import sys
 import tempfile
 import unittest
 
+from support import EXECUTABLE, needs_compiler
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "docs" / "generate_api.py"
 GENERATED = ROOT / "docs" / "generated"
@@ -65,6 +67,37 @@ class ReferenceTest(unittest.TestCase):
         for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
             for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
                 self.assertTrue((page.parent / target).exists(), f"{page.name}: {target}")
+
+
+@needs_compiler
+class CommandLineTest(unittest.TestCase):
+    """The pages and `fresnel COMMAND --help` speak of the same commands and options."""
+
+    @staticmethod
+    def options_of(*command):
+        result = subprocess.run([EXECUTABLE, *command, "--help"], capture_output=True, text=True, check=False)
+        return set(re.findall(r"(?m)^ +(?:-\w,)?(--[a-z][a-z-]*)", result.stdout.replace(",", ", ").replace(" -o, --", " --")))
+
+    def test_every_option_has_a_line(self):
+        page = (ROOT / "docs/cli.md").read_text()
+        for command in ("compile", "run", "bench", "tune"):
+            section = re.search(rf"(?ms)^## fresnel {command} .*?(?=^## )", page)[0]
+            options = self.options_of(command) - {"--help", "--json"}
+            self.assertGreater(len(options), 8)
+            self.assertEqual([option for option in sorted(options) if option not in section], [], command)
+            named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", "".join(re.findall(r"(?m)^\| (`.*?) \|", section))))
+            self.assertEqual(named - self.options_of(command), set(), command)
+
+    def test_commands_of_the_pages_are_as_written_there(self):
+        seen = 0
+        for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+            for line in re.findall(r"(?m)^\$ (?:\w+=\S+ )?(?:build/bin/)?fresnel ([^#\n]*)", page.read_text()):
+                words = line.split()
+                command = words[:2] if words[0] in ("db", "cache") else words[:1]
+                given = {word.split("=")[0] for word in words if word.startswith("--")}
+                self.assertEqual(given - self.options_of(*command), set(), f"{page.name}: {line}")
+                seen += 1
+        self.assertGreater(seen, 20)
 
 
 if __name__ == "__main__":
