@@ -1,7 +1,7 @@
 """lit configuration of the Fresnel test suite.
 
-Features: `ptxas` (a CUDA assembler was found), `cuda` (there is a GPU), `launch-bench` (it was built).
-Substitutions: %fresnel, %fresnel-opt, %launch-bench, %ptxas, %python, %tests (the tests folder),
+Features: `ptxas` and `nvdisasm` (CUDA's assembler and disassembler were found), `cuda` (there is a GPU), `launch-bench` (it was built).
+Substitutions: %fresnel, %fresnel-opt, %launch-bench, %ptxas, %nvdisasm, %python, %tests (the tests folder),
 %fake-driver (the driver library of the unit tests).
 """
 
@@ -32,9 +32,11 @@ config.environment["FRESNEL_CACHE_DIR"] = os.path.join(config.test_exec_root, "c
 config.environment["FRESNEL_DB"] = os.path.join(config.test_exec_root, "no-database")
 
 cuda = os.environ.get("CUDA_HOME", "/usr/local/cuda")
-ptxas = shutil.which("ptxas") or shutil.which("ptxas", path=os.path.join(cuda, "bin"))
+ptxas, nvdisasm = (shutil.which(tool) or shutil.which(tool, path=os.path.join(cuda, "bin")) for tool in ("ptxas", "nvdisasm"))
 if ptxas:
     config.available_features.add("ptxas")
+if nvdisasm:
+    config.available_features.add("nvdisasm")
 if os.path.exists("/dev/nvidiactl"):
     config.available_features.add("cuda")
 if os.path.exists(os.path.join(tools, "launch-bench")):
@@ -48,6 +50,7 @@ config.substitutions += [
     ("%launch-bench", os.path.join(tools, "launch-bench")),
     (r"%fresnel\b", os.path.join(tools, "fresnel")),
     ("%ptxas", ptxas or "ptxas"),
+    ("%nvdisasm", nvdisasm or "nvdisasm"),
     ("%fake-driver", os.path.join(config.fresnel_build, "lib", "libfresnel_fake_driver.so")),
     ("%python", sys.executable),
     ("%tests", config.test_source_root),
