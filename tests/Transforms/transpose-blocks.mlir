@@ -62,6 +62,24 @@ fresnel.program @documents(%q: !q, %k: !k, %l: !l, %b: !b, %d: !d) {
 
 // -----
 
+// Not with head dim 256, which leaves no registers for it.
+!q = tensor<1x128x4096x256xbf16>
+!k = tensor<1x2x4096x256xbf16>
+!l = tensor<1x128x4096xf32>
+!b = tensor<1x2x4096x4xi32>
+!d = tensor<1x2x4096xi32>
+// CHECK-LABEL: fresnel.program @wide_documents
+// CHECK-NOT: fresnel.count_rows
+// CHECK: fresnel.attend_grad_kv {{.*}} documents(%d : tensor<1x2x4096xi32>)
+// CHECK-NOT: counts
+// CHECK: fresnel.return
+fresnel.program @wide_documents(%q: !q, %k: !k, %l: !l, %b: !b, %d: !d) {
+  %c, %e = fresnel.attend_grad_kv %q, %k, %k lse %l delta %l dout %q blocks(%b : !b) documents(%d : !d) {key_block = 64, causal = true} : !q, !k, !k, !l, !l, !q
+  fresnel.return %c, %e {names = ["c", "e"]} : !k, !k
+}
+
+// -----
+
 // Without lists, and with one that is transposed already, there is nothing to do.
 !x = tensor<1x2x64x64xbf16>
 !l = tensor<1x2x64xf32>

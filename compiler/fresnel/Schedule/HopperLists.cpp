@@ -73,6 +73,9 @@ ListCuts fresnel::getListCuts(Operation *op) {
   cuts.rows = std::max<int64_t>(kPieceSteps * steps.rows / repeats, 64);
   if (rows < 2 * cuts.rows)
     return ListCuts();
+  // Beside the bounds of documents the widest heads have no registers for walks that begin anywhere.
+  if (getDocumentBounds(op) && getHeadDim(op) > 192)
+    return ListCuts();
   auto listed = op->getAttrOfType<IntegerAttr>("listed");
   int64_t entries = rows * std::min(listed ? listed.getInt() : blocks.getDimSize(2), blocks.getDimSize(2));
   // Two blocks of one walk are cut as one that all their rows list.
