@@ -69,7 +69,8 @@ def make_program(rng, tiles_only, documents):
             # With one key every gradient of a score is the difference of two equal numbers.
             keys = max(16, length + rng.randint(-50, 50))
         list_heads = kv_heads * rng.choice([g for g in range(1, group + 1) if group % g == 0])
-        entries = rng.randint(1, min(20, -(-keys // key_block)))
+        # As with one key in each row.
+        entries = rng.randint(2 if key_block == 1 else 1, min(20, -(-keys // key_block)))
         list_type = f"tensor<{batch}x{list_heads}x{-(-length // query_block)}x{entries}xi32>"
         attributes |= {"query_block": query_block, "key_block": key_block}
         operand = f" blocks(%list : {list_type})"

@@ -50,9 +50,10 @@ void CascadeShape::addDocument(int64_t document, int64_t factor, int64_t topk) {
     chunk.document = document;
     chunk.first = t * coarsest / count;
     chunk.end = (t + 1) * coarsest / count;
-    // (t + 1) * topk / count - t * topk / count, whose products may leave 64 bits, and no more than there is to take.
-    int64_t share = topk / count, rest = topk % count;
-    int64_t budget = std::min(share + (t + 1) * rest / count - t * rest / count, 2 * pyramid.length);
+    // (t + 1) * topk / count - t * topk / count, whose products may leave 64 bits; of twice what may be taken of a
+    // level each half is enough for all of it.
+    int64_t share = topk / count, rest = topk % count, most = 2 * (chunk.end - chunk.first) * pyramid.windows.back();
+    int64_t budget = std::min(share + (t + 1) * rest / count - t * rest / count, most);
     chunk.queryBudget = budget - budget / 2;
     chunk.keyBudget = budget / 2;
     chunk.candidates.assign(levels, 0);

@@ -88,16 +88,17 @@ private:
 
 /// The chunks of the coarsest level of a document.
 static std::vector<Chunk> chunksOf(const CascadeOptions &options, const std::vector<LevelPart> &parts) {
-  int64_t coarsest = parts.back().count, topk = options.topk, most = 0;
-  // Twice what there is takes everything: half of a budget goes by the scores of queries.
-  for (const LevelPart &part : parts)
-    most += 2 * part.count;
+  int64_t coarsest = parts.back().count, topk = options.topk, window = 1;
+  for (int64_t level = 1; level < options.levels; ++level)
+    window *= options.factor;
   int64_t count = std::max<int64_t>(1, std::min(topk / 128 + (topk % 128 != 0), coarsest));
   std::vector<Chunk> chunks;
   for (int64_t t = 0; t < count; ++t) {
-    // (t + 1) * topk / count - t * topk / count, whose products may leave 64 bits.
-    int64_t rest = topk % count, budget = topk / count + (t + 1) * rest / count - t * rest / count;
-    chunks.push_back({t * coarsest / count, (t + 1) * coarsest / count, std::min(budget, most)});
+    int64_t first = t * coarsest / count, last = (t + 1) * coarsest / count, rest = topk % count;
+    // (t + 1) * topk / count - t * topk / count, whose products may leave 64 bits; of twice what may be taken of a
+    // level each half is enough for all of it.
+    int64_t budget = topk / count + (t + 1) * rest / count - t * rest / count;
+    chunks.push_back({first, last, std::min(budget, 2 * (last - first) * window)});
   }
   return chunks;
 }
