@@ -121,6 +121,14 @@ Status publishFile(const std::string &path, const std::vector<std::string_view> 
   return linked || renamed ? Status() : systemError("write", path);
 }
 
+std::string userFolder() {
+  // The XDG specification ignores paths that are not absolute.
+  if (const char *cache = std::getenv("XDG_CACHE_HOME"); cache && *cache == '/')
+    return std::string(cache) + "/fresnel";
+  const char *home = std::getenv("HOME");
+  return home && *home ? std::string(home) + "/.cache/fresnel" : "";
+}
+
 Status makeFolders(const std::string &path) {
   for (size_t at = path.find('/', 1);; at = path.find('/', at + 1)) {
     std::string part = path.substr(0, at);

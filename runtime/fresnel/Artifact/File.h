@@ -11,6 +11,7 @@
 
 namespace fresnel::rt {
 
+/// All of a file. IoError for what is not there, is a folder or cannot be read.
 Expected<std::string> readFile(const std::string &path);
 
 /// Whether JSON text has arrays and objects inside one another more than `limit`
@@ -25,6 +26,9 @@ Status writeFileAtomically(const std::string &path, const std::vector<std::strin
 /// The same for a file that never changes again: one that exists already stays as it
 /// is, so that what a reader has open is never replaced, on network file systems too.
 Status publishFile(const std::string &path, const std::vector<std::string_view> &parts);
+
+/// Where the user's files lie: $XDG_CACHE_HOME/fresnel, else ~/.cache/fresnel; empty where there is no home.
+std::string userFolder();
 
 /// Creates `path` and the folders above it, for the user only where they did not exist.
 Status makeFolders(const std::string &path);

@@ -22,17 +22,8 @@ static constexpr const char *kSuffix = ".fkb";
 static constexpr const char *kLockSuffix = ".lock";
 
 std::string KernelCache::defaultFolder() {
-  auto value = [](const char *name) {
-    const char *text = std::getenv(name);
-    return std::string(text ? text : "");
-  };
-  if (std::string chosen = value("FRESNEL_CACHE_DIR"); !chosen.empty())
-    return chosen;
-  // The XDG specification ignores paths that are not absolute.
-  if (std::string cache = value("XDG_CACHE_HOME"); !cache.empty() && cache[0] == '/')
-    return cache + "/fresnel";
-  std::string home = value("HOME");
-  return home.empty() ? "" : home + "/.cache/fresnel";
+  const char *chosen = std::getenv("FRESNEL_CACHE_DIR");
+  return chosen && *chosen ? chosen : userFolder();
 }
 
 //===----------------------------------------------------------------------===//

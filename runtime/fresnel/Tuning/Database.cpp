@@ -21,21 +21,14 @@ using nlohmann::json;
 
 namespace fresnel::rt {
 
-static constexpr const char *kPackSchema = "fresnel.pack/1";
+static constexpr const char *kPackFamily = "fresnel.pack/", *kPackSchema = "fresnel.pack/1";
 static constexpr const char *kPackSuffix = ".ftdb", *kJournalSuffix = ".jsonl";
 
 std::string defaultDatabasePath() {
-  auto value = [](const char *name) {
-    const char *text = std::getenv(name);
-    return std::string(text ? text : "");
-  };
-  if (std::string chosen = value("FRESNEL_DB"); !chosen.empty())
+  if (const char *chosen = std::getenv("FRESNEL_DB"); chosen && *chosen)
     return chosen;
-  // The XDG specification ignores paths that are not absolute.
-  if (std::string cache = value("XDG_CACHE_HOME"); !cache.empty() && cache[0] == '/')
-    return cache + "/fresnel/tuning";
-  std::string home = value("HOME");
-  return home.empty() ? "" : home + "/.cache/fresnel/tuning";
+  std::string folder = userFolder();
+  return folder.empty() ? "" : folder + "/tuning";
 }
 
 static bool endsWith(std::string_view text, std::string_view end) {
@@ -105,7 +98,8 @@ Database Database::parse(const std::string &name, std::string_view content) {
 }
 
 void Database::readContent(const std::string &path, std::string_view content) {
-  if (content.find(kPackSchema) < content.find('\n'))
+  // Of any version: the records of a newer one may mean something else.
+  if (content.find(kPackFamily) < content.find('\n'))
     readPack(path, content);
   else
     readJournal(path, content);
@@ -136,7 +130,7 @@ void Database::readPack(const std::string &path, std::string_view content) {
     return header.is_object() && header.contains(key) && header[key] == value;
   };
   if (!is("schema", kPackSchema))
-    notes.push_back(path + ": left out: it does not begin with the header of a pack");
+    notes.push_back(path + ": left out: it does not begin with the header of a pack of schema " + kPackSchema);
   else if (!is("sha256", toHex(sha256(body))))
     notes.push_back(path + ": left out: the pack is damaged (its records do not match its hash)");
   else

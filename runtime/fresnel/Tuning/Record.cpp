@@ -105,7 +105,29 @@ std::string describe(const Problem &problem) {
 // Writing
 //===----------------------------------------------------------------------===//
 
-std::string toJson(const Record &record) {
+/// What `value` has and `known` has not, in the objects of both, too.
+static json findUnknown(const json &value, const json &known) {
+  json rest = json::object();
+  for (const auto &[key, member] : value.items()) {
+    auto found = known.find(key);
+    if (found == known.end())
+      rest[key] = member;
+    else if (json inner; member.is_object() && found->is_object() && !(inner = findUnknown(member, *found)).empty())
+      rest[key] = std::move(inner);
+  }
+  return rest;
+}
+
+/// Puts what findUnknown found back.
+static void addUnknown(json &value, const json &rest) {
+  for (const auto &[key, member] : rest.items())
+    if (value.contains(key) && value[key].is_object() && member.is_object())
+      addUnknown(value[key], member);
+    else if (!value.contains(key))
+      value[key] = member;
+}
+
+static json toValue(const Record &record) {
   const Trial &trial = record.trial;
   json value = {{"schema", kTuningSchema},
                 {"type", kKinds[int(record.kind)]},
@@ -118,7 +140,7 @@ std::string toJson(const Record &record) {
                 {"kernel", trial.kernel},
                 {"schedule", parseObject(trial.schedule)}};
   if (record.kind != RecordKind::Trial)
-    return dump(value);
+    return value;
   value["status"] = nameOf(trial.status);
   value["stage"] = nameOf(trial.stage);
   value["compiler"] = trial.compiler;
@@ -128,7 +150,7 @@ std::string toJson(const Record &record) {
     value["target"] = trial.target;
   if (trial.status != TrialStatus::Ok) {
     value["reason"] = trial.reason;
-    return dump(value);
+    return value;
   }
   value["baseline"] = parseObject(trial.baseline);
   value["verified"] = {{"oracle", trial.verified.oracle}, {"baseline", trial.verified.baseline}};
@@ -138,6 +160,13 @@ std::string toJson(const Record &record) {
                  {"count", trial.us.count},
                  {"relative", trial.us.relative}};
   value["clock"] = {{"low_mhz", trial.clockLow}, {"high_mhz", trial.clockHigh}, {"throttled_rounds", trial.throttled}};
+  return value;
+}
+
+std::string toJson(const Record &record) {
+  json value = toValue(record);
+  if (!record.trial.unknown.empty())
+    addUnknown(value, parseObject(record.trial.unknown));
   return dump(value);
 }
 
@@ -254,6 +283,8 @@ Expected<Record> parseRecord(std::string_view line) {
     readOutcome(reader, value, trial);
   if (!reader.error.empty())
     return damaged(reader.error);
+  if (json unknown = findUnknown(value, toValue(record)); !unknown.empty())
+    trial.unknown = dump(unknown);
   return record;
 }
 

@@ -100,6 +100,8 @@ struct Trial {
   /// Which build of it, and what it compiled for; empty if unknown. With the problem and the schedule they determine
   /// the code, so that a tuner need not compile to know what was tried.
   std::string build, target;
+  /// Members that this version does not know, as a JSON object or "": what a newer one measured is kept.
+  std::string unknown;
 };
 
 /// `Begin` goes in front of each trial, so that one that takes the machine down leaves a trace. `Stopped` takes that

@@ -81,6 +81,20 @@ TEST(RecordTest, RoundTrips) {
   }
 }
 
+TEST(RecordTest, KeepsMembersThatItDoesNotKnow) {
+  std::string text = toJson(makeTrial(8192, 128, 90));
+  for (auto [after, more] :
+       {std::pair(R"("type":"trial")", R"("zeta":{"a":[1,null]})"), {R"("p80":90.0)", R"("p99":91.5)"}})
+    text.insert(text.find(after) + std::string(after).size(), std::string(",") + more);
+  text = *canonicalJson(text);
+  Expected<Record> record = parseRecord(text);
+  ASSERT_TRUE(bool(record)) << record.status().message();
+  EXPECT_EQ(record->trial.us.p80, 90.0);
+  EXPECT_EQ(toJson(*record), text);
+  Expected<Record> plain = parseRecord(toJson(makeTrial(8192, 128, 90)));
+  EXPECT_EQ(plain->trial.unknown, "");
+}
+
 TEST(RecordTest, RefusesWhatWouldMislead) {
   std::string good = toJson(makeTrial(8192, 128, 90));
   auto refuse = [&good](const std::string &from, const std::string &to, const std::string &why) {
@@ -171,6 +185,16 @@ TEST_F(DatabaseTest, PacksAreContentAddressedAndChecked) {
   EXPECT_TRUE(damaged.records().empty());
   ASSERT_EQ(damaged.warnings().size(), 1u);
   EXPECT_NE(damaged.warnings()[0].find("the pack is damaged"), std::string::npos);
+}
+
+TEST_F(DatabaseTest, PacksOfAnotherSchemaAreLeftOutWhole) {
+  std::string pack = makePack(Database::parse("journal", toJson(makeTrial(8192, 64, 100)) + "\n").records());
+  EXPECT_EQ(Database::parse("pack", pack).records().size(), 1u);
+  pack.replace(pack.find("fresnel.pack/1"), 14, "fresnel.pack/2");
+  Database newer = Database::parse("pack", pack);
+  EXPECT_TRUE(newer.records().empty());
+  ASSERT_EQ(newer.warnings().size(), 1u);
+  EXPECT_NE(newer.warnings()[0].find("the header of a pack of schema fresnel.pack/1"), std::string::npos);
 }
 
 TEST_F(DatabaseTest, JournalsHaveOneWriter) {
