@@ -17,8 +17,6 @@ static constexpr Stage kStages[] = {Stage::Program, Stage::Plan, Stage::Schedule
 static constexpr llvm::StringLiteral kNames[] = {"program", "plan", "scheduled", "tile",
                                                  "nvvm",    "llvm", "ptx",       "manifest"};
 
-llvm::ArrayRef<Stage> allStages() { return kStages; }
-
 llvm::StringRef stringifyStage(Stage stage) { return kNames[static_cast<int>(stage)]; }
 
 std::optional<Stage> parseStage(llvm::StringRef name) {

@@ -5,7 +5,6 @@
 #ifndef FRESNEL_COMPILER_STAGE_H
 #define FRESNEL_COMPILER_STAGE_H
 
-#include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"
 
@@ -17,9 +16,6 @@ namespace fresnel {
 /// What a compilation passes through, in order. Program to LLVM are MLIR text;
 /// PTX is one text per kernel; Manifest is JSON.
 enum class Stage { Program, Plan, Scheduled, Tile, NVVM, LLVM, PTX, Manifest };
-
-/// Every stage, in order.
-llvm::ArrayRef<Stage> allStages();
 
 /// "program", "plan", "scheduled", "tile", "nvvm", "llvm", "ptx", "manifest".
 llvm::StringRef stringifyStage(Stage stage);

@@ -13,6 +13,7 @@ namespace fresnel::rt {
 
 enum class DType { F32, BF16, F16, I32, I8 };
 
+/// Bytes of an element.
 constexpr int64_t sizeOf(DType type) {
   return type == DType::F32 || type == DType::I32 ? 4 : type == DType::I8 ? 1 : 2;
 }

@@ -34,6 +34,7 @@ struct Buffer {
   /// plan, for an output of the one and an input of the other that lies there; else -1.
   int64_t savedOffset = -1;
 
+  /// Of the contiguous tensor.
   int64_t elements() const;
   int64_t bytes() const { return elements() * sizeOf(dtype); }
   bool isInWorkspace() const { return kind == BufferKind::Temporary || kind == BufferKind::Zeroed; }

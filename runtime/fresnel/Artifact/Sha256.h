@@ -13,6 +13,7 @@ namespace fresnel::rt {
 
 using Digest = std::array<uint8_t, 32>;
 
+/// FIPS 180-4. Thread-safe.
 Digest sha256(std::string_view data);
 /// 64 lower-case hexadecimal digits.
 std::string toHex(const Digest &digest);

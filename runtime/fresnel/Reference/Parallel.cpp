@@ -10,13 +10,8 @@
 
 using namespace fresnel;
 
-static std::atomic<unsigned> requestedThreads{0};
-
-void ref::setThreadCount(unsigned threads) { requestedThreads = threads; }
-
 void ref::parallelFor(int64_t count, const std::function<void(int64_t)> &body) {
-  int64_t threads = requestedThreads ? requestedThreads.load() : std::max(1u, std::thread::hardware_concurrency());
-  threads = std::min(threads, count);
+  int64_t threads = std::min<int64_t>(std::max(1u, std::thread::hardware_concurrency()), count);
   std::atomic<int64_t> next{0};
   auto work = [&] {
     for (int64_t i = next++; i < count; i = next++)

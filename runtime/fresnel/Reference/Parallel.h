@@ -9,14 +9,10 @@
 
 namespace fresnel::ref {
 
-/// Calls `body(i)` once for each i in [0, count), on several threads. The body
+/// Calls `body(i)` once for each i in [0, count), on a thread per processor. The body
 /// must write to places of its own and must not throw; every reference op keeps
 /// to this, so results do not depend on the number of threads.
 void parallelFor(int64_t count, const std::function<void(int64_t)> &body);
-
-/// Number of threads of later loops of the process; 0 (the start) means one per
-/// processor. Thread safe.
-void setThreadCount(unsigned threads);
 
 } // namespace fresnel::ref
 

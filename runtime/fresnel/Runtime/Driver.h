@@ -65,7 +65,9 @@ public:
 
   /// CUDA version that the driver supports: major * 1000 + minor * 10.
   int version() const { return cudaVersion; }
+  /// GPUs that this process sees, which are numbered from 0. CudaError with the driver's text.
   Expected<int> countDevices() const;
+  /// CudaError for a number past the last GPU's.
   Expected<DeviceInfo> describe(int ordinal) const;
 
   /// Ok, or the driver's name and text of the error after `what`.
@@ -83,9 +85,10 @@ private:
   int cudaVersion = 0;
 };
 
-/// Makes a device's primary context current on this thread, while it lives.
+/// Makes a device's primary context current on this thread, while it lives. It ends on the thread that made it.
 class ContextScope {
 public:
+  /// Retains the context until the scope ends; CudaError with the driver's text.
   static Expected<std::unique_ptr<ContextScope>> enter(std::shared_ptr<Driver> driver, int device);
   ~ContextScope();
 
@@ -95,7 +98,7 @@ private:
   int device;
 };
 
-/// Device memory of the current context.
+/// Device memory of the current context, which must be current again when it is freed. One thread may use it at a time.
 class DeviceBuffer {
 public:
   DeviceBuffer() = default;
@@ -105,7 +108,10 @@ public:
   DeviceBuffer &operator=(DeviceBuffer &&other) noexcept;
   ~DeviceBuffer();
 
+  /// The address on the device, aligned to 256 bytes; null without an allocation.
   void *data() const { return reinterpret_cast<void *>(pointer); }
+  /// Of the first `bytes`, no more than were allocated: copies, which are done on return, and a fill in order with the
+  /// default stream. CudaError with the driver's text, also that of earlier work.
   Status upload(const void *source, size_t bytes);
   Status download(void *target, size_t bytes) const;
   Status fill(unsigned char value, size_t bytes);

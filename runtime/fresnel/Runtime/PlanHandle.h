@@ -65,6 +65,7 @@ public:
   PlanHandle(std::shared_ptr<const LoadedCode> code, const Plan &plan, std::string name);
 
   const Plan &plan() const { return *description; }
+  /// Device memory that a launch needs besides its tensors, in bytes, aligned to 256.
   int64_t workspaceBytes() const { return description->workspaceBytes; }
   /// Bytes that it writes for the backward plan, or reads if it is that.
   int64_t savedBytes() const { return code->bundle.manifest.savedBytes; }
