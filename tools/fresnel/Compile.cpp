@@ -59,7 +59,7 @@ static Json kernelsJson(const CompiledBundle &bundle, const Resources &resources
     const rt::Kernel &kernel = bundle.manifest.kernels[i];
     Json entry = {{"name", kernel.name},
                   {"op", kernel.op},
-                  {"schedule", Json::parse(scheduleJson(kernel), nullptr, false)},
+                  {"schedule", Json::parse(kernel.schedule, nullptr, false)},
                   {"ptx_bytes", bundle.ptx[i].size()},
                   {"shared_bytes", kernel.sharedBytes}};
     if (kernel.choice != "{}")
@@ -195,6 +195,8 @@ static int compileCommand(const CompileArguments &arguments) {
                     {"bundle", "program", "plan", "scheduled", "tile", "nvvm", "llvm", "ptx", "manifest"}));
   if (bundle && arguments.output.empty())
     fail(ExitUsage, "compile needs -o BUNDLE", "or --emit=ptx (or another stage) to print to stdout");
+  if (bundle && arguments.output == "-")
+    fail(ExitUsage, "a bundle goes to a file, but -o is '-'", "--emit=ptx (or another stage) goes to stdout");
 
   CompileOptions options;
   options.target = arguments.target;

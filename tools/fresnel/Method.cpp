@@ -152,6 +152,4 @@ Method loadMethod(const std::string &name, const std::vector<std::string> &sets,
   return method;
 }
 
-std::string scheduleJson(const rt::Kernel &kernel) { return kernel.schedule; }
-
 } // namespace fresnel::tool

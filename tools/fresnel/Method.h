@@ -63,9 +63,6 @@ CompileResult compileMethod(Method &method, CompileOptions options);
 /// Fails with ExitUsage unless `target` is known.
 void checkTarget(const std::string &target);
 
-/// The schedule of a kernel as JSON text.
-std::string scheduleJson(const rt::Kernel &kernel);
-
 } // namespace fresnel::tool
 
 #endif // FRESNEL_TOOLS_METHOD_H

@@ -23,8 +23,9 @@ void addMethodOptions(CLI::App &command, MethodArguments &arguments, const Metho
       ->needs("--grad")
       ->delimiter(',');
   command
-      .add_option("--recompute", arguments.recompute,
-                  "operations that the backward plan repeats rather than having them saved, e.g. gather,pyramid")
+      .add_option(
+          "--recompute", arguments.recompute,
+          "operations that the backward plan repeats rather than having them saved, e.g. gather_levels,pool_levels")
       ->needs("--grad")
       ->delimiter(',');
   command.add_option("--target", arguments.target, texts.target);
@@ -64,6 +65,8 @@ static void checkScheduleText(const std::string &option, const std::string &text
 Method loadMethod(const MethodArguments &arguments, const std::map<std::string, std::string> &derived) {
   checkSets(arguments.sets);
   Method method = loadMethod(arguments.method, arguments.sets, derived);
+  if (!findMainProgram(*method.module))
+    fail(ExitFormat, arguments.method + " holds no fresnel.program, or more than one");
   checkScheduleText("--schedule", arguments.schedule, *method.context);
   checkScheduleText("--gradient-schedule", arguments.gradientSchedule, *method.context);
   if (arguments.grad)

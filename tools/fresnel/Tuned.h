@@ -36,10 +36,10 @@ TunedSchedules openTuned(const TunedOptions &options, const std::string &target,
 /// The problem that a kernel program solves; fails with ExitInternal if it has none.
 rt::Problem problemOf(ProgramOp kernel);
 
-/// The schedule as canonical JSON, and back; fails with ExitFormat.
+/// The schedule as canonical JSON.
 std::string canonicalSchedule(ScheduleAttr schedule);
 
-/// "portable 64x64 stages=2" from canonical JSON.
+/// "portable stages=2 tile_m=64 tile_n=64" from canonical JSON.
 std::string scheduleText(const std::string &schedule);
 
 } // namespace fresnel::tool

@@ -19,10 +19,12 @@ static const char *kFooter = "Exit codes: 0 ok, 1 check failed, 2 usage, 3 not s
 
 /// Prints a failure for a human or, with --json, for a program.
 static int report(const std::string &command, bool json, const Failure &failure) {
+  bool named = !command.empty() && command[0] != '-';
   if (json)
-    printJson("fresnel." + command + "/1", {{"ok", false},
-                                            {"exit_code", int(failure.code)},
-                                            {"error", {{"message", failure.message}, {"hint", failure.hint}}}});
+    printJson("fresnel." + (named ? command : "main") + "/1",
+              {{"ok", false},
+               {"exit_code", int(failure.code)},
+               {"error", {{"message", failure.message}, {"hint", failure.hint}}}});
   // Diagnostics of the parser already say "file:line:col: error:".
   bool located = failure.message.find(": error: ") != std::string::npos;
   std::cerr << (located ? "" : "error: ") << failure.message << "\n";
@@ -111,7 +113,11 @@ int main(int argc, char **argv) {
         return app.exit(error);
       return report(command, json, explainParseError(app, error));
     }
-    return action();
+    int code = action();
+    // A full disk must not end as a success.
+    if (!std::cout.flush())
+      fail(ExitEnvironment, "the results could not be written to stdout");
+    return code;
   } catch (const Failure &failure) {
     return report(command, json, failure);
   } catch (const std::bad_alloc &) {

@@ -240,6 +240,10 @@ llvm::Expected<CompileResult> Compilation::run() {
     return error;
   if (done(Stage::LLVM))
     return std::move(result);
+  if (getKernels(*module).empty())
+    return llvm::createStringError(
+        "there is no kernel to launch: the program, or the file that stands for a stage, has no "
+        "operation to compute");
 
   if (llvm::Error error = emitKernels(*target))
     return error;

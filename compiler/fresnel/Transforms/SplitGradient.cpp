@@ -5,6 +5,7 @@
 #include "fresnel/Transforms/Passes.h"
 #include "mlir/IR/IRMapping.h"
 #include "llvm/ADT/SetVector.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSet.h"
 
 using namespace mlir;
@@ -228,9 +229,14 @@ struct SplitGradientPass final : impl::SplitGradientPassBase<SplitGradientPass> 
 
   /// An option that names nothing would silently save what it meant to repeat.
   LogicalResult checkNames(ProgramOp program) {
+    llvm::SetVector<llvm::StringRef> names;
+    for (Operation &op : program.getBody().getOps())
+      if (!op.hasTrait<OpTrait::IsTerminator>())
+        names.insert(op.getName().stripDialect());
     for (const std::string &name : recompute)
-      if (llvm::none_of(program.getBody().getOps(), [&](Operation &op) { return op.getName().stripDialect() == name; }))
-        return program.emitOpError() << "has no operation `" << name << "` to recompute";
+      if (!names.contains(name))
+        return program.emitOpError() << "has no operation `" << name << "` to recompute; there are "
+                                     << llvm::join(names, ", ");
     SymbolTable symbols(getOperation());
     std::string half = (program.getSymName() + "_backward").str();
     if (Operation *taken = symbols.lookup(half))
