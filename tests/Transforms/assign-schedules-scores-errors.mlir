@@ -38,7 +38,7 @@ fresnel.program @main(%q: tensor<1x8x1000x128xbf16>, %k: tensor<1x2x61x128xbf16>
 // -----
 
 fresnel.program @scores_group(%in0: tensor<1x128x1000x128xbf16>, %in1: tensor<1x1x61x128xbf16>, %in2: tensor<1x128x1000xf32>) attributes {fresnel.kernel} {
-  // expected-error @+1 {{8 queries of each of 128 heads do not fit into 8 products of at most 64 queries; use block_score and regroup}}
+  // expected-error @+1 {{8 queries of each of 128 heads take 8 products of at most 128 and 326288 bytes of shared memory, but there are 8 and 232448; use block_score and regroup}}
   %y = fresnel.regroup_scored %in0, %in1 lse %in2 {window = 32, stride = 16, block = 64, seq_len = 1000} : tensor<1x128x1000x128xbf16>, tensor<1x1x61x128xbf16>, tensor<1x128x1000xf32>
   fresnel.return %y {names = ["y"]} : tensor<1x1x1000x16xf32>
 }
@@ -126,13 +126,26 @@ fresnel.program @main(%q: tensor<1x8x1000x128xbf16>, %k: tensor<1x2x61x128xbf16>
 
 // -----
 
-fresnel.program @scores_products(%in0: tensor<1x40x1000x128xbf16>, %in1: tensor<1x2x61x128xbf16>, %in2: tensor<1x40x1000xf32>) attributes {fresnel.kernel,
+fresnel.program @scores_products(%in0: tensor<1x22x1000x128xbf16>, %in1: tensor<1x2x61x128xbf16>, %in2: tensor<1x22x1000xf32>) attributes {fresnel.kernel,
     fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 32>} {
-  // expected-error @+1 {{tile_m queries of all heads must fit into 8 products of at most 64, but need 10; change tile_m}}
+  // expected-error @+1 {{tile_m queries of all heads must fit into 8 products of at most 128, but need 11; change tile_m}}
+  %y = fresnel.regroup_scored %in0, %in1 lse %in2 {window = 32, stride = 16, block = 64, seq_len = 1000} : tensor<1x22x1000x128xbf16>, tensor<1x2x61x128xbf16>, tensor<1x22x1000xf32>
+  fresnel.return %y {names = ["y"]} : tensor<1x2x1000x16xf32>
+}
+fresnel.program @main(%q: tensor<1x22x1000x128xbf16>, %k: tensor<1x2x61x128xbf16>, %l: tensor<1x22x1000xf32>) {
+  %y = fresnel.launch @scores_products(%q, %k, %l) : (tensor<1x22x1000x128xbf16>, tensor<1x2x61x128xbf16>, tensor<1x22x1000xf32>) -> tensor<1x2x1000x16xf32>
+  fresnel.return %y {names = ["y"]} : tensor<1x2x1000x16xf32>
+}
+
+// -----
+
+fresnel.program @scores_shared(%in0: tensor<1x40x1000x128xbf16>, %in1: tensor<1x2x61x128xbf16>, %in2: tensor<1x40x1000xf32>) attributes {fresnel.kernel,
+    fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 32>} {
+  // expected-error @+1 {{tile_m queries of all heads need 244760 bytes of shared memory, of 232448; lower tile_m}}
   %y = fresnel.regroup_scored %in0, %in1 lse %in2 {window = 32, stride = 16, block = 64, seq_len = 1000} : tensor<1x40x1000x128xbf16>, tensor<1x2x61x128xbf16>, tensor<1x40x1000xf32>
   fresnel.return %y {names = ["y"]} : tensor<1x2x1000x16xf32>
 }
 fresnel.program @main(%q: tensor<1x40x1000x128xbf16>, %k: tensor<1x2x61x128xbf16>, %l: tensor<1x40x1000xf32>) {
-  %y = fresnel.launch @scores_products(%q, %k, %l) : (tensor<1x40x1000x128xbf16>, tensor<1x2x61x128xbf16>, tensor<1x40x1000xf32>) -> tensor<1x2x1000x16xf32>
+  %y = fresnel.launch @scores_shared(%q, %k, %l) : (tensor<1x40x1000x128xbf16>, tensor<1x2x61x128xbf16>, tensor<1x40x1000xf32>) -> tensor<1x2x1000x16xf32>
   fresnel.return %y {names = ["y"]} : tensor<1x2x1000x16xf32>
 }

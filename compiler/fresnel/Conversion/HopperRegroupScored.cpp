@@ -5,9 +5,9 @@
 // A thread block keeps the queries of some tokens, of all heads that share a key head, in
 // shared memory, and walks the keys once: the LSE is known. The consumers take turns at
 // tiles of 64 keys, which are the rows of their products and stay in registers; columns
-// are queries, those of several heads side by side. While one product's exponentials are
-// summed over the heads the next product runs. What the mask hides is the same for all
-// heads and is dropped from the sums.
+// are queries, those of several heads side by side. While one consumer sums the exponentials
+// of a product over the heads the products of the others run. What the mask hides is the same
+// for all heads and is dropped from the sums.
 //
 // There is a thread block for each multiprocessor, which takes one tile of tokens after the
 // other: as the consumers are done with the queries of a product, those of the next tile
@@ -22,9 +22,9 @@
 // - A warp gives back the queries of a product when this product of its last tile of keys has
 //   ended, and the LSE when it has used them.
 // - Sums go through a buffer of the consumer, between barriers of its threads.
-//
-// A tile of keys has all windows that reach into its blocks, so that neighbouring tiles
-// share some keys, and each tile's scores of blocks are its own.
+// - Sums of the last windows of a tile that reach into the next are left for the consumer that has it, which waits for
+//   the phase. They are replaced three tiles later, by threads that have waited for those which had read them before
+//   they left their own.
 //
 //===----------------------------------------------------------------------===//
 
@@ -75,6 +75,7 @@ private:
   int64_t getThreadBlocks() const { return std::min(getRowTiles() * getHeads(), kHopperMultiprocessors); }
   int64_t getResultBlocks() const { return result.getDimSize(3); }
   Val argument(unsigned position) { return b.argument(kernel, position); }
+  Val getResult() { return argument(request.views.size() - 1); }
 
   SmallVector<Type> getArgumentTypes() {
     SmallVector<Type> types(request.views.begin(), request.views.end());
@@ -93,6 +94,8 @@ private:
     queriesEmpty = allocBarriers(cut.getProducts());
     lsesFull = allocBarriers(2);
     lsesEmpty = allocBarriers(2);
+    edges = b.alloc({kConsumers, cut.tokens, std::max<int64_t>(cut.getLeadingKeys(), 1)}, f32);
+    edgesFull = allocBarriers(kConsumers);
   }
 
   /// Calls `body` with the number of this thread block's tile of tokens, and what is carried along.
@@ -159,13 +162,13 @@ private:
       initBarriers(queriesEmpty, 4 * kConsumers);
       initBarriers(lsesEmpty, 4 * kConsumers);
       initBarriers(lsesFull, kHelpers);
+      initBarriers(edgesFull, 128);
       initBarriers(queriesFull, 1, /*fence=*/true);
     });
     b.barrier();
   }
 
-  /// The first key of a tile, negative where windows would begin before the first.
-  Val getFirstKey(Val index) { return index * double(cut.getBlocks() * cut.blockCells) - double(cut.getLeadingKeys()); }
+  Val getFirstKey(Val index) { return index * double(cut.getStep()); }
 
   //===--------------------------------------------------------------------===//
   // Producer
@@ -286,68 +289,109 @@ private:
     tile::BarrierOp::create(b, Value(consumer + double(kOwnBarrier)), b.getI32IntegerAttr(128), /*arrive=*/false);
   }
 
-  /// The score of a tile's block from the sums of the windows that there are and that the token sees: each counts as
-  /// often as it shares cells.
-  Val sumWindows(Val buffer, Val token, Val block, Val firstKey) {
-    int64_t count = cut.blockCells + cut.windowCells - 1, width = cut.blockCells % 4 == 0 ? 4 : 1;
-    Val sum = b.f32(0), first = block * double(cut.blockCells);
-    // Counted from the block's first window on.
-    Val begin = b.i32(0) - firstKey - first, end = countSeen(firstRow + token) + begin;
+  /// Adds up and stores the scores of `count` blocks of a tile from the `first` on, with what the tile before, whose
+  /// consumer is `previous`, has of windows that reach into them. `whole` if all windows are there and are seen.
+  void storeBlocks(Val index, Val previous, Val token, Val first, int64_t count, bool whole) {
+    int64_t leading = cut.getLeadingKeys(), cells = cut.blockCells, width = count * cells % 4 == 0 ? 4 : 1;
+    Val begin = first * double(cells), origin = getFirstKey(index) + begin;
+    Val end = countSeen(firstRow + token) - origin, document;
     if (op.getDocuments())
-      begin = begin + getStart(firstRow + token);
+      document = getStart(firstRow + token) - origin;
+    SmallVector<Val> scores(count, b.f32(0));
+    // `offset` counts from the first block's first key on.
     auto add = [&](int64_t offset, Val value) {
-      int64_t start = offset - cut.windowCells + 1;
-      Val seen = end > double(offset);
-      if (offset < cut.getLeadingKeys() || op.getDocuments())
-        seen = seen & (begin <= double(offset));
-      value = b.select(seen, value, b.f32(0));
-      int64_t shared = std::min(start + cut.windowCells, cut.blockCells) - std::max<int64_t>(start, 0);
-      sum = b.fma(value, b.f32(double(shared)), sum);
+      if (!whole) {
+        Val seen = end > double(offset);
+        value = b.select(document ? seen & (document <= double(offset)) : seen, value, b.f32(0));
+      }
+      for (int64_t block = 0; block < count; ++block) {
+        int64_t start = offset - block * cells;
+        if (int64_t shared = std::min(start + cut.windowCells, cells) - std::max<int64_t>(start, 0); shared > 0)
+          scores[block] = b.fma(value, b.f32(double(shared)), scores[block]);
+      }
     };
-    int64_t offset = 0;
-    for (; width > 1 && offset + width <= count; offset += width) {
-      Val values = b.load(buffer, {token, first + double(offset)}, width);
-      for (int64_t i = 0; i < width; ++i)
-        add(offset + i, b.extract(values, i));
+    for (int64_t offset = -leading; offset < 0; ++offset) {
+      Val column = begin + double(offset), before = column < 0.0;
+      Val reaching = b.load(edges, {previous, token, b.min(column + double(leading), b.i32(leading - 1))});
+      Val value = b.select(before, reaching, b.load(sums, {consumer, token, b.max(column, b.i32(0))}));
+      add(offset, whole ? value : b.select(before & (index == 0.0), b.f32(0), value));
     }
-    for (; offset < count; ++offset)
-      add(offset, b.load(buffer, {token, first + double(offset)}));
-    return sum;
+    for (int64_t offset = 0; offset < count * cells; offset += width) {
+      Val values = b.load(sums, {consumer, token, begin + double(offset)}, width);
+      for (int64_t i = 0; i < width; ++i)
+        add(offset + i, width > 1 ? b.extract(values, i) : values);
+    }
+    Val block = index * double(cut.getBlocks()) + first, row = firstRow + token;
+    if (count > 1 && getResultBlocks() % 4 == 0) {
+      b.ifThen((row < double(getRows())) & (block < double(getResultBlocks())),
+               [&] { b.store(b.vector(scores), getResult(), {batch, kvHead, row, block}); });
+      return;
+    }
+    for (auto [i, score] : llvm::enumerate(scores))
+      store(token, block + double(i), score);
+  }
+
+  /// The scores of a tile's blocks. Neighbouring threads share a token.
+  void storeScores(Val index, Val previous) {
+    int64_t sharing = 128 / cut.tokens, count = 4;
+    while (count > 1 && (cut.getBlocks() % count || cut.getBlocks() / count < sharing))
+      count /= 2;
+    Val own = b.id(tile::Id::Thread) & 127.0, token = divideBy(own, sharing);
+    auto storeAll = [&](bool whole) {
+      b.forRange(moduloBy(own, sharing), b.i32(cut.getBlocks() / count), b.i32(sharing),
+                 [&](Val part) { storeBlocks(index, previous, token, part * double(count), count, whole); });
+      return SmallVector<Val>();
+    };
+    // What its first token sees all see, unless the document of another one starts later.
+    Val whole = (index > 0.0) & (getFirstKey(index) + double(cut.getStep()) <= countSeen(firstRow));
+    if (op.getDocuments()) {
+      Val last = b.min(firstRow + double(cut.tokens - 1), b.i32(getRows() - 1));
+      whole = whole & (getStart(last) <= getFirstKey(index) - double(cut.getLeadingKeys()));
+    }
+    b.ifElse(whole, [&] { return storeAll(true); }, [&] { return storeAll(false); });
   }
 
   void store(Val token, Val block, Val value) {
     Val row = firstRow + token;
     b.ifThen((row < double(getRows())) & (block < double(getResultBlocks())),
-             [&] { b.store(value, argument(request.views.size() - 1), {batch, kvHead, row, block}); });
+             [&] { b.store(value, getResult(), {batch, kvHead, row, block}); });
   }
 
   /// The `index`-th tile of keys of a tile of tokens, in all the `turn`-th; `last` if this consumer has no further one.
   void consumeTile(Val index, Val turn, Val last) {
     wait(keys.full, consumer, divideBy(turn, kConsumers) & 1.0);
     Type lhs = tile::getLhsType(kKeys, getDepth(), q.getElementType());
-    Val keyRows = b.wrap(tile::LoadLhsOp::create(b, lhs, Value(b.slice(keys.tiles, consumer)), 0));
-    Val product = multiply(keyRows, 0), sum;
+    Val keyRows = b.wrap(tile::LoadLhsOp::create(b, lhs, Value(b.slice(keys.tiles, consumer)), 0)), sum;
     for (int64_t i = 0; i < cut.getProducts(); ++i) {
-      bool more = i + 1 < cut.getProducts();
-      Val next = more ? multiply(keyRows, i + 1) : Val();
-      product = waitFor(product, more ? 1 : 0);
+      Val product = waitFor(multiply(keyRows, i), 0);
       // What a product has used has been read.
       if (i == 0)
         arrive(keys.empty, consumer, speaks);
       arrive(queriesEmpty, b.i32(i), speaks & last);
       sum = weigh(product, i, sum);
-      product = next;
     }
-    Val buffer = b.slice(sums, consumer);
     // Everyone has read the sums of the tile before.
     meetGroup();
-    tile::StoreSharedOp::create(b, Value(sum), Value(buffer), /*transposed=*/true);
+    tile::StoreSharedOp::create(b, Value(sum), Value(b.slice(sums, consumer)), /*transposed=*/true);
     meetGroup();
-    // Neighbouring threads share a token.
-    int64_t sharing = 128 / cut.tokens;
-    Val own = b.id(tile::Id::Thread) & 127.0, token = divideBy(own, sharing);
-    b.forRange(moduloBy(own, sharing), b.i32(cut.getBlocks()), b.i32(sharing), [&](Val block) {
-      store(token, index * double(cut.getBlocks()) + block, sumWindows(buffer, token, block, getFirstKey(index)));
+    // The first tile of all waits for none.
+    Val previous = moduloBy(consumer + double(kConsumers - 1), kConsumers);
+    bool reach = cut.getLeadingKeys() > 0;
+    if (reach) {
+      wait(edgesFull, previous, (divideBy(turn + double(kConsumers - 1), kConsumers) & 1.0) ^ 1.0);
+      storeEdges();
+    }
+    storeScores(index, previous);
+    if (reach)
+      arrive(edgesFull, consumer, b.constant(b.getI1Type(), 1));
+  }
+
+  /// What reaches into the blocks of the next tile.
+  void storeEdges() {
+    int64_t leading = cut.getLeadingKeys();
+    b.forRange(b.id(tile::Id::Thread) & 127.0, b.i32(cut.tokens * leading), b.i32(128), [&](Val i) {
+      Val token = divideBy(i, leading), edge = moduloBy(i, leading);
+      b.store(b.load(sums, {consumer, token, edge + double(cut.getStep() - leading)}), edges, {consumer, token, edge});
     });
   }
 
@@ -387,7 +431,7 @@ private:
   RankedTensorType q, k, result;
   HopperScoreTiles cut;
   tile::KernelOp kernel;
-  Val queries, sums, lses, queriesFull, queriesEmpty, lsesFull, lsesEmpty;
+  Val queries, sums, lses, queriesFull, queriesEmpty, lsesFull, lsesEmpty, edges, edgesFull;
   Ring keys;
   // In the roles: the tile of tokens.
   Val batch, kvHead, firstRow;

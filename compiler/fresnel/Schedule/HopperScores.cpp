@@ -10,8 +10,8 @@
 using namespace mlir;
 using namespace fresnel;
 
-/// Columns of a product: as many as keep the matrix unit busy and leave registers for two products.
-static constexpr int64_t kColumns = 64;
+/// Columns of a product, whose scores stay in registers beside a tile of keys and the sums.
+static constexpr int64_t kColumns = 128;
 /// Products for a tile of keys, which are written out: the addresses of more would not stay in registers.
 static constexpr int64_t kMaxProducts = 8;
 /// A tile of fewer queries would walk the keys too often, the sums of more would not stay in registers.
@@ -32,19 +32,34 @@ HopperScoreTiles::HopperScoreTiles(int64_t group, int64_t tokens, int64_t window
 /// Each consumer has a tile of keys of its own: it is free once the consumer has it in registers.
 static constexpr int64_t kStages = HopperScoreTiles::kConsumers;
 
-/// The most queries whose group fits into few products, or 0. Their 512 rows of 256 bytes, the tiles of keys and the
-/// sums take less than the shared memory there is.
-static int64_t chooseTokens(RankedTensorType q, RankedTensorType k) {
-  int64_t group = q.getDimSize(1) / k.getDimSize(1);
-  for (int64_t tokens = kMaxTokens; tokens >= kMinTokens; tokens /= 2)
-    if (HopperScoreTiles(group, tokens, 1, 1).getProducts() <= kMaxProducts)
+int64_t HopperScoreTiles::getSharedBytes(int64_t depth) const {
+  int64_t row = 2 * llvm::alignTo(depth, 64), queries = group * tokens;
+  // The rows of sums are padded by 16 bytes.
+  int64_t sums = tokens * (kKeys * 4 + 16), edges = tokens * std::max<int64_t>(getLeadingKeys(), 1) * 4;
+  int64_t barriers = 3 * kConsumers + 5 + getProducts();
+  return (queries + kStages * kKeys) * row + kConsumers * (sums + edges) + 2 * queries * 4 + barriers * 8;
+}
+
+static HopperScoreTiles makeTiles(RankedTensorType q, RankedTensorType k, int64_t tokens, int64_t window,
+                                  int64_t stride, int64_t block) {
+  return HopperScoreTiles(q.getDimSize(1) / k.getDimSize(1), tokens, window / stride, block / stride);
+}
+
+/// The most queries whose group fits into few products and into shared memory, or 0.
+static int64_t chooseTokens(RankedTensorType q, RankedTensorType k, int64_t window, int64_t stride, int64_t block,
+                            const TargetInfo &target) {
+  for (int64_t tokens = kMaxTokens; tokens >= kMinTokens; tokens /= 2) {
+    HopperScoreTiles tiles = makeTiles(q, k, tokens, window, stride, block);
+    if (tiles.getProducts() <= kMaxProducts && tiles.getSharedBytes(q.getDimSize(3)) <= target.maxSharedBytes)
       return tokens;
+  }
   return 0;
 }
 
-ScheduleAttr fresnel::getHopperScoresDefault(RegroupScoredOp op) {
+ScheduleAttr fresnel::getHopperScoresDefault(RegroupScoredOp op, const TargetInfo &target) {
   auto q = cast<RankedTensorType>(op.getQ().getType()), k = cast<RankedTensorType>(op.getK().getType());
-  return ScheduleAttr::get(op.getContext(), Family::Hopper, chooseTokens(q, k), HopperScoreTiles::kKeys, kStages,
+  int64_t tokens = chooseTokens(q, k, op.getWindow(), op.getStride(), op.getBlock(), target);
+  return ScheduleAttr::get(op.getContext(), Family::Hopper, tokens, HopperScoreTiles::kKeys, kStages,
                            /*persistent=*/true, /*ping_pong=*/true, /*section=*/0);
 }
 
@@ -63,10 +78,13 @@ std::string fresnel::explainHopperScores(RankedTensorType q, RankedTensorType k,
     return llvm::formatv("a block and the windows that reach into it must have at most {0} windows, but have {1}; use "
                          "block_score and regroup",
                          HopperScoreTiles::kKeys, cells);
-  if (chooseTokens(q, k) == 0)
-    return llvm::formatv("{0} queries of each of {1} heads do not fit into {2} products of at most {3} "
-                         "queries; use block_score and regroup",
-                         kMinTokens, q.getDimSize(1) / k.getDimSize(1), kMaxProducts, kColumns);
+  if (chooseTokens(q, k, window, stride, block, target) == 0) {
+    HopperScoreTiles least = makeTiles(q, k, kMinTokens, window, stride, block);
+    return llvm::formatv("{0} queries of each of {1} heads take {2} products of at most {3} and {4} bytes of shared "
+                         "memory, but there are {5} and {6}; use block_score and regroup",
+                         kMinTokens, least.group, least.getProducts(), kColumns, least.getSharedBytes(q.getDimSize(3)),
+                         kMaxProducts, target.maxSharedBytes);
+  }
   return "";
 }
 
@@ -79,10 +97,14 @@ std::string fresnel::verifyHopperScores(ScheduleAttr schedule, RegroupScoredOp o
   if (!llvm::isPowerOf2_64(tileM) || tileM < kMinTokens || tileM > kMaxTokens)
     return llvm::formatv("tile_m, the queries of a block, must be a power of two in [{0}, {1}], but is {2}", kMinTokens,
                          kMaxTokens, tileM);
-  if (int64_t products = HopperScoreTiles(op, tileM).getProducts(); products > kMaxProducts)
+  HopperScoreTiles tiles(op, tileM);
+  if (int64_t products = tiles.getProducts(); products > kMaxProducts)
     return llvm::formatv("tile_m queries of all heads must fit into {0} products of at most {1}, but need {2}; change "
                          "tile_m",
                          kMaxProducts, kColumns, products);
+  if (int64_t bytes = tiles.getSharedBytes(q.getDimSize(3)); bytes > target.maxSharedBytes)
+    return llvm::formatv("tile_m queries of all heads need {0} bytes of shared memory, of {1}; lower tile_m", bytes,
+                         target.maxSharedBytes);
   if (tileN != HopperScoreTiles::kKeys)
     return llvm::formatv("tile_n must be {0}, the keys of a product, but is {1}", HopperScoreTiles::kKeys, tileN);
   if (!schedule.getPersistent())

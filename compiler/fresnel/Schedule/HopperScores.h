@@ -20,10 +20,13 @@ struct HopperScoreTiles {
   /// Columns of a product, and how many there are for a tile of keys.
   int64_t getColumns() const { return heads * tokens; }
   int64_t getProducts() const { return group / heads; }
-  /// Keys of a tile that come before those at which its first block begins: their windows reach into it.
+  /// Windows before the one at which a block begins that reach into it.
   int64_t getLeadingKeys() const { return windowCells - 1; }
-  /// Blocks all of whose windows are in a tile, at least one.
-  int64_t getBlocks() const { return (kKeys - getLeadingKeys()) / blockCells; }
+  /// Blocks that begin in a tile, and their keys: the next tile begins behind them.
+  int64_t getBlocks() const { return kKeys / blockCells; }
+  int64_t getStep() const { return getBlocks() * blockCells; }
+  /// Shared memory of a thread block for head dim `depth`.
+  int64_t getSharedBytes(int64_t depth) const;
 
   int64_t group, tokens, heads, windowCells, blockCells;
 };
@@ -34,7 +37,7 @@ std::string explainHopperScores(mlir::RankedTensorType q, mlir::RankedTensorType
 /// The limit that the schedule breaks and what to change, or "".
 std::string verifyHopperScores(ScheduleAttr schedule, RegroupScoredOp op, const TargetInfo &target);
 /// The schedule for an operation that the family serves.
-ScheduleAttr getHopperScoresDefault(RegroupScoredOp op);
+ScheduleAttr getHopperScoresDefault(RegroupScoredOp op, const TargetInfo &target);
 
 } // namespace fresnel
 

@@ -181,7 +181,7 @@ static ScheduleAttr makeSchedule(MLIRContext *context, Family family, int64_t ti
 ScheduleAttr fresnel::getDefaultSchedule(Operation *op, const TargetInfo &target) {
   MLIRContext *context = op->getContext();
   if (auto scores = dyn_cast<RegroupScoredOp>(op))
-    return getHopperScoresDefault(scores);
+    return getHopperScoresDefault(scores, target);
   if (!usesMatrixUnits(op))
     return makeSchedule(context, Family::Simt, 64, 1);
   if (auto attend = dyn_cast<AttendOp>(op); attend && explainHopper(attend, target).empty())
