@@ -90,7 +90,9 @@ AttendGradMath::Weights AttendGradMath::weigh(Val scores, Val lse, Val visible) 
     weights = b.exp2(shape.softcap * M_LOG2E * tanh - lse);
     slope = 1.0 - tanh * tanh;
   } else {
-    weights = b.exp2(b.fma(scores, b.constant(type, shape.scale * M_LOG2E), 0.0 - lse));
+    // A sum takes a negation along, where 0 - lse is an addition of its own; but beside documents ptxas spills.
+    Val negative = shape.documents || shape.hasBlocks() ? 0.0 - lse : lse * -1.0;
+    weights = b.exp2(b.fma(scores, b.constant(type, shape.scale * M_LOG2E), negative));
   }
   if (visible)
     weights = b.select(visible, weights, b.constant(type, 0.0));
