@@ -83,6 +83,8 @@ def make_case(rng, longest, grad_only, method=None):
     gradients = ["", "", "", "family=portable", "section=1", "section=3", "stages=1"]
     if method == "dense" and sets["head_dim"] >= 192 and sets["heads"] == sets["kv_heads"] and has_one_pass(method, sets):
         gradients += ["integers=true", "integers=true:section=1"]
+    if method in ("dense", "window") and has_pairs(method, sets):
+        gradients += ["tile_n=128", "tile_n=128", "tile_n=128:stages=1", "tile_n=128:section=1"]
     gradient = rng.choice(gradients)
     return method, sets, rng.choice(("bnhd", "bhnd")), schedule, gradient, grad
 
@@ -112,6 +114,11 @@ def has_one_pass(method, sets):
     if value_dim != dim and (dim, value_dim) not in ((128, 64), (128, 96), (192, 128), (256, 128), (256, 192)):
         return False
     return dim >= 64
+
+
+def has_pairs(method, sets):
+    """Whether steps of these gradients may have two tiles of queries."""
+    return sets["head_dim"] in (96, 128) and not sets.get("softcap") and has_one_pass(method, sets)
 
 
 def run_case(arguments, case, seed):
@@ -234,7 +241,8 @@ def main():
                         "block_cases.py")
     parser.add_argument("--dilated-only", action="store_true", help="only Lighthouse with dilated scores")
     parser.add_argument("--lighthouse-only", action="store_true", help="only Lighthouse")
-    parser.add_argument("--schedule", default="", metavar="FIELD", help="only attention whose schedule sets this field")
+    parser.add_argument("--schedule", default="", metavar="FIELD", help="only attention whose schedule, or that of its gradients, sets "
+                        "this field")
     parser.add_argument("--lighthouse-documents-only", action="store_true", help="only Lighthouse over packed documents")
     parser.add_argument("--max-seconds", type=float, default=1e9)
     parser.add_argument("--wrap", default="", help="command that runs each case, e.g. compute-sanitizer")
@@ -246,7 +254,7 @@ def main():
         if method or arguments.schedule:
             while True:
                 case = make_case(rng, arguments.longest, arguments.grad_only, method)
-                if arguments.schedule in case[3]:
+                if any(arguments.schedule in fields for fields in case[3:4 + case[5]]):
                     return run_case, case
         blocks = not arguments.grad_only and not arguments.dilated_only and rng.random() < 1 / 3
         if arguments.blocks_only is not None or blocks:

@@ -8,6 +8,9 @@
 // side by side where the head has two panels of 64 columns, else one below the other. With three panels one has two
 // squares, and there are registers for half of a step's queries at once only.
 //
+// With head dim 128 a step may have two tiles of queries. Each consumer then computes the dQ of one of them, 64 rows
+// and all columns, so that the keys are read once for twice as many products and the consumers meet half as often.
+//
 //===----------------------------------------------------------------------===//
 
 #include "fresnel/Conversion/HopperGradKernel.h"
@@ -18,20 +21,22 @@ using namespace fresnel;
 
 namespace {
 
-/// The named barrier of a consumer's own threads.
-constexpr int64_t kOwnBarrier = 8;
+/// Named barriers: a consumer's own threads; a consumer has read its tile of scores.
+constexpr int64_t kOwnBarrier = 8, kReadBarrier = 9;
 
 class HopperAttendGradKernel final : public HopperGradKernel {
 public:
   HopperAttendGradKernel(AttendGradOp op, const KernelRequest &request, KernelBuilder &builder)
       : HopperGradKernel(op, request, builder, getSquares(request, op, 0), getSquares(request, op, 1)),
-        half(shape.headDim > 128 ? queryRows / 2 : queryRows), math(builder, shape, Owner::Keys, kGroupRows, half),
+        half(shape.headDim > 128 ? ringRows / 2 : ringRows), math(builder, shape, Owner::Keys, kGroupRows, half),
         hasOwnSquare(!getSquares(request, op, 1).empty()) {}
 
 private:
   /// One square, none beside a soft cap in one panel of columns, or of three panels the first and the last.
   static Squares getSquares(const KernelRequest &request, AttendGradOp op, int64_t c) {
     int64_t headDim = cast<RankedTensorType>(op.getQ().getType()).getDimSize(3);
+    if (isHopperGradPaired(request.schedule, op))
+      return {{c, 0, headDim}};
     if (request.schedule.getTileN() > kSquare)
       return {{c, 0, kSquare}};
     Squares squares;
@@ -41,14 +46,14 @@ private:
   }
 
   void allocateScores() override {
-    // Two, so that a consumer may write the next one while the other reads.
-    scoreTiles = b.alloc({2, queryRows, keyRows}, shape.element, tile::Layout::Swizzled);
+    // Two, so that a consumer may write the next one while the other reads, or those of a step.
+    scoreTiles = b.alloc({2, ringRows, keyRows}, shape.element, tile::Layout::Swizzled);
   }
 
   Type getAccType(int64_t columns) { return tile::getAccType(kGroupRows, columns, b.getF32Type()); }
 
   /// The row of the queries' tiles from which on a product takes `half` of them, or null for all.
-  Val getFirst(int64_t part) { return half < queryRows ? b.i32(part * half) : Val(); }
+  Val getFirst(int64_t part) { return half < ringRows ? b.i32(part * half) : Val(); }
 
   /// Keys by queries: this consumer's rows of K or V times a part of a tile of the ring.
   Val multiplyOwned(Val owned, Val tile, int64_t part) {
@@ -70,8 +75,10 @@ private:
                                         /*transposed=*/false));
   }
 
-  /// The weights of a part of the queries of step i, and the gradients of their scores.
-  std::pair<Val, Val> computeScores(Val i, int64_t part, Val query, Val dout, SmallVector<Val> &sums) {
+  /// The weights of a part of the queries of the i-th tile of the rings, from `row` on, and the gradients of their
+  /// scores. `behind`: products with what was computed last are under way.
+  std::pair<Val, Val> computeScores(Val i, Val row, int64_t part, bool behind, Val query, Val dout,
+                                    SmallVector<Val> &sums) {
     auto [slot, parity] = slotOf(queries, i);
     auto [doutSlot, doutParity] = slotOf(douts, i);
     Val first = b.i32(part * half);
@@ -80,11 +87,10 @@ private:
     Val scores = multiplyOwned(keyTile, query, part), lse = loadValues(queries, slot, first, half);
     if (part == 0)
       wait(douts.full, doutSlot, doutParity);
-    else // There are no registers for this part's products beside what those of the last one read.
+    if (behind) // There are no registers for more products beside what those read.
       sums = {waitFor(sums[0], 1), waitFor(sums[1], 1)};
     Val dweights = multiplyOwned(valueTile, dout, part);
     scores = waitFor(scores, 1);
-    Val row = getStep(i).row;
     AttendGradMath::Weights weights =
         math.weigh(scores, lse, getVisible(firstKey + groupRow, part > 0 ? row + first : row, half));
     Val delta = loadValues(douts, doutSlot, first, half);
@@ -100,7 +106,7 @@ private:
     Val tile;
     SmallVector<Val> sums(carried);
     for (int64_t part = 0;; ++part) {
-      auto [lhs, dscores] = computeScores(i, part, query, dout, sums);
+      auto [lhs, dscores] = computeScores(i, getStep(i).row, part, /*behind=*/part > 0, query, dout, sums);
       if (part == 0)
         tile = b.slice(scoreTiles, i & 1.0);
       Val panel = b.wrap(tile::PanelOp::create(b, Value(tile), Value(consumer)));
@@ -138,11 +144,64 @@ private:
     release(queries, slotOf(queries, i).first);
   }
 
+  Val getOther() { return 1.0 - consumer; }
+
+  void meetReader(Val which, bool arriving) { meet(which + double(kReadBarrier), 128 * kConsumers, arriving); }
+
+  /// That of a step's tile. They change places from step to step: else each address has a register of its own.
+  Val getScoreTile(Val i, Val tile) { return b.slice(scoreTiles, (i + tile) & 1.0); }
+
+  /// One step of two tiles of queries, the last one first.
+  SmallVector<Val> iteratePair(Val i, ArrayRef<Val> carried) {
+    SmallVector<Val> sums(carried);
+    Val row = getStep(i).row, query, dout, dscores, n, before;
+    for (int64_t tile : {1, 0}) {
+      n = i * 2.0 + double(1 - tile);
+      query = b.slice(queries.tiles, slotOf(queries, n).first), dout = b.slice(douts.tiles, slotOf(douts, n).first);
+      Val first = tile ? row + double(ringRows) : row, lhs;
+      std::tie(lhs, dscores) = computeScores(n, first, 0, /*behind=*/tile == 0, query, dout, sums);
+      if (tile) // The other consumer has read what its product with the keys needs of the last step.
+        meetReader(getOther(), /*arriving=*/false);
+      else {
+        release(douts, slotOf(douts, before).first);
+        release(queries, slotOf(queries, before).first);
+      }
+      Val scores = getScoreTile(i, b.i32(tile));
+      tile::StoreMatrixOp::create(b, Value(dscores),
+                                  Value(b.wrap(tile::PanelOp::create(b, Value(scores), Value(consumer)))),
+                                  Value(b.i32(0)), /*transposed=*/true);
+      sums[1] = accumulate(sums[1], lhs, dout, 0);
+      sums[0] = accumulate(sums[0], dscores, query, 0);
+      before = n;
+    }
+    tile::FenceAsyncOp::create(b);
+    meetConsumers();
+    // There are no registers for dQ beside all that those products read.
+    sums[1] = waitFor(sums[1], 1);
+    release(douts, slotOf(douts, n).first);
+    Val dq = b.wrap(tile::WgmmaOp::create(b, getAccType(shape.headDim), Value(getScoreTile(i, consumer)),
+                                          Value(b.i32(0)), Value(keyTile), Value(), /*transposed=*/false));
+    sums[0] = waitFor(sums[0], 1);
+    release(queries, slotOf(queries, n).first);
+    dq = waitFor(dq, 0);
+    meetReader(consumer, /*arriving=*/true);
+    handOut(dq, i);
+    return sums;
+  }
+
+  bool isPaired() { return ringRows < queryRows; }
+
   /// All steps of a consumer that has `count` squares.
   void walk(int64_t count) {
     Val zero = b.constant(getAccType(shape.headDim), 0.0), zeroValues = b.constant(getAccType(shape.valueDim), 0.0);
-    SmallVector<Val> sums = b.forRange(b.i32(0), total, b.i32(1), {zero, zeroValues},
-                                       [&](Val i, ArrayRef<Val> carried) { return iterate(i, carried, count); });
+    if (isPaired())
+      meetReader(consumer, /*arriving=*/true);
+    SmallVector<Val> sums =
+        b.forRange(b.i32(0), total, b.i32(1), {zero, zeroValues}, [&](Val i, ArrayRef<Val> carried) {
+          return isPaired() ? iteratePair(i, carried) : iterate(i, carried, count);
+        });
+    if (isPaired())
+      meetReader(getOther(), /*arriving=*/false);
     endConsumer();
     tile::StoreMatrixOp::create(b, Value(sums[1]), Value(valueTile), Value(groupRow));
     tile::StoreMatrixOp::create(b, Value(sums[0] * shape.scale), Value(keyTile), Value(groupRow));

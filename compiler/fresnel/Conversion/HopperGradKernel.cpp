@@ -23,6 +23,7 @@ HopperGradKernel::HopperGradKernel(AttendGradOp op, const KernelRequest &request
                                    Squares second)
     : HopperRings(builder), request(request), integers(op.hasIntegerSums()), shape(op),
       keyRows(request.schedule.getTileM()), queryRows(request.schedule.getTileN()),
+      ringRows(isHopperGradPaired(request.schedule, op) ? queryRows / 2 : queryRows),
       steps(int64_t(llvm::alignTo(shape.queries, 128)) / queryRows), cluster(request.schedule.getCluster()),
       blocks(llvm::alignTo(llvm::divideCeil(shape.keys, keyRows), cluster)), group(shape.heads / shape.kvHeads),
       section(getHopperGradSection(request.schedule, op)), doutStages(getHopperGradDoutStages(request.schedule, op)),
@@ -57,7 +58,7 @@ Val HopperGradKernel::argument(Argument which) {
 SmallVector<Type> HopperGradKernel::getArgumentTypes() {
   auto map = [&](int64_t rows) -> Type { return tile::TensorMapType::get(b.getContext(), rows, 64, shape.element); };
   // A block of a cluster loads its share of the queries for all.
-  int64_t share = queryRows / cluster;
+  int64_t share = ringRows / cluster;
   SmallVector<Type> types{map(share), map(keyRows), map(keyRows), request.views[kStats], map(share)};
   // The mask, if there is one, and dQ.
   unsigned dq = kDout + 1 + countMasks();
@@ -70,8 +71,8 @@ SmallVector<Type> HopperGradKernel::getArgumentTypes() {
 }
 
 HopperGradKernel::RowRing HopperGradKernel::allocRing(int64_t stages, int64_t columns) {
-  Val tiles = b.alloc({stages, queryRows, columns}, shape.element, tile::Layout::Swizzled);
-  Val values = b.alloc({stages, queryRows}, b.getF32Type(), tile::Layout::Linear);
+  Val tiles = b.alloc({stages, ringRows, columns}, shape.element, tile::Layout::Swizzled);
+  Val values = b.alloc({stages, ringRows}, b.getF32Type(), tile::Layout::Linear);
   return {{stages, tiles, allocBarriers(stages), allocBarriers(stages)}, values};
 }
 
@@ -82,13 +83,14 @@ void HopperGradKernel::allocate() {
   douts = allocRing(doutStages, shape.valueDim);
   allocateScores();
   Type element = integers ? Type(b.getI32Type()) : b.getF32Type();
-  squares = b.alloc({kConsumers, kSquare * kSquare}, element, tile::Layout::Linear);
+  int64_t columns = std::max(kSquare, squareLists[0].front().columns);
+  squares = b.alloc({kConsumers, kSquare * columns}, element, tile::Layout::Linear);
   // A part of one: its first columns.
   int64_t rest = shape.headDim % kSquare;
   parts = rest ? b.allocReusing(squares, {kConsumers * kSquare / rest, kSquare * rest}, element, tile::Layout::Linear)
                : squares;
   if (integers)
-    factors = b.alloc({queries.stages, queryRows}, b.getF32Type(), tile::Layout::Linear);
+    factors = b.alloc({queries.stages, ringRows}, b.getF32Type(), tile::Layout::Linear);
   keysFull = allocBarriers(1);
 }
 
@@ -174,7 +176,7 @@ void HopperGradKernel::load(Argument map, Val head, Val row, Val target, Val bar
   bool shared = cluster > 1 && (map == kQ || map == kDout);
   Val share;
   if (shared) {
-    share = b.id(tile::Id::BlockX) % double(cluster) * double(queryRows / cluster);
+    share = b.id(tile::Id::BlockX) % double(cluster) * double(ringRows / cluster);
     row = row + share;
   }
   tile::TmaLoadOp::create(b, Value(argument(map)), Value(batch), Value(head), Value(row), Value(target),
@@ -207,13 +209,21 @@ void HopperGradKernel::loadAll() {
   load(kV, kvHead, firstKey, valueTile, keysFull, zero);
   b.forRange(zero, total, b.i32(1), [&](Val i) {
     Step step = getStep(i);
-    fill(queries, kQ, 0, i, step);
-    fill(douts, kDout, 1, i, step);
+    if (ringRows == queryRows) {
+      fill(queries, kQ, 0, i, step);
+      return fill(douts, kDout, 1, i, step);
+    }
+    for (int64_t tile : {1, 0}) {
+      Step part = step;
+      part.row = step.row + double(tile * ringRows);
+      fill(queries, kQ, 0, i * 2.0 + double(1 - tile), part);
+      fill(douts, kDout, 1, i * 2.0 + double(1 - tile), part);
+    }
   });
 }
 
 void HopperGradKernel::addSquare(const Step &step, Val now, int64_t c, const Square &square, Val elected) {
-  int64_t perSquare = kSquare / square.columns;
+  int64_t perSquare = std::max<int64_t>(kSquare / square.columns, 1);
   Val source = b.slice(perSquare > 1 ? parts : squares, b.i32(c * perSquare));
   Val tile = step.row / double(kSquare) + double(square.tile), place = b.i32(square.column * kSquare);
   auto write = [&](bool add, Val predicate) {

@@ -47,6 +47,7 @@ protected:
   static constexpr int64_t kSquare = 64;
 
   /// A part of dQ of a step: 64 rows of the `tile`-th tile, `columns` columns from `column` on.
+  /// If a step has two tiles of a ring, all columns of one.
   struct Square {
     int64_t tile, column, columns;
   };
@@ -97,7 +98,8 @@ protected:
   /// Whether dQ is summed in integers.
   bool integers;
   AttendShape shape;
-  int64_t keyRows, queryRows;
+  /// Keys of the thread block, queries of a step, and of a tile of the rings: a step has one or two.
+  int64_t keyRows, queryRows, ringRows;
   Val thread, batch, kvHead, firstKey;
   /// Steps in all.
   Val total;

@@ -63,15 +63,20 @@ struct Cut {
     // has several panels of 64 columns, else one below the other; beside a soft cap there are no
     // registers for so many queries, and one consumer has the only square.
     queryRows = headDim <= 64 && !hasSoftcap(op) ? 128 : 64;
+    pairs = (headDim == 96 || headDim == 128) && !wide && !lists && !hasSoftcap(op) && !getDocumentBounds(op);
   }
 
+  /// Whether a step has two tiles of `queryRows` queries.
+  bool isPaired(int64_t tileN) const { return pairs && tileN == 2 * queryRows; }
+
   /// Shared memory of the kernel, in bytes.
-  int64_t getSharedBytes(int64_t stages, int64_t doutStages) const {
+  int64_t getSharedBytes(int64_t tileN, int64_t stages, int64_t doutStages) const {
     int64_t keyRow = llvm::alignTo(2 * headDim, 128), valueRow = llvm::alignTo(2 * valueDim, 128);
     int64_t keysAndValues = keyRows * (keyRow + valueRow), slots = stages + doutStages;
     int64_t ring = queryRows * (stages * (keyRow + (integers ? 8 : 4)) + doutStages * (valueRow + 4));
     // The gradients of the scores, twice, and where the consumers share columns the weights, too.
-    int64_t scores = (wide ? 4 : 2) * queryRows * keyRows * 2, queryGradient = 2 * 64 * 64 * 4;
+    int64_t scores = (wide ? 4 : 2) * queryRows * keyRows * 2;
+    int64_t queryGradient = 2 * 64 * (isPaired(tileN) ? headDim : 64) * 4;
     // The list starts at a multiple of 16 bytes.
     int64_t listBytes = lists ? llvm::alignTo(lists->getBytes(), 16) + 16 : 0;
     return keysAndValues + ring + scores + queryGradient + 8 * (2 * slots + 1) + listBytes;
@@ -93,7 +98,7 @@ struct Cut {
           "the hopper gradient serves lists of blocks of a multiple of 128 keys with head dim {0}, but "
           "key_block is {1}; use portable",
           headDim, keyBlock);
-    if (int64_t bytes = getSharedBytes(1, 1); bytes > target.maxSharedBytes)
+    if (int64_t bytes = getSharedBytes(queryRows, 1, 1); bytes > target.maxSharedBytes)
       return llvm::formatv(
           "the hopper gradient needs {0} bytes of shared memory for {1} list entries, but {2} has {3}; "
           "use portable",
@@ -107,11 +112,17 @@ struct Cut {
   int64_t headDim, valueDim, queryBlock = 128, keyBlock = 128;
   int64_t keyRows, queryRows;
   bool wide;
+  /// Whether there are kernels with steps of twice as many queries.
+  bool pairs;
   std::optional<BlockSetSizes> lists;
 };
 } // namespace
 
 bool fresnel::isHopperGradWide(AttendGradOp op) { return Cut(op).wide; }
+
+bool fresnel::isHopperGradPaired(ScheduleAttr schedule, AttendGradOp op) {
+  return Cut(op).isPaired(schedule.getTileN());
+}
 
 bool fresnel::isHopperGradOrdered(ScheduleAttr schedule, AttendGradOp op) {
   return schedule.getOrdered() && !op.hasIntegerSums();
@@ -162,7 +173,7 @@ std::string fresnel::explainHopperGrad(Operation *op, const TargetInfo &target) 
 
 int64_t fresnel::getHopperGradDoutStages(ScheduleAttr schedule, AttendGradOp op) {
   int64_t stages = schedule.getStages();
-  while (stages > 1 && Cut(op).getSharedBytes(schedule.getStages(), stages) > kSharedBytes)
+  while (stages > 1 && Cut(op).getSharedBytes(schedule.getTileN(), schedule.getStages(), stages) > kSharedBytes)
     --stages;
   return stages;
 }
@@ -181,10 +192,10 @@ std::string fresnel::verifyHopperGrad(ScheduleAttr schedule, AttendGradOp op, co
     return llvm::formatv(
         "tile_m, the keys of a thread block, must be {0} in gradients with head dim {1}{2}, but is {3}", cut.keyRows,
         cut.headDim, cut.lists ? " and these lists" : "", schedule.getTileM());
-  if (schedule.getTileN() != cut.queryRows)
-    return llvm::formatv("tile_n, the queries of a step, must be {0} in gradients with head dim {1}{2}, but is {3}",
-                         cut.queryRows, cut.headDim, cut.headDim <= 64 && hasSoftcap(op) ? " and a soft cap" : "",
-                         schedule.getTileN());
+  if (schedule.getTileN() != cut.queryRows && !cut.isPaired(schedule.getTileN()))
+    return llvm::formatv("tile_n, the queries of a step, must be {0}{1} in gradients with head dim {2}{3}, but is {4}",
+                         cut.queryRows, cut.pairs ? " or 128" : "", cut.headDim,
+                         cut.headDim <= 64 && hasSoftcap(op) ? " and a soft cap" : "", schedule.getTileN());
   if (schedule.getCluster() != 1 && schedule.getCluster() != 2)
     return llvm::formatv("cluster must be 1 or 2, but is {0}", schedule.getCluster());
   if (schedule.getCluster() > 1 && (!cut.wide || !op.getMask().empty()))
@@ -200,22 +211,26 @@ std::string fresnel::verifyHopperGrad(ScheduleAttr schedule, AttendGradOp op, co
   int64_t blocks = llvm::divideCeil(k.getDimSize(2), schedule.getTileM()) * k.getDimSize(0) * k.getDimSize(1);
   if (blocks > std::numeric_limits<int32_t>::max())
     return llvm::formatv("{0} blocks of keys are numbered with 31 bits; split the batch", blocks);
-  int64_t bytes = cut.getSharedBytes(schedule.getStages(), getHopperGradDoutStages(schedule, op));
+  int64_t bytes = cut.getSharedBytes(schedule.getTileN(), schedule.getStages(), getHopperGradDoutStages(schedule, op));
   if (bytes > target.maxSharedBytes)
     return llvm::formatv("the tiles need {0} bytes of shared memory, but {1} has {2}; lower stages", bytes, target.name,
                          target.maxSharedBytes);
   return "";
 }
 
-ScheduleAttr fresnel::getHopperGradDefault(AttendGradOp op) {
+ScheduleAttr fresnel::getHopperGradDefault(AttendGradOp op, bool ordered) {
   Cut cut(op);
-  int64_t stages = cut.getSharedBytes(2, 1) <= kSharedBytes ? 2 : 1;
+  // In order, thread blocks wait for each other twice as long at steps of twice as many queries; without a mask, or
+  // with a window, they gain nothing.
+  bool isPlain = isCausal(op) && getInteger(op, "window", 0) <= 0 && cut.headDim == 128 && cut.valueDim == 128;
+  int64_t tileN = cut.pairs && isPlain && !ordered ? 2 * cut.queryRows : cut.queryRows;
+  int64_t stages = cut.getSharedBytes(cut.queryRows, 2, 1) <= kSharedBytes ? 2 : 1;
   // Query heads that share a key head walk so many tiles that L2 holds them only if blocks do so side by side; in order
   // they wait for each other anyway.
   bool shared = getTensor(op.getQ()).getDimSize(1) > getTensor(op.getK()).getDimSize(1);
   int64_t cluster = shared && cut.wide && op.hasIntegerSums() ? 2 : 1;
-  return ScheduleAttr::get(op.getContext(), Family::Hopper, cut.keyRows, cut.queryRows, stages, /*persistent=*/false,
-                           /*ping_pong=*/true, /*section=*/0, /*ordered=*/true, cluster, op.hasIntegerSums());
+  return ScheduleAttr::get(op.getContext(), Family::Hopper, cut.keyRows, tileN, stages, /*persistent=*/false,
+                           /*ping_pong=*/true, /*section=*/0, ordered, cluster, op.hasIntegerSums());
 }
 
 // Measured on an H100 under its power limit; see docs/performance.md.

@@ -15,12 +15,14 @@ namespace fresnel {
 std::string explainHopperGrad(mlir::Operation *op, const TargetInfo &target);
 /// The limit that the schedule breaks and what to change, or "".
 std::string verifyHopperGrad(ScheduleAttr schedule, AttendGradOp op, const TargetInfo &target);
-/// The schedule for an operation that the family serves.
-ScheduleAttr getHopperGradDefault(AttendGradOp op);
+/// The schedule for an operation that the family serves, adding dQ in one order or in any.
+ScheduleAttr getHopperGradDefault(AttendGradOp op, bool ordered = true);
 
 /// Whether the consumers share the columns of 64 keys: where the head dim is 192 or 256, and
 /// where block lists open 64 keys at a time.
 bool isHopperGradWide(AttendGradOp op);
+/// Whether a step has two tiles of queries, of whose dQ each consumer computes one.
+bool isHopperGradPaired(ScheduleAttr schedule, AttendGradOp op);
 /// With block lists, what a thread block keeps of them in shared memory.
 std::optional<BlockSetSizes> getHopperGradLists(AttendGradOp op);
 /// Whether thread blocks add to a tile of dQ in one order: they are asked to, and the sums are not integers.

@@ -44,7 +44,13 @@ struct AssignSchedulesPass final : impl::AssignSchedulesPassBase<AssignSchedules
             changeSchedule(schedule, isAttentionGradient(op) ? gradientSchedule : this->schedule);
         if (!changed)
           return op->emitOpError() << llvm::toString(changed.takeError());
+        bool wasOrdered = schedule.getOrdered();
         schedule = *changed;
+        // In any order other tiles are the default; what is asked for besides stays.
+        if (auto gradient = dyn_cast<AttendGradOp>(op);
+            gradient && wasOrdered && !schedule.getOrdered() && schedule.getFamily() == Family::Hopper)
+          schedule =
+              llvm::cantFail(changeSchedule(getHopperGradDefault(gradient, /*ordered=*/false), gradientSchedule));
       }
     }
     if (std::string reason = verifySchedule(schedule, op, info); !reason.empty())
