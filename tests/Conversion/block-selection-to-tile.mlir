@@ -21,6 +21,14 @@
 // lanes, the row goes past a list of one entry per lane.
 // CHECK-LABEL: tile.kernel @select_blocks_2
 // CHECK-SAME: grid = array<i32: 512, 2, 1>
+// CHECK: arith.minsi
+// CHECK-COUNT-4: tile.load
+// Between the sinks' chunk and that of the last blocks scores are read as they are.
+// CHECK: scf.for
+// CHECK-NOT: arith.minsi
+// CHECK-COUNT-4: tile.load
+// CHECK: scf.for
+// CHECK: arith.minsi
 // CHECK-COUNT-4: tile.load
 // CHECK-COUNT-15: tile.shuffle xor
 // CHECK: tile.ballot

@@ -5,8 +5,9 @@
 // Up to 32 blocks: a warp per row. The best score of each lane bounds the worst that is
 // taken from below, so that a second walk finds few candidates, mostly no more than lanes,
 // which are ranked. Where there are more, as among equal scores, a walk past a sorted
-// list, one entry per lane, follows. More blocks: a thread block per row marks them by radix selection and
-// compacts the marks, as the cascade does.
+// list, one entry per lane, follows. The two walks apply the rules only to chunks of a row in
+// which some block is forced or hidden. More blocks: a thread block per row marks them by radix
+// selection and compacts the marks, as the cascade does.
 //
 //===----------------------------------------------------------------------===//
 
@@ -22,8 +23,8 @@ namespace {
 
 /// Keys are held in shared memory up to this number of blocks.
 constexpr int64_t kMaxHeldKeys = 16384;
-/// Chunks of 32 scores whose loads are in flight together.
-constexpr int64_t kChunks = 4;
+/// Scores whose loads are in flight together.
+constexpr int64_t kChunk = 128;
 
 class SelectBlocksKernel {
 public:
@@ -60,39 +61,55 @@ private:
       WarpSelect select(b, take);
       WarpSelect::List none = select.begin();
       auto store = [&](Val place, Val index) { b.store(index, target, {batch, head, row, place}); };
-      Val largest = walk(rules, row, {b.i32(INT32_MIN)},
-                         [&](Val key, Val, ArrayRef<Val> state) { return SmallVector<Val>{b.max(state[0], key)}; })[0];
+      Val largest = walkParts(rules, row, {b.i32(INT32_MIN)}, [&](Val key, Val, ArrayRef<Val> state) {
+        return SmallVector<Val>{b.max(state[0], key)};
+      })[0];
       Val bound = select.getBound(largest);
       SmallVector<Val> found =
-          walk(rules, row, {none.keys, none.indices, b.i32(0)}, [&](Val key, Val first, ArrayRef<Val> state) {
+          walkParts(rules, row, {none.keys, none.indices, b.i32(0)}, [&](Val key, Val first, ArrayRef<Val> state) {
             auto [list, count] = select.collect({state[0], state[1]}, state[2], key, first, bound);
             return SmallVector<Val>{list.keys, list.indices, count};
           });
       Val fits = found[2] <= 32.0;
       b.ifThen(fits, [&] { select.finishCollected({found[0], found[1]}, found[2], store); });
       b.ifThen(fits ^ b.constant(b.getI1Type(), 1), [&] {
-        SmallVector<Val> taken =
-            walk(rules, row, {none.keys, none.indices}, [&](Val key, Val first, ArrayRef<Val> state) {
-              WarpSelect::List list = select.add({state[0], state[1]}, key, first);
-              return SmallVector<Val>{list.keys, list.indices};
-            });
+        SmallVector<Val> taken = walk(rules, row, b.i32(0), rules.end, /*plain=*/false, {none.keys, none.indices},
+                                      [&](Val key, Val first, ArrayRef<Val> state) {
+                                        WarpSelect::List list = select.add({state[0], state[1]}, key, first);
+                                        return SmallVector<Val>{list.keys, list.indices};
+                                      });
         select.finish({taken[0], taken[1]}, store);
       });
     });
   }
 
-  /// Calls `use(key, first index, state)` for 32 keys of a row after the other, each lane's its own.
-  SmallVector<Val> walk(BlockRules &rules, Val row, ArrayRef<Val> init,
-                        function_ref<SmallVector<Val>(Val, Val, ArrayRef<Val>)> use) {
+  using Use = function_ref<SmallVector<Val>(Val, Val, ArrayRef<Val>)>;
+
+  /// Calls `use(key, first index, state)` for 32 keys of a row from `from` on after the other, each lane's its own.
+  /// `plain` if the rules let all scores stand for themselves.
+  SmallVector<Val> walk(BlockRules &rules, Val row, Val from, Val to, bool plain, ArrayRef<Val> init, Use use) {
     Val lane = b.id(tile::Id::Lane);
-    return b.forRange(b.i32(0), rules.end, b.i32(32 * kChunks), init, [&](Val first, ArrayRef<Val> carried) {
+    return b.forRange(from, to, b.i32(kChunk), init, [&](Val first, ArrayRef<Val> carried) {
       SmallVector<Val> keys, state(carried);
-      for (int64_t i = 0; i < kChunks; ++i)
-        keys.push_back(readKey(rules, row, first + lane + double(32 * i)));
-      for (int64_t i = 0; i < kChunks; ++i)
-        state = use(keys[i], first + double(32 * i), state);
+      for (int64_t i = 0; i < kChunk; i += 32) {
+        Val block = first + lane + double(i);
+        keys.push_back(plain ? RadixSelect::orderedKey(b, b.load(source, {batch, head, row, block}))
+                             : readKey(rules, row, block));
+      }
+      for (auto [i, key] : llvm::enumerate(keys))
+        state = use(key, first + double(32 * i), state);
       return state;
     });
+  }
+
+  /// The same for all keys; -inf may come as a key of its own, which is less than any bound.
+  SmallVector<Val> walkParts(BlockRules &rules, Val row, ArrayRef<Val> init, Use use) {
+    auto [begin, end] = rules.getPlain();
+    Val from = (begin + double(kChunk - 1)) & double(-kChunk);
+    Val to = from + (b.max(end - from, b.i32(0)) & double(-kChunk));
+    SmallVector<Val> state = walk(rules, row, b.i32(0), b.min(from, rules.end), /*plain=*/false, init, use);
+    state = walk(rules, row, from, to, /*plain=*/true, state, use);
+    return walk(rules, row, to, rules.end, /*plain=*/false, state, use);
   }
 
   void writeByBlock() {

@@ -48,11 +48,12 @@ Val WarpSelect::getBound(Val largest) {
       Val lower = (lane & double(step)) == 0.0, forward = (lane & double(run)) == 0.0;
       values = b.select(lower == forward, b.max(values, other), b.min(values, other));
     }
-  return shuffle(values, b.i32(take - 1));
+  constexpr int32_t kInfinity = INT32_MIN + 0x7fffff;
+  return b.max(shuffle(values, b.i32(take - 1)), b.i32(kInfinity + 1));
 }
 
 std::pair<WarpSelect::List, Val> WarpSelect::collect(List list, Val count, Val key, Val first, Val bound) {
-  Val lane = b.id(tile::Id::Lane), found = b.ballot((key >= bound) & (key != double(INT32_MIN)));
+  Val lane = b.id(tile::Id::Lane), found = b.ballot(key >= bound);
   SmallVector<Val> result = b.whileLoop(
       {found, list.keys, list.indices, count}, [&](ArrayRef<Val> state) { return state[0] != 0.0; },
       [&](ArrayRef<Val> state) {
@@ -110,4 +111,9 @@ Val BlockRules::getKey(Val block, Val score) {
   }
   Val allowed = block < end;
   return b.select(first ? allowed & (block >= first) : allowed, key, nothing);
+}
+
+std::pair<Val, Val> BlockRules::getPlain() {
+  Val begin = b.i32(op.getSinks());
+  return {first ? first + begin : begin, end - double(op.getLocal())};
 }

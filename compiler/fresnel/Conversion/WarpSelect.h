@@ -27,9 +27,9 @@ public:
   /// The list of nothing.
   List begin();
   /// The `take`-th largest of the lanes' values, in every lane: a row whose lanes have seen these as their largest
-  /// has at least `take` keys that are no smaller.
+  /// has at least `take` keys that are no smaller. More than the key of -inf, which is never taken.
   Val getBound(Val largest);
-  /// Takes up, behind those of `list`, what is at least `bound` of 32 keys with ascending indices, in no order of the
+  /// Takes up, behind those of `list`, what is at least a bound of 32 keys with ascending indices, in no order of the
   /// keys. Counts on where the list is full.
   std::pair<List, Val> collect(List list, Val count, Val key, Val first, Val bound);
   /// Calls `store` as `finish` does with the best of the `count` collected ones, at most 32.
@@ -56,6 +56,10 @@ public:
   /// The ordered key of the block with this score: the largest where the block is
   /// forced, INT32_MIN where it may not be taken.
   Val getKey(Val block, Val score);
+
+  /// The first of the blocks that are neither forced nor hidden, whose scores alone count, and the first behind them,
+  /// which may be less.
+  std::pair<Val, Val> getPlain();
 
   /// Blocks from here on are never taken.
   Val end;
