@@ -100,7 +100,9 @@ def _check_each(q, k, v):
 
 
 # Presets that take cu_seqlens.
-PACKED = ("documents", "moba_documents")
+PACKED = ("documents", "moba_documents", "nsa_documents", "vsa_documents")
+# Presets that take gates, and how many branches they weigh.
+GATED = {"nsa": 3, "nsa_documents": 3, "vsa": 2, "vsa_documents": 2}
 
 
 def check_lengths(method, is_file, q, k, v):
@@ -119,7 +121,7 @@ def check_documents(method, is_file, cu_seqlens, q, k):
     if cu_seqlens is None:
         raise ValueError(f"cu_seqlens is missing, but method {method} needs it: 0, then the end of each document")
     if method not in PACKED and not is_file:
-        raise ValueError(f"cu_seqlens is given, but method {method} has no documents; presets that have are {' and '.join(PACKED)}")
+        raise ValueError(f"cu_seqlens is given, but method {method} has no documents; presets that have are {', '.join(PACKED)}")
     if not isinstance(cu_seqlens, torch.Tensor):
         raise TypeError(f"cu_seqlens must be a torch.Tensor, or an array that supports DLPack, but got "
                         f"{type(cu_seqlens).__name__}")
@@ -152,6 +154,30 @@ def check_mask(method, is_file, mask, q, k):
     if mask.shape[1] != 1 and (q.shape[2] % mask.shape[1] or mask.shape[1] % k.shape[2]):
         raise ValueError(f"mask has {mask.shape[1]} heads, but a divisor of q's {q.shape[2]} that is a multiple of k's "
                          f"{k.shape[2]} is needed; 1 serves them all")
+
+
+def check_gates(method, is_file, gates, q):
+    """That the gates fit q, which is good, but for the branches of a file, which the program knows."""
+    branches = GATED.get(method)
+    if gates is None:
+        raise ValueError(f"gates is missing, but method {method} needs it: what each of its {branches} branches weighs for each "
+                         f"token and head")
+    if branches is None and not is_file:
+        raise ValueError(f"gates is given, but method {method} has none; presets that have are {', '.join(GATED)}")
+    if not isinstance(gates, torch.Tensor):
+        raise TypeError(f"gates must be a torch.Tensor, or an array that supports DLPack, but got {type(gates).__name__}")
+    if gates.device != q.device:
+        raise ValueError(f"gates is on {gates.device}, but q is on {q.device}; they must be on one device")
+    if gates.dtype != q.dtype:
+        raise TypeError(f"gates has dtype {gates.dtype}, but q has {q.dtype}; they must have one dtype")
+    if gates.dim() != 4 or gates.shape[:3] != q.shape[:3] or 0 in gates.shape or branches not in (None, gates.shape[3]):
+        raise ValueError(f"gates has shape {tuple(gates.shape)}, but [batch, sequence, heads, branches] is expected, "
+                         f"{[*q.shape[:3], branches or 'branches']}")
+    if gates.shape[3] != 1 and gates.stride(3) != 1:
+        raise ValueError(f"gates has stride {gates.stride(3)} in its last dimension, but 1 is needed; call gates.contiguous()")
+    if not torch.compiler.is_compiling() and gates.storage_offset() * gates.element_size() % 16:
+        raise ValueError(f"gates starts {gates.storage_offset()} elements into its storage, but a multiple of 8 elements "
+                         f"(16 bytes) is needed; call gates.clone()")
 
 
 def room_for(documents, parameters):

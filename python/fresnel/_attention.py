@@ -1,8 +1,9 @@
 """`fresnel.attention`: a differentiable PyTorch operation on bundles.
 
-Two operations of PyTorch, `fresnel::attention_forward` and `fresnel::attention_backward`, carry the method and its parameters as
-text: so torch.compile sees opaque calls with known result shapes, and a process that loads a compiled graph finds the
-bundle again. Kernels have static shapes: a new shape is a new bundle, compiled on first use.
+Operations of PyTorch, `fresnel::attention_forward`, `fresnel::attention_backward` and, for methods with gates,
+`fresnel::attention_gated_backward`, carry the method and its parameters as text: so torch.compile sees opaque calls with known
+result shapes, and a process that loads a compiled graph finds the bundle again. Kernels have static shapes: a new shape is a
+new bundle, compiled on first use.
 """
 
 import functools
@@ -11,12 +12,13 @@ import threading
 
 import torch
 
-from . import _arguments, _bundle, _compile, _masks
+from . import _arguments, _bundle, _compile, _inputs
 from ._errors import FresnelError, UnsupportedError
 from ._library import BACKWARD, FORWARD, Plan
 
-# Inputs of programs beside q, k and v, which have no gradients.
+# Inputs of programs beside q, k and v; masks have no gradients.
 _MASKS = ("cu_seqlens", "mask")
+_OTHERS = (*_MASKS, "gates")
 # Lines of a program's text that are no parameters of a preset.
 _OPTIONS = ("deterministic", "schedule", "gradient_schedule")
 # The first compute capability that each target runs on, oldest first.
@@ -54,9 +56,9 @@ class _Program:
 
     def _check_names(self):
         inputs = [name for name, buffer in self.arguments.items() if buffer["kind"] == "input"]
-        if sorted(name for name in inputs if name not in _MASKS) != ["k", "q", "v"]:
-            raise ValueError(f"method: {self.path} takes {inputs}, but fresnel.attention passes q, k and v, and cu_seqlens "
-                             f"and mask where they are given")
+        if sorted(name for name in inputs if name not in _OTHERS) != ["k", "q", "v"]:
+            raise ValueError(f"method: {self.path} takes {inputs}, but fresnel.attention passes q, k and v, and cu_seqlens, "
+                             f"mask and gates where they are given")
         out, q = self.arguments.get("out"), self.arguments["q"]
         if out is None or out["kind"] != "output":
             raise ValueError(f"method: {self.path} has no output 'out'; fresnel.attention returns the output of that name")
@@ -67,12 +69,18 @@ class _Program:
         if self.has_backward:
             arguments = _bundle.arguments(self.manifest["backward"])
             results = [name for name, buffer in arguments.items() if buffer["kind"] == "output"]
-            if sorted(results) != ["dk", "dq", "dv"]:
-                raise ValueError(f"method: the backward plan of {self.path} gives {results}, but dq, dk and dv are needed")
+            needed = ["dq", "dk", "dv"] + ["dgates"] * ("gates" in self.arguments)
+            if sorted(results) != sorted(needed):
+                raise ValueError(f"method: the backward plan of {self.path} gives {results}, but {', '.join(needed)} are needed")
             for name, maker in zip(_MASKS, ("document_bounds", "blocks_from_mask")):
                 if name in arguments:
                     raise ValueError(f"method: the backward plan of {self.path} takes {name}, but fresnel.attention does "
                                      f"not keep it; compile it without --recompute {maker}")
+
+    def check_others(self, cu_seqlens, mask, gates):
+        self.check_documents(cu_seqlens)
+        self.check_mask(mask)
+        self.check_gates(gates)
 
     def check_documents(self, cu_seqlens):
         """That it takes as many entries as there are, or none."""
@@ -87,6 +95,13 @@ class _Program:
             raise ValueError(f"mask has shape {shape} ([batch, heads, rows, blocks]), but {self.path} was made for "
                              f"{self.shape('mask')}; query_block and key_block, 128 each if they are not passed, are the "
                              f"tokens of a row and of a block")
+
+    def check_gates(self, gates):
+        """That it takes gates of that shape, or none."""
+        shape = [0] if gates is None else [int(gates.shape[axis]) for axis in (0, 2, 1, 3)]
+        if shape != self.shape("gates"):
+            raise ValueError(f"gates has [batch, head, sequence, branches] {shape}, but {self.path} was made for "
+                             f"{self.shape('gates')}")
 
     def plan(self, device):
         with _lock:
@@ -272,28 +287,23 @@ def _results(program, q, v):
     return q.new_empty(_result_shape(q, v)), lse, q.new_empty(program.kept_bytes, dtype=torch.uint8)
 
 
-def _given(cu_seqlens, mask):
-    return [(name, x) for name, x in zip(_MASKS, (cu_seqlens, mask)) if x is not None]
-
-
-def _forward(q, k, v, program, cu_seqlens=None, mask=None):
+def _forward(q, k, v, program, cu_seqlens=None, mask=None, gates=None):
     key = (program, _version(program), q.dtype, q.device, q.shape, q.stride(), k.shape, k.stride(), v.shape, v.stride())
-    masks = ()
-    if cu_seqlens is not None or mask is not None:
-        given = _given(cu_seqlens, mask)
-        masks = tuple(x for _, x in given)
+    others = ()
+    if cu_seqlens is not None or mask is not None or gates is not None:
+        given = [(name, x) for name, x in zip(_OTHERS, (cu_seqlens, mask, gates)) if x is not None]
+        others = tuple(x for _, x in given)
         for name, x in given:
             key += (name, x.shape, x.stride())
-    call = _find(key) or _keep(key, _make_forward(program, q, k, v, cu_seqlens, mask))
+    call = _find(key) or _keep(key, _make_forward(program, q, k, v, cu_seqlens, mask, gates))
     out, lse, kept = _results(call.program, q, v)
-    _launch(call, (q, k, v, out, lse, *masks), kept, q.device)
+    _launch(call, (q, k, v, out, lse, *others), kept, q.device)
     return out, lse, kept
 
 
-def _make_forward(text, q, k, v, cu_seqlens, mask):
+def _make_forward(text, q, k, v, cu_seqlens, mask, gates):
     program, layouts = _program(text, q, k, v), {name: (x.shape, x.stride()) for name, x in (("q", q), ("k", k), ("v", v))}
-    program.check_documents(cu_seqlens)
-    program.check_mask(mask)
+    program.check_others(cu_seqlens, mask, gates)
     results = (("out", _result_shape(q, v)), ("lse", program.shape("lse")))
     layouts.update((name, (shape, _dense(shape))) for name, shape in results)
     if cu_seqlens is not None:
@@ -302,46 +312,50 @@ def _make_forward(text, q, k, v, cu_seqlens, mask):
     if mask is not None:
         view = mask.transpose(1, 2)  # It is in the order of programs, and rows are brought to that.
         layouts["mask"] = (view.shape, view.stride())
+    if gates is not None:
+        layouts["gates"] = (gates.shape, gates.stride())
     return _Call(program, FORWARD, q.device, layouts)
 
 
-def _forward_fake(q, k, v, program, cu_seqlens=None, mask=None):
+def _forward_fake(q, k, v, program, cu_seqlens=None, mask=None, gates=None):
     compiled = _program(program, q, k, v)
-    compiled.check_documents(cu_seqlens)
-    compiled.check_mask(mask)
+    compiled.check_others(cu_seqlens, mask, gates)
     return _results(compiled, q, v)
 
 
-def _backward(dout, q, k, v, out, lse, kept, program):
+def _backward(dout, q, k, v, out, lse, kept, *others):
+    """Gradients of q, k, v and gates: `others` are gates, if the method has them, and the program."""
     # What it needs of cu_seqlens and mask is in `kept`.
-    given = (dout, q, k, v, out, lse)
+    *gates, program = others
+    given = (dout, q, k, v, out, lse, *gates)
     key = (program, _version(program), q.dtype, q.device, *[x.shape for x in given], *[x.stride() for x in given])
     call = _find(key) or _keep(key, _make_backward(program, given))
-    gradients = tuple([x.new_empty(x.shape) for x in (q, k, v)])
+    gradients = tuple([x.new_empty(x.shape) for x in (q, k, v, *gates)])
     _launch(call, given + gradients, kept, q.device)
     return gradients
 
 
 def _make_backward(text, given):
-    layouts = {name: (x.shape, x.stride()) for name, x in zip(("dout", "q", "k", "v", "out", "lse"), given)}
-    layouts.update((f"d{name}", (layouts[name][0], _dense(layouts[name][0]))) for name in "qkv")
+    layouts = {name: (x.shape, x.stride()) for name, x in zip(("dout", "q", "k", "v", "out", "lse", "gates"), given)}
+    layouts.update((f"d{name}", (layouts[name][0], _dense(layouts[name][0])))
+                   for name in ("q", "k", "v", "gates") if name in layouts)
     return _Call(_program(text, *given[1:4]), BACKWARD, given[1].device, layouts)
 
 
-def _backward_fake(dout, q, k, v, out, lse, kept, program):
-    return tuple(x.new_empty(x.shape) for x in (q, k, v))
+def _backward_fake(dout, q, k, v, out, lse, kept, *others):
+    return tuple(x.new_empty(x.shape) for x in (q, k, v, *others[:-1]))
 
 
 class _Attention(torch.autograd.Function):
     """The forward operation with its gradient: what `register_autograd` would make of it, in half the time."""
 
     @staticmethod
-    def forward(ctx, q, k, v, program, *masks):
+    def forward(ctx, q, k, v, program, *others):
         with _below_autograd():
-            out, lse, kept = _forward_op(q, k, v, program, *masks)
+            out, lse, kept = _forward_op(q, k, v, program, *others)
         ctx.mark_non_differentiable(lse, kept)
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(q, k, v, out, lse, kept)
+        ctx.save_for_backward(q, k, v, out, lse, kept, *others[len(_MASKS):])
         ctx.program = program
         return out, lse, kept
 
@@ -349,8 +363,9 @@ class _Attention(torch.autograd.Function):
     def backward(ctx, dout, dlse, dkept):
         if dout is None:
             return (None,) * len(ctx.needs_input_grad)
-        others = (None,) * (len(ctx.needs_input_grad) - 3)
-        return *_backward_autograd(_loadable(dout), *ctx.saved_tensors, ctx.program), *others
+        gradients = _backward_autograd(_loadable(dout), *ctx.saved_tensors, ctx.program)
+        others = (None,) * (len(ctx.needs_input_grad) - len(gradients))
+        return *gradients[:3], *others, *gradients[3:]
 
 
 class _Gradient(torch.autograd.Function):
@@ -359,7 +374,7 @@ class _Gradient(torch.autograd.Function):
     @staticmethod
     def forward(ctx, *arguments):
         with _below_autograd():
-            return _backward_op(*arguments)
+            return _get_backward(arguments)(*arguments)
 
     @staticmethod
     def backward(ctx, *gradients):
@@ -368,7 +383,8 @@ class _Gradient(torch.autograd.Function):
 
 
 def _forward_autograd(q, k, v, *others):
-    if torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad):
+    if torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad or
+                                    any([x.requires_grad for x in others[1 + len(_MASKS):]])):
         return _Attention.apply(q, k, v, *others)
     with _below_autograd():
         return _forward_op(q, k, v, *others)
@@ -378,7 +394,12 @@ def _backward_autograd(*arguments):
     if torch.is_grad_enabled() and any([x.requires_grad for x in arguments[:-1]]):
         return _Gradient.apply(*arguments)
     with _below_autograd():
-        return _backward_op(*arguments)
+        return _get_backward(arguments)(*arguments)
+
+
+def _get_backward(arguments):
+    """The operation for them: with gates there is one more."""
+    return _backward_op if len(arguments) == 8 else _gated_backward_op
 
 
 def _register(schema, kernel, fake, autograd):
@@ -394,9 +415,13 @@ def _register(schema, kernel, fake, autograd):
 _below_autograd = torch._C._AutoDispatchBelowAutograd
 _operations = torch.library.Library("fresnel", "FRAGMENT")
 _forward_op = _register("attention_forward(Tensor q, Tensor k, Tensor v, str program, Tensor? cu_seqlens=None, "
-                        "Tensor? mask=None) -> (Tensor, Tensor, Tensor)", _forward, _forward_fake, _forward_autograd)
+                        "Tensor? mask=None, Tensor? gates=None) -> (Tensor, Tensor, Tensor)", _forward, _forward_fake,
+                        _forward_autograd)
 _backward_op = _register("attention_backward(Tensor dout, Tensor q, Tensor k, Tensor v, Tensor out, Tensor lse, Tensor kept, "
                          "str program) -> (Tensor, Tensor, Tensor)", _backward, _backward_fake, _backward_autograd)
+_gated_backward_op = _register("attention_gated_backward(Tensor dout, Tensor q, Tensor k, Tensor v, Tensor out, Tensor lse, "
+                               "Tensor kept, Tensor gates, str program) -> (Tensor, Tensor, Tensor, Tensor)", _backward,
+                               _backward_fake, _backward_autograd)
 
 
 def _loadable(dout):
@@ -428,9 +453,9 @@ def _option_lines(grad, deterministic, schedule, gradient_schedule):
     return lines
 
 
-def attention(q, k, v, method="dense", *, cu_seqlens=None, mask=None, return_lse=False, deterministic=True, schedule="",
-              gradient_schedule="", **parameters):
-    """Attention of q over k and v by `method`, differentiable with respect to all three.
+def attention(q, k, v, method="dense", *, cu_seqlens=None, mask=None, gates=None, return_lse=False, deterministic=True,
+              schedule="", gradient_schedule="", **parameters):
+    """Attention of q over k and v by `method`, differentiable with respect to all three and to gates.
 
     q is [batch, sequence, heads, head_dim]; k and v have heads that divide q's (GQA); "dense" takes another sequence
     length there, and another head_dim of v. All are bfloat16 or float16 CUDA tensors of any strides with a contiguous
@@ -443,10 +468,15 @@ def attention(q, k, v, method="dense", *, cu_seqlens=None, mask=None, return_lse
     batch. Its values are not looked at (that would wait for the GPU); whatever they are, tokens between two of them see each
     other. The program has room for more documents: up to the next power of two, at least 16, or for `documents` of them.
 
-    "moba_documents" is "moba" within such documents.
+    "moba_documents", "nsa_documents" and "vsa_documents" are "moba", "nsa" and "vsa" within such documents.
+
+    "nsa" and "vsa" add up branches that `gates` weighs, a tensor of q's type, [batch, sequence, heads, branches]: of "nsa" the
+    compressed, the selected and the sliding one, by the sigmoid of their gates; of "vsa" the coarse and the fine one, as they
+    are. The log-sum-exp of "vsa" is that of the fine branch; "nsa" has none.
 
     "lighthouse_documents" is "lighthouse" within each of `documents`, a list of their lengths, and
-    "lighthouse_dilated_documents" is "lighthouse_dilated": numbers of the host, for which a program is compiled. Each document gets what it would get alone, with a `topk` of its own.
+    "lighthouse_dilated_documents" is "lighthouse_dilated": numbers of the host, for which a program is compiled. Each document
+    gets what it would get alone, with a `topk` of its own.
 
     "block_mask" attends to the blocks of keys that `mask` allows: a tensor of bools or bytes, [batch, heads, rows, blocks],
     on the same device, where a row stands for `query_block` tokens of q and a column for `key_block` tokens of k (128 each if
@@ -469,9 +499,12 @@ def attention(q, k, v, method="dense", *, cu_seqlens=None, mask=None, return_lse
     _arguments.check_parameters(method, parameters)
     _compile.check_options(deterministic, schedule=schedule, gradient_schedule=gradient_schedule)
     q, k, v = _arguments.take("q", q), _arguments.take("k", k), _arguments.take("v", v)
+    if gates is not None:
+        gates = _arguments.take("gates", gates)
     if torch.is_autocast_enabled("cuda"):
         dtype = torch.get_autocast_dtype("cuda")
-        q, k, v = (x.to(dtype) if isinstance(x, torch.Tensor) and x.is_floating_point() else x for x in (q, k, v))
+        q, k, v, gates = (x.to(dtype) if isinstance(x, torch.Tensor) and x.is_floating_point() else x
+                          for x in (q, k, v, gates))
     _arguments.check_tensors(q, k, v)
     if not isinstance(method, str):
         method = os.fspath(method)
@@ -481,8 +514,11 @@ def attention(q, k, v, method="dense", *, cu_seqlens=None, mask=None, return_lse
     if method.endswith(".fkb") and (schedule or gradient_schedule):
         raise ValueError(f"schedule and gradient_schedule apply to methods that are compiled, but {method} is a bundle")
     _arguments.check_lengths(method, is_file, q, k, v)
-    masks, parameters = _masks.take_masks(method, is_file, q, k, cu_seqlens, mask, parameters)
-    grad = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad)
+    others, parameters = _inputs.take_others(method, is_file, q, k, (cu_seqlens, mask, gates), parameters)
+    grad = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad or
+                                        (gates is not None and gates.requires_grad))
     options = _option_lines(grad, deterministic, schedule, gradient_schedule)
-    out, lse, _ = _forward_op(q, k, v, _describe(method, parameters, grad, options), *masks)
+    out, lse, _ = _forward_op(q, k, v, _describe(method, parameters, grad, options), *others)
+    if return_lse and lse.dim() == 1:
+        raise ValueError(f"return_lse: method {method} has no output 'lse'")
     return (out, lse) if return_lse else out

@@ -133,6 +133,28 @@ class ArgumentTest(CacheTest):
             with self.subTest(message), self.assertRaisesRegex(kind, message):
                 fresnel.attention(q, k, k, **{"method": "block_mask", **arguments})
 
+    def test_gates(self):
+        q, gates = self.make(2, 100, 4, 64), self.make(2, 100, 4, 3)
+        cases = [
+            (ValueError, "gates is missing, but method nsa needs it: what each of its 3 branches weighs", {}),
+            (ValueError, "gates is given, but method dense has none; presets that have are nsa, ",
+             {"method": "dense", "gates": gates}),
+            (TypeError, "gates must be a torch.Tensor, or an array that supports DLPack, but got list", {"gates": [1]}),
+            (ValueError, "gates is on cpu, but q is on cuda", {"gates": self.make(2, 100, 4, 3, device="cpu")}),
+            (TypeError, "gates has dtype torch.float32, but q has torch.bfloat16", {"gates": gates.float()}),
+            (ValueError, r"gates has shape \(2, 100, 4\), but .*\[2, 100, 4, 3\]", {"gates": gates[..., 0]}),
+            (ValueError, r"gates has shape \(2, 99, 4, 3\), but .*\[2, 100, 4, 3\]", {"gates": gates[:, 1:]}),
+            (ValueError, r"gates has shape \(2, 100, 4, 3\), but .*\[2, 100, 4, 2\]", {"method": "vsa", "gates": gates}),
+            (ValueError, r"gates has stride 4 in its last dimension.*gates.contiguous\(\)",
+             {"gates": self.make(2, 100, 3, 4).transpose(2, 3)}),
+            (ValueError, r"gates starts 3 elements into its storage.*gates.clone\(\)",
+             {"gates": self.make(2, 100, 4, 6)[..., 3:]}),
+            (ValueError, "cu_seqlens is missing, but method nsa_documents needs it", {"method": "nsa_documents", "gates": gates}),
+        ]
+        for kind, message, arguments in cases:
+            with self.subTest(message), self.assertRaisesRegex(kind, message):
+                fresnel.attention(q, q, q, **{"method": "nsa", **arguments})
+
     def test_room_for_documents(self):
         for documents, room in ((1, 16), (16, 16), (17, 32), (64, 64), (65, 128)):
             self.assertEqual(_arguments.room_for(documents, {"causal": False}), room)

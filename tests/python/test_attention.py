@@ -19,7 +19,7 @@ try:
     import torch
     import torch.utils.checkpoint
     from torch._dynamo.testing import CompileCounterWithBackend
-    from fresnel import _arguments, _attention, _library, _masks
+    from fresnel import _arguments, _attention, _inputs, _library
 except ModuleNotFoundError:
     torch = None
 
@@ -110,7 +110,7 @@ class LaunchTest(CacheTest):
     def test_documents_reach_the_kernels(self):
         q, cu = self.make(2, 64, 2, 64), torch.tensor([0, 10, 10, 64], dtype=torch.int32)
         fitted = []
-        self.enterContext(mock.patch.object(_masks, "_fit_documents", self.watch(_masks._fit_documents, fitted)))
+        self.enterContext(mock.patch.object(_inputs, "_fit_documents", self.watch(_inputs._fit_documents, fitted)))
         fresnel.attention(q, q, q, "documents", cu_seqlens=cu, causal=False).sum().backward()
         self.assertEqual([direction for direction, _ in self.runs], [fresnel.FORWARD, fresnel.BACKWARD])
         seen, (entries, parameters) = self.runs[0][1]["cu_seqlens"], fitted[0]
@@ -132,9 +132,38 @@ class LaunchTest(CacheTest):
                 self.assertNotIn("mask", self.runs[-1][1], "what the backward plan needs of it was kept")
         self.assertEqual(len(_attention._programs), 2)
 
+    def test_gates_reach_the_kernels(self):
+        q, k, cu = self.make(2, 96, 4, 64), self.make(2, 96, 2, 64), torch.tensor([0, 10, 96], dtype=torch.int32)
+        vsa, nsa = {"block": 32, "topk": 2}, {"block": 32, "topk": 3, "window": 16, "stride": 8, "sliding": 16}
+        for method, branches, parameters in (("vsa", 2, vsa), ("nsa", 3, nsa), ("vsa_documents", 2, {**vsa, "cu_seqlens": cu})):
+            with self.subTest(method):
+                gates = self.make(2, 96, 4, branches)
+                out = fresnel.attention(q, k, k, method, gates=gates, **parameters)
+                gradients = torch.autograd.grad(out.sum(), [q, k, gates])
+                for direction, tensors in self.runs[-2:]:
+                    seen = tensors["gates"]
+                    if method == "vsa_documents" and direction == fresnel.BACKWARD:
+                        self.assertFalse(seen.dtype, "it has kept those that it moved")
+                        continue
+                    self.assertEqual((seen.pointer, seen.dtype, seen.shape), (gates.data_ptr(), "bf16", (2, 4, 96, branches)))
+                    self.assertEqual(seen.strides, (96 * 4 * branches, branches, 4 * branches, 1))
+                self.assertEqual([x.shape for x in gradients], [q.shape, k.shape, gates.shape])
+                self.assertEqual(self.runs[-1][1]["dgates"].shape, (2, 4, 96, branches))
+        with self.assertRaisesRegex(ValueError, "return_lse: method nsa has no output 'lse'"):
+            fresnel.attention(q, k, k, "nsa", gates=self.make(2, 96, 4, 3), return_lse=True, **nsa)
+
+    def test_gates_alone_may_need_a_gradient(self):
+        q, gates = self.make(1, 64, 2, 64).detach(), self.make(1, 64, 2, 2)
+        out = fresnel.attention(q, q, q, "vsa", gates=gates, block=32)
+        self.assertEqual(torch.autograd.grad(out.sum(), gates)[0].shape, gates.shape)
+        self.assertFalse(fresnel.attention(q, q, q, "vsa", gates=gates.detach(), block=32).requires_grad)
+        with self.assertRaisesRegex(RuntimeError, "differentiable once"):
+            out = fresnel.attention(q, q, q, "vsa", gates=gates, block=32)
+            torch.autograd.grad(out.sum(), gates, create_graph=True)[0].sum().backward()
+
     def test_one_program_serves_any_documents(self):
         q, fitted = self.make(1, 64, 2, 64), []
-        self.enterContext(mock.patch.object(_masks, "_fit_documents", self.watch(_masks._fit_documents, fitted)))
+        self.enterContext(mock.patch.object(_inputs, "_fit_documents", self.watch(_inputs._fit_documents, fitted)))
         for ends in (*range(8, 65, 8), 64), (64,), (10, 64):
             fresnel.attention(q, q, q, "documents", cu_seqlens=Array(torch.tensor([0, *ends], dtype=torch.int32)))
         self.assertEqual([seen["cu_seqlens"].pointer for _, seen in self.runs], [entries.data_ptr() for entries, _ in fitted])
@@ -315,6 +344,16 @@ class LaunchTest(CacheTest):
                               test_utils=("test_schema", "test_autograd_registration", "test_faketensor"))
         cu = torch.tensor([0, 10, 64], dtype=torch.int32)
         torch.library.opcheck(torch.ops.fresnel.attention_forward, (q, q, q, "documents|True|documents=2", cu),
+                              test_utils=("test_schema", "test_autograd_registration", "test_faketensor"))
+
+        gates = self.make(1, 64, 2, 2)
+        arguments = (q, q, q, "vsa|True|block=32", None, None, gates)
+        torch.library.opcheck(torch.ops.fresnel.attention_forward, arguments,
+                              test_utils=("test_schema", "test_autograd_registration", "test_faketensor"))
+        with torch.no_grad():
+            out, lse, kept = torch.ops.fresnel.attention_forward(*arguments)
+        torch.library.opcheck(torch.ops.fresnel.attention_gated_backward,
+                              (out, q, q, q, out, lse, kept, gates, "vsa|True|block=32"),
                               test_utils=("test_schema", "test_autograd_registration", "test_faketensor"))
 
     def test_first_call_in_a_capture_is_refused(self):

@@ -148,10 +148,10 @@ def gradients(function, inputs, dout):
 
 
 def write_safetensors(path, tensors):
-    names = {torch.bfloat16: "BF16", torch.float16: "F16"}
+    names = {torch.bfloat16: "BF16", torch.float16: "F16", torch.int32: "I32"}
     header, blobs, offset = {}, [], 0
     for name, x in tensors.items():
-        blob = x.detach().contiguous().cpu().view(torch.int16).numpy().tobytes()
+        blob = x.detach().contiguous().cpu().flatten().view(torch.uint8).numpy().tobytes()
         header[name] = {"dtype": names[x.dtype], "shape": list(x.shape), "data_offsets": [offset, offset + len(blob)]}
         offset += len(blob)
         blobs.append(blob)

@@ -21,9 +21,9 @@ def _fit_mask(mask, q, k, parameters):
     return mask.expand(q.shape[0], heads, -1, -1), dict(parameters, mask_heads=heads)
 
 
-def take_masks(method, is_file, q, k, cu_seqlens, mask, parameters):
-    """What the operation gets behind the program's text, and the program's parameters."""
-    masks = ()
+def take_others(method, is_file, q, k, given, parameters):
+    """What the operation gets behind the program's text, of `given` (cu_seqlens, mask, gates), and the program's parameters."""
+    cu_seqlens, mask, gates = given
     if cu_seqlens is not None or method in _arguments.PACKED:
         cu_seqlens = _arguments.take("cu_seqlens", cu_seqlens)
         _arguments.check_documents(method, is_file, cu_seqlens, q, k)
@@ -31,12 +31,15 @@ def take_masks(method, is_file, q, k, cu_seqlens, mask, parameters):
             cu_seqlens = cu_seqlens.contiguous()
         else:
             cu_seqlens, parameters = _fit_documents(cu_seqlens, q.shape[1], parameters)
-        masks = (cu_seqlens,)
     if mask is not None or method == "block_mask":
         mask = _arguments.take("mask", mask)
         _arguments.check_mask(method, is_file, mask, q, k)
         mask = mask.contiguous()
         if not is_file:
             mask, parameters = _fit_mask(mask, q, k, parameters)
-        masks = (cu_seqlens, mask)
-    return masks, parameters
+    if gates is not None or method in _arguments.GATED:
+        _arguments.check_gates(method, is_file, gates, q)
+    others = [cu_seqlens, mask, gates]
+    while others and others[-1] is None:
+        others.pop()
+    return others, parameters
