@@ -2,6 +2,8 @@
 // REQUIRES: ptxas
 // RUN: %fresnel compile %s --target sm_80 -o %t.fkb --json | FileCheck %s
 // RUN: %fresnel compile %s --target sm_90a -o %t.fkb --json | FileCheck %s
+// RUN: sed 's/20000/20001/g' %s > %t.mlir
+// RUN: %fresnel compile %t.mlir --target sm_90a -o %t.fkb --json | FileCheck %s
 // RUN: sed 's/x128xbf16/x256xf16/g; s/3xbf16/3xf16/g' %s > %t.mlir
 // RUN: %fresnel compile %t.mlir --target sm_86 -o %t.fkb --json | FileCheck %s
 // RUN: sed 's/x128xbf16/x40xbf16/g' %s > %t.mlir

@@ -25,7 +25,7 @@ Val exponential(KernelBuilder &b, Val x) { return b.exp2(x * M_LOG2E); }
 /// What a gate value weighs its branch with.
 Val activate(KernelBuilder &b, Activation activation, Val gate) {
   // Large negative gates give infinity here, and 0 then.
-  return activation == Activation::Sigmoid ? 1.0 / (1.0 + exponential(b, b.f32(0) - gate)) : gate;
+  return activation == Activation::Sigmoid ? b.reciprocal(1.0 + exponential(b, b.f32(0) - gate)) : gate;
 }
 
 /// exp(part - lse), 0 where the sum is empty.
