@@ -6,201 +6,13 @@ result shapes, and a process that loads a compiled graph finds the bundle again.
 new bundle, compiled on first use.
 """
 
-import functools
 import os
 import threading
 
 import torch
 
-from . import _arguments, _bundle, _compile, _inputs
-from ._errors import FresnelError, UnsupportedError
-from ._library import BACKWARD, FORWARD, Plan
-
-# Inputs of programs beside q, k and v; masks have no gradients.
-_MASKS = ("cu_seqlens", "mask")
-_OTHERS = (*_MASKS, "gates")
-# Lines of a program's text that are no parameters of a preset.
-_OPTIONS = ("deterministic", "schedule", "gradient_schedule")
-# The first compute capability that each target runs on, oldest first.
-_TARGETS = ((80, "sm_80"), (86, "sm_86"), (89, "sm_89"), (90, "sm_90a"), (100, "sm_100"), (120, "sm_120"))
-
-_lock = threading.RLock()
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-# Programs
-# ----------------------------------------------------------------------------------------------------------------------
-
-_BYTES = {"f32": 4, "bf16": 2, "f16": 2, "i32": 4, "i8": 1}
-
-
-class _Program:
-    """A bundle, and how its tensors lie in what the operations pass around."""
-
-    def __init__(self, path):
-        self.path, self.plans = str(path), {}
-        self.manifest = _bundle.read_manifest(path)
-        self.arguments = _bundle.arguments(self.manifest)
-        self.has_backward = "backward" in self.manifest
-        self.is_deterministic = all(kernel.get("schedule", {}).get("ordered", True) for kernel in self.manifest["kernels"])
-        self._check_names()
-        # Outputs beside out and lse, then the saved tensors, lie in one buffer.
-        self.kept, offset = {}, 0
-        for name, buffer in self.arguments.items():
-            if buffer["kind"] == "output" and name not in ("out", "lse"):
-                self.kept[name] = offset
-                offset += _align(_BYTES[buffer["dtype"]], buffer["shape"])
-        self.saved_offset = offset
-        self.saved_bytes = self.manifest.get("saved", {"bytes": 0})["bytes"]
-        self.kept_bytes = self.saved_offset + self.saved_bytes
-
-    def _check_names(self):
-        inputs = [name for name, buffer in self.arguments.items() if buffer["kind"] == "input"]
-        if sorted(name for name in inputs if name not in _OTHERS) != ["k", "q", "v"]:
-            raise ValueError(f"method: {self.path} takes {inputs}, but fresnel.attention passes q, k and v, and cu_seqlens, "
-                             f"mask and gates where they are given")
-        out, q = self.arguments.get("out"), self.arguments["q"]
-        if out is None or out["kind"] != "output":
-            raise ValueError(f"method: {self.path} has no output 'out'; fresnel.attention returns the output of that name")
-        expected = q["shape"][:3] + self.arguments["v"]["shape"][3:]
-        if (out["shape"], out["dtype"]) != (expected, q["dtype"]):
-            raise ValueError(f"method: {self.path} gives out as {out['dtype']} {out['shape']}, but fresnel.attention needs "
-                             f"the shape and type of q, with the head_dim of v, {q['dtype']} {expected}")
-        if self.has_backward:
-            arguments = _bundle.arguments(self.manifest["backward"])
-            results = [name for name, buffer in arguments.items() if buffer["kind"] == "output"]
-            needed = ["dq", "dk", "dv"] + ["dgates"] * ("gates" in self.arguments)
-            if sorted(results) != sorted(needed):
-                raise ValueError(f"method: the backward plan of {self.path} gives {results}, but {', '.join(needed)} are needed")
-            for name, maker in zip(_MASKS, ("document_bounds", "blocks_from_mask")):
-                if name in arguments:
-                    raise ValueError(f"method: the backward plan of {self.path} takes {name}, but fresnel.attention does "
-                                     f"not keep it; compile it without --recompute {maker}")
-
-    def check_others(self, cu_seqlens, mask, gates):
-        self.check_documents(cu_seqlens)
-        self.check_mask(mask)
-        self.check_gates(gates)
-
-    def check_documents(self, cu_seqlens):
-        """That it takes as many entries as there are, or none."""
-        entries, shape = 0 if cu_seqlens is None else int(cu_seqlens.shape[0]), self.shape("cu_seqlens")
-        if shape != ([1, 1, entries] if entries else [0]):
-            raise ValueError(f"cu_seqlens has {entries} entries, but {self.path} was made for {shape[-1]}")
-
-    def check_mask(self, mask):
-        """That it takes a mask of that shape, or none."""
-        shape = [0] if mask is None else [int(extent) for extent in mask.shape]
-        if shape != self.shape("mask"):
-            raise ValueError(f"mask has shape {shape} ([batch, heads, rows, blocks]), but {self.path} was made for "
-                             f"{self.shape('mask')}; query_block and key_block, 128 each if they are not passed, are the "
-                             f"tokens of a row and of a block")
-
-    def check_gates(self, gates):
-        """That it takes gates of that shape, or none."""
-        shape = [0] if gates is None else [int(gates.shape[axis]) for axis in (0, 2, 1, 3)]
-        if shape != self.shape("gates"):
-            raise ValueError(f"gates has [batch, head, sequence, branches] {shape}, but {self.path} was made for "
-                             f"{self.shape('gates')}")
-
-    def plan(self, device):
-        with _lock:
-            if device not in self.plans:
-                if torch.cuda.is_current_stream_capturing():
-                    raise FresnelError("fresnel.attention was called for the first time inside a CUDA graph capture; call "
-                                       "it once before, as CUDA graphs need for every operation")
-                self.plans[device] = Plan(self.path, device)
-            return self.plans[device]
-
-    def shape(self, name):
-        return self.arguments[name]["shape"] if name in self.arguments else [0]
-
-
-def _align(element, shape):
-    size = element
-    for extent in shape:
-        size *= extent
-    return (size + 255) // 256 * 256
-
-
-def target_of(capability):
-    """The target for a compute capability (major, minor)."""
-    has = capability[0] * 10 + capability[1]
-    best = [name for needs, name in _TARGETS if needs <= has]
-    if not best:
-        raise UnsupportedError(f"compute capability {capability[0]}.{capability[1]} is too old; the kernels need 8.0")
-    return best[-1]
-
-
-@functools.lru_cache(maxsize=None)
-def _target(device):
-    return target_of(torch.cuda.get_device_capability(device))
-
-
-_programs = {}
-
-
-@functools.lru_cache(maxsize=1024)
-def _parse(text):
-    """Method, whether gradients are needed, parameters, options; and whether the method is a file, whose content counts."""
-    method, grad, *lines = text.split(_arguments.SEPARATOR)
-    parameters = dict(line.split("=", 1) for line in lines)
-    options = {name: parameters.pop(name) for name in _OPTIONS if name in parameters}
-    options["deterministic"] = options.get("deterministic") != "false"
-    return method, grad == "True", parameters, options, _is_file(method)
-
-
-def _version(text):
-    """What else than the text makes a program another one: the content of a method's file."""
-    method, is_file = _parse(text)[::4]
-    if not is_file:
-        return ""
-    if not os.path.exists(method):
-        raise ValueError(f"method: there is no file {method}")
-    return _compile.hash_file(method)
-
-
-def _program(text, q, k, v):
-    """The program of a text for tensors like q, k and v, compiled on first use. Symbolic sizes become numbers here."""
-    shapes = tuple(tuple(int(x.shape[axis]) for axis in (0, 2, 1, 3)) for x in (q, k, v))
-    key = (text, _version(text), shapes, q.dtype, _target(q.device))
-    with _lock:
-        if key not in _programs:
-            method, grad, parameters, options, _ = _parse(text)
-            _programs[key] = _make_program(method, grad, parameters, options, shapes, _arguments.DTYPES[q.dtype], key[-1])
-        return _programs[key]
-
-
-def _is_file(method):
-    return method.endswith(".fkb") or _compile.is_file(method)
-
-
-def _make_program(method, grad, parameters, options, shapes, dtype, target):
-    q, k, v = shapes
-    if method.endswith(".fkb"):
-        program = _Program(method)
-    elif _is_file(method):
-        program = _Program(_compile.compile_bundle(method, grad=grad, target=target, **options))
-    else:
-        parameters = dict(parameters, batch=q[0], heads=q[1], kv_heads=k[1], seq_len=q[2], head_dim=q[3], dtype=dtype)
-        if k[2] != q[2]:
-            parameters["kv_len"] = k[2]
-        if v[3] != q[3]:
-            parameters["value_dim"] = v[3]
-        program = _Program(_compile.compile_bundle(method, grad=grad, target=target, **options, **parameters))
-    if grad and not program.has_backward:
-        raise ValueError(f"method: {method} has no backward plan, but an input requires a gradient; compile it with --grad, "
-                         f"or call fresnel.attention under torch.no_grad()")
-    if grad and options["deterministic"] and not program.is_deterministic:
-        raise ValueError(f"method: {method} was compiled with ordered=false, so its gradients differ from run to run in their "
-                         f"last bits, but deterministic is True; pass deterministic=False")
-    for name, shape in (("q", q), ("k", k), ("v", v)):
-        buffer = program.arguments[name]
-        if tuple(buffer["shape"]) != shape or buffer["dtype"] != dtype:
-            raise ValueError(f"{name} is {dtype} with [batch, head, sequence, head_dim] {list(shape)}, but {method} was made "
-                             f"for {buffer['dtype']} {buffer['shape']}")
-    return program
-
+from . import _arguments, _compile, _inputs, _programs
+from ._library import BACKWARD, FORWARD
 
 # ----------------------------------------------------------------------------------------------------------------------
 # Operations
@@ -288,10 +100,11 @@ def _results(program, q, v):
 
 
 def _forward(q, k, v, program, cu_seqlens=None, mask=None, gates=None):
-    key = (program, _version(program), q.dtype, q.device, q.shape, q.stride(), k.shape, k.stride(), v.shape, v.stride())
+    key = (program, _programs.version(program), q.dtype, q.device, q.shape, q.stride(), k.shape, k.stride(), v.shape,
+           v.stride())
     others = ()
     if cu_seqlens is not None or mask is not None or gates is not None:
-        given = [(name, x) for name, x in zip(_OTHERS, (cu_seqlens, mask, gates)) if x is not None]
+        given = [(name, x) for name, x in zip(_programs.OTHERS, (cu_seqlens, mask, gates)) if x is not None]
         others = tuple(x for _, x in given)
         for name, x in given:
             key += (name, x.shape, x.stride())
@@ -302,7 +115,8 @@ def _forward(q, k, v, program, cu_seqlens=None, mask=None, gates=None):
 
 
 def _make_forward(text, q, k, v, cu_seqlens, mask, gates):
-    program, layouts = _program(text, q, k, v), {name: (x.shape, x.stride()) for name, x in (("q", q), ("k", k), ("v", v))}
+    program = _programs.find_program(text, q, k, v)
+    layouts = {name: (x.shape, x.stride()) for name, x in (("q", q), ("k", k), ("v", v))}
     program.check_others(cu_seqlens, mask, gates)
     results = (("out", _result_shape(q, v)), ("lse", program.shape("lse")))
     layouts.update((name, (shape, _dense(shape))) for name, shape in results)
@@ -318,7 +132,7 @@ def _make_forward(text, q, k, v, cu_seqlens, mask, gates):
 
 
 def _forward_fake(q, k, v, program, cu_seqlens=None, mask=None, gates=None):
-    compiled = _program(program, q, k, v)
+    compiled = _programs.find_program(program, q, k, v)
     compiled.check_others(cu_seqlens, mask, gates)
     return _results(compiled, q, v)
 
@@ -328,7 +142,7 @@ def _backward(dout, q, k, v, out, lse, kept, *others):
     # What it needs of cu_seqlens and mask is in `kept`.
     *gates, program = others
     given = (dout, q, k, v, out, lse, *gates)
-    key = (program, _version(program), q.dtype, q.device, *[x.shape for x in given], *[x.stride() for x in given])
+    key = (program, _programs.version(program), q.dtype, q.device, *[x.shape for x in given], *[x.stride() for x in given])
     call = _find(key) or _keep(key, _make_backward(program, given))
     gradients = tuple([x.new_empty(x.shape) for x in (q, k, v, *gates)])
     _launch(call, given + gradients, kept, q.device)
@@ -339,7 +153,7 @@ def _make_backward(text, given):
     layouts = {name: (x.shape, x.stride()) for name, x in zip(("dout", "q", "k", "v", "out", "lse", "gates"), given)}
     layouts.update((f"d{name}", (layouts[name][0], _dense(layouts[name][0])))
                    for name in ("q", "k", "v", "gates") if name in layouts)
-    return _Call(_program(text, *given[1:4]), BACKWARD, given[1].device, layouts)
+    return _Call(_programs.find_program(text, *given[1:4]), BACKWARD, given[1].device, layouts)
 
 
 def _backward_fake(dout, q, k, v, out, lse, kept, *others):
@@ -355,7 +169,7 @@ class _Attention(torch.autograd.Function):
             out, lse, kept = _forward_op(q, k, v, program, *others)
         ctx.mark_non_differentiable(lse, kept)
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(q, k, v, out, lse, kept, *others[len(_MASKS):])
+        ctx.save_for_backward(q, k, v, out, lse, kept, *others[len(_programs.MASKS):])
         ctx.program = program
         return out, lse, kept
 
@@ -384,7 +198,7 @@ class _Gradient(torch.autograd.Function):
 
 def _forward_autograd(q, k, v, *others):
     if torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad or
-                                    any([x.requires_grad for x in others[1 + len(_MASKS):]])):
+                                    any([x.requires_grad for x in others[1 + len(_programs.MASKS):]])):
         return _Attention.apply(q, k, v, *others)
     with _below_autograd():
         return _forward_op(q, k, v, *others)
@@ -436,12 +250,6 @@ def _loadable(dout):
 # ----------------------------------------------------------------------------------------------------------------------
 # The function
 # ----------------------------------------------------------------------------------------------------------------------
-
-def _describe(method, parameters, grad, options=()):
-    """The text that names a program: method, whether it needs gradients, its parameters and options."""
-    lines = [method, str(grad)] + [f"{name}={_compile.text_of(parameters[name])}" for name in sorted(parameters)]
-    return _arguments.SEPARATOR.join([*lines, *options])
-
 
 def _option_lines(grad, deterministic, schedule, gradient_schedule):
     """The options that matter and are not the defaults, as lines of a program's text."""
@@ -508,7 +316,7 @@ def attention(q, k, v, method="dense", *, cu_seqlens=None, mask=None, gates=None
     _arguments.check_tensors(q, k, v)
     if not isinstance(method, str):
         method = os.fspath(method)
-    is_file = _is_file(method)
+    is_file = _programs.is_file(method)
     if is_file and parameters:
         raise ValueError(f"method: parameters {sorted(parameters)} apply to presets, but {method} is a file")
     if method.endswith(".fkb") and (schedule or gradient_schedule):
@@ -518,7 +326,7 @@ def attention(q, k, v, method="dense", *, cu_seqlens=None, mask=None, gates=None
     grad = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad or
                                         (gates is not None and gates.requires_grad))
     options = _option_lines(grad, deterministic, schedule, gradient_schedule)
-    out, lse, _ = _forward_op(q, k, v, _describe(method, parameters, grad, options), *others)
+    out, lse, _ = _forward_op(q, k, v, _programs.describe(method, parameters, grad, options), *others)
     if return_lse and lse.dim() == 1:
         raise ValueError(f"return_lse: method {method} has no output 'lse'")
     return (out, lse) if return_lse else out

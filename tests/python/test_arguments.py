@@ -9,7 +9,7 @@ from support import EXECUTABLE, CacheTest, needs_compiler
 
 try:
     import torch
-    from fresnel import _arguments, _attention
+    from fresnel import _arguments, _programs
     from torch._subclasses.fake_tensor import FakeTensorMode
 except ModuleNotFoundError:
     torch = None
@@ -33,7 +33,7 @@ class ArgumentTest(CacheTest):
     def setUp(self):
         super().setUp()
         self.enterContext(FakeTensorMode())
-        self.enterContext(mock.patch.object(_attention, "_target", lambda device: "sm_90a"))
+        self.enterContext(mock.patch.object(_programs, "_target", lambda device: "sm_90a"))
 
     def make(self, *shape, dtype=None, device="cuda"):
         return torch.empty(*shape, dtype=dtype or torch.bfloat16, device=device)
@@ -222,10 +222,10 @@ class ArgumentTest(CacheTest):
                 fresnel.attention(q, kv, kv, path)
 
     def test_targets_by_capability(self):
-        found = {c: _attention.target_of(c) for c in ((8, 0), (8, 7), (8, 9), (9, 0), (10, 0), (10, 3), (12, 1))}
+        found = {c: _programs.target_of(c) for c in ((8, 0), (8, 7), (8, 9), (9, 0), (10, 0), (10, 3), (12, 1))}
         self.assertEqual(list(found.values()), ["sm_80", "sm_86", "sm_89", "sm_90a", "sm_100", "sm_100", "sm_120"])
         with self.assertRaisesRegex(fresnel.UnsupportedError, "capability 7.5 is too old; the kernels need 8.0"):
-            _attention.target_of((7, 5))
+            _programs.target_of((7, 5))
 
 
 if __name__ == "__main__":

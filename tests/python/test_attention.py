@@ -19,7 +19,7 @@ try:
     import torch
     import torch.utils.checkpoint
     from torch._dynamo.testing import CompileCounterWithBackend
-    from fresnel import _arguments, _attention, _inputs, _library
+    from fresnel import _arguments, _attention, _inputs, _library, _programs
 except ModuleNotFoundError:
     torch = None
 
@@ -64,10 +64,10 @@ class LaunchTest(CacheTest):
                 (torch.cuda, "current_device", lambda: None),
                 (torch.cuda, "is_current_stream_capturing", lambda: False),
                 (_attention, "_current_stream", lambda device: 0),
-                (_attention, "_target", lambda device: "sm_90a"), (_attention, "_programs", {}),
+                (_programs, "_target", lambda device: "sm_90a"), (_programs, "_programs", {}),
                 (_attention, "_calls", threading.local()), (_arguments, "_checked", set()),
                 (_arguments, "_check_device", lambda name, tensor: None),
-                (_attention, "Plan", lambda path, device: load(path, 0)), (_library, "_Launcher", Launcher)):
+                (_programs, "Plan", lambda path, device: load(path, 0)), (_library, "_Launcher", Launcher)):
             self.enterContext(mock.patch.object(target, name, value))
         self.fake = ctypes.CDLL(str(FAKE_DRIVER))
 
@@ -97,7 +97,7 @@ class LaunchTest(CacheTest):
                          [(2, 4, 64, 64), (2, 4, 64, 128), (2, 2, 80, 128), (2, 2, 80, 64)])
         self.assertEqual(backward["dv"].strides, (80 * 2 * 64, 64, 2 * 64, 1))
         fresnel.attention(q, k, k)  # Another program.
-        self.assertEqual(len(_attention._programs), 2)
+        self.assertEqual(len(_programs._programs), 2)
 
     def test_arrays_of_other_libraries_are_taken(self):
         q, k, v = (torch.zeros(1, 64, 2, 64, dtype=torch.bfloat16) for _ in range(3))
@@ -130,7 +130,7 @@ class LaunchTest(CacheTest):
                 self.assertEqual((seen.pointer, seen.dtype, seen.shape), (mask.data_ptr(), "i8", (2, heads, 2, 3)))
                 self.assertEqual(seen.strides, strides, "one for all is not copied")
                 self.assertNotIn("mask", self.runs[-1][1], "what the backward plan needs of it was kept")
-        self.assertEqual(len(_attention._programs), 2)
+        self.assertEqual(len(_programs._programs), 2)
 
     def test_gates_reach_the_kernels(self):
         q, k, cu = self.make(2, 96, 4, 64), self.make(2, 96, 2, 64), torch.tensor([0, 10, 96], dtype=torch.int32)
@@ -167,7 +167,7 @@ class LaunchTest(CacheTest):
         for ends in (*range(8, 65, 8), 64), (64,), (10, 64):
             fresnel.attention(q, q, q, "documents", cu_seqlens=Array(torch.tensor([0, *ends], dtype=torch.int32)))
         self.assertEqual([seen["cu_seqlens"].pointer for _, seen in self.runs], [entries.data_ptr() for entries, _ in fitted])
-        self.assertEqual((len(_attention._programs), len(_attention._calls.__dict__)), (1, 1))
+        self.assertEqual((len(_programs._programs), len(_attention._calls.__dict__)), (1, 1))
 
     def test_bundle_takes_documents_as_they_are(self):
         path = fresnel.compile("documents", seq_len=64, heads=2, kv_heads=2, head_dim=64, documents=4)
@@ -232,7 +232,7 @@ class LaunchTest(CacheTest):
             if content != text or number == 1:
                 method.write_text(content)
             fresnel.attention(q, q, q, method)
-        self.assertEqual(len(_attention._programs), 2)
+        self.assertEqual(len(_programs._programs), 2)
         os.remove(method)
         with self.assertRaisesRegex(ValueError, "method: there is no file .*mine.mlir"):
             fresnel.attention(q, q, q, method)
@@ -244,7 +244,7 @@ class LaunchTest(CacheTest):
             for _ in range(20):
                 fresnel.attention(q, q, q)
 
-        self.assertEqual((in_threads(work), len(self.runs), len(_attention._programs)), ([], 80, 1))
+        self.assertEqual((in_threads(work), len(self.runs), len(_programs._programs)), ([], 80, 1))
 
     def test_gradients_are_differentiable_once(self):
         q = self.make(1, 64, 2, 64)
@@ -262,17 +262,17 @@ class LaunchTest(CacheTest):
         q = self.make(1, 64, 2, 64)
         with torch.no_grad():
             fresnel.attention(q, q, q)
-        program, = _attention._programs.values()
+        program, = _programs._programs.values()
         self.assertFalse(program.has_backward)
 
     def test_schedules_make_other_programs(self):
         q = self.make(1, 64, 2, 64)
 
         def schedules(**arguments):
-            _attention._programs.clear()
+            _programs._programs.clear()
             _attention._calls.__dict__.clear()
             fresnel.attention(q, q, q, **arguments).sum().backward()
-            program, = _attention._programs.values()
+            program, = _programs._programs.values()
             return {kernel["op"]: kernel["schedule"] for kernel in program.manifest["kernels"]}
 
         plain = schedules()
@@ -289,7 +289,7 @@ class LaunchTest(CacheTest):
         with torch.no_grad():
             fresnel.attention(q, q, q)
             fresnel.attention(q, q, q, deterministic=False, gradient_schedule="family=portable")
-        self.assertEqual(len(_attention._programs), 1)
+        self.assertEqual(len(_programs._programs), 1)
 
     def test_compiled_function_has_no_graph_break(self):
         q, kv = self.make(1, 64, 4, 64), self.make(1, 64, 2, 64)
@@ -307,7 +307,7 @@ class LaunchTest(CacheTest):
             step(q, torch.tensor([0, *ends], dtype=torch.int32)).sum().backward()
             self.assertEqual(self.runs[-2][1]["cu_seqlens"].shape, (1, 1, 17))
         self.assertEqual([direction for direction, _ in self.runs], 4 * [fresnel.FORWARD, fresnel.BACKWARD])
-        self.assertEqual(len(_attention._programs), 1)
+        self.assertEqual(len(_programs._programs), 1)
         self.assertEqual(backend.frame_count, 2, "one for two documents, then one for any number up to 16")
 
     def test_modes_of_autograd(self):

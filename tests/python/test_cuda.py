@@ -21,7 +21,7 @@ from support import EXECUTABLE, CacheTest, capture, needs_compiler
 
 try:
     import torch
-    from fresnel import _attention
+    from fresnel import _programs
 except ModuleNotFoundError:
     torch = None
 
@@ -65,7 +65,7 @@ def compile_bundle(method, options, sizes):
     """Into our cache, and by loading it into the driver's."""
     names = dict(zip(("batch", "seq_len", "heads", "kv_heads", "head_dim"), sizes))
     try:
-        fresnel.load(fresnel.compile(method, target=_attention._target(torch.device("cuda", 0)), **options, **names,
+        fresnel.load(fresnel.compile(method, target=_programs._target(torch.device("cuda", 0)), **options, **names,
                                      dtype="bf16" if sizes[-1] == BF16 else "f16"))
     except (ValueError, fresnel.FresnelError):
         pass  # The test that needs it will say so.
@@ -251,9 +251,9 @@ class CudaTest(GpuTest):
 
     def selection(self, inputs, parameters):
         """What the kernels select: it lies in the buffer that the forward operation keeps."""
-        text = _attention._describe("lighthouse", parameters, True)
+        text = _programs.describe("lighthouse", parameters, True)
         kept = torch.ops.fresnel.attention_forward(*(x.detach() for x in inputs), text)[2]
-        program = _attention._program(text, *inputs)
+        program = _programs.find_program(text, *inputs)
         shape, offset = program.arguments["selected"]["shape"], program.kept["selected"]
         return kept[offset:offset + 4 * math.prod(shape)].view(torch.int32).view(shape)
 
@@ -312,7 +312,7 @@ class CudaTest(GpuTest):
         inputs = [make((1, 300, 4, 64), torch.bfloat16, seed).detach() for seed in range(3)]
         expected, lse = fresnel.attention(*inputs, return_lse=True)
         names = {"batch": 1, "seq_len": 300, "heads": 4, "kv_heads": 4, "head_dim": 64, "dtype": "bf16"}
-        plan = fresnel.load(fresnel.compile("dense", grad=False, target=_attention._target(inputs[0].device), **names))
+        plan = fresnel.load(fresnel.compile("dense", grad=False, target=_programs._target(inputs[0].device), **names))
         arrays = dict(zip("qkv", (x.transpose(1, 2) for x in inputs)))
         arrays.update(out=torch.full_like(expected, math.nan).transpose(1, 2), lse=torch.full_like(lse, math.nan))
         return plan, arrays, expected.transpose(1, 2), lse

@@ -11,7 +11,7 @@ from support import CacheTest, needs_compiler
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # JAX would take most of the memory otherwise.
 try:
     import torch
-    from fresnel import _attention
+    from fresnel import _programs
 except ModuleNotFoundError:
     torch = None
 
@@ -51,7 +51,7 @@ class LibraryTest(CacheTest):
     def plan(self):
         """The bundle that the attention of the inputs runs, and the workspace that it needs."""
         batch, length, heads, dim = SHAPE
-        path = fresnel.compile("dense", grad=False, target=_attention._target(self.inputs[0].device), batch=batch,
+        path = fresnel.compile("dense", grad=False, target=_programs._target(self.inputs[0].device), batch=batch,
                                seq_len=length, heads=heads, kv_heads=heads, head_dim=dim, dtype="f16")
         plan = fresnel.load(path)
         return plan, plan.workspace_bytes()
