@@ -317,10 +317,11 @@ class Plan:
 
 def selection_digest(database=None, device=0):
     """The digest of what a tuning database (the user's without a path) chooses for GPU `device`; `fresnel db digest` prints
-    the same. Ranks that compare it before they compile prove that they will choose the same schedules."""
+    the same. Ranks that compare it before they compile prove that they will choose the same schedules. FresnelError if there
+    is no database at a path that is given."""
     device = _number_of(device)
     library, text = runtime(), ctypes.create_string_buffer(_DIGEST_SIZE)
-    _check(library, library.frn_selection_digest(os.fsencode(database) if database else None, device, text))
+    _check(library, library.frn_selection_digest(None if database is None else os.fsencode(database), device, text))
     return text.value.decode()
 
 

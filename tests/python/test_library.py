@@ -77,7 +77,11 @@ class PlanTest(CacheTest):
         gc.collect()
         self.assertNotEqual(fresnel.loaded_digest(), both)
         self.assertRegex(fresnel.selection_digest(), "^[0-9a-f]{64}$")
+        (self.folder / "empty").mkdir()
         self.assertEqual(fresnel.selection_digest(self.folder / "empty"), fresnel.selection_digest())
+        for missing in (self.folder / "none", ""):
+            with self.assertRaisesRegex(fresnel.FresnelError, f"^{missing}: no such database"):
+                fresnel.selection_digest(missing)
         with self.assertRaisesRegex(fresnel.FresnelError, r"cuDeviceGet\(5\)"):
             fresnel.selection_digest(device=5)
 

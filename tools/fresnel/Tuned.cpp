@@ -10,7 +10,6 @@
 
 #include <algorithm>
 #include <iostream>
-#include <unistd.h>
 
 namespace fresnel::tool {
 
@@ -31,8 +30,8 @@ void printWarnings(const std::vector<std::string> &warnings) {
 }
 
 void checkDatabaseExists(const std::string &path) {
-  if (!path.empty() && access(path.c_str(), F_OK) != 0)
-    fail(ExitUsage, path + ": no such database");
+  if (rt::Status status = path.empty() ? rt::Status() : rt::checkDatabaseExists(path); !status.ok())
+    fail(ExitUsage, status.message());
 }
 
 rt::Database openDatabase(const std::string &path) {

@@ -31,6 +31,13 @@ std::string defaultDatabasePath() {
   return folder.empty() ? "" : folder + "/tuning";
 }
 
+Status checkDatabaseExists(const std::string &path) {
+  struct stat info;
+  if (stat(path.c_str(), &info) == 0 || errno != ENOENT)
+    return Status();
+  return Status(Code::IoError, path + ": no such database; name a folder, a pack (.ftdb) or a journal (.jsonl)");
+}
+
 static bool endsWith(std::string_view text, std::string_view end) {
   return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
 }

@@ -23,6 +23,10 @@ namespace fresnel::rt {
 /// empty where there is no home.
 std::string defaultDatabasePath();
 
+/// IoError if there is nothing at `path`. Whoever names a database means one that is there; only the user's may have
+/// to be made yet.
+Status checkDatabaseExists(const std::string &path);
+
 /// The records of a database in memory. Not thread-safe while it changes.
 class Database {
 public:

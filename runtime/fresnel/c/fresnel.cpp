@@ -253,6 +253,8 @@ frn_status frn_selection_digest(const char *database, int device, char digest[FR
   return guard([&]() -> Status {
     if (!digest)
       return Status(Code::InvalidArgument, "frn_selection_digest: digest must not be null");
+    if (Status named = database ? checkDatabaseExists(database) : Status(); !named.ok())
+      return named;
     Expected<std::shared_ptr<Driver>> driver = Driver::load();
     if (!driver)
       return driver.status();

@@ -211,7 +211,8 @@ FRN_API frn_status frn_tensor_from_dlpack_versioned(const struct DLManagedTensor
  *
  * Of a selection: over every problem of the tuning database at `database` (null:
  * the user's) with the schedule and the kernel that it chooses for GPU `device`;
- * what `fresnel db digest` prints. */
+ * what `fresnel db digest` prints. FRN_IO_ERROR if there is no database at `database`;
+ * the user's is empty where nothing was tuned yet. */
 #define FRN_DIGEST_SIZE 65
 FRN_API frn_status frn_plan_digest(const frn_plan *plan, char digest[FRN_DIGEST_SIZE]);
 FRN_API frn_status frn_selection_digest(const char *database, int device, char digest[FRN_DIGEST_SIZE]);

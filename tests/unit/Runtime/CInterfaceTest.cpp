@@ -149,8 +149,12 @@ TEST_F(RuntimeTest, DamagedBundleInMemoryIsRefused) {
 
 TEST_F(RuntimeTest, SelectionDigestIsTheDatabases) {
   char digest[FRN_DIGEST_SIZE] = {}, other[FRN_DIGEST_SIZE] = {};
-  ASSERT_EQ(frn_selection_digest("/nonexistent", 0, digest), FRN_OK) << frn_last_error();
-  EXPECT_EQ(std::string(digest), SelectionDigest().finish());
+  setenv("FRESNEL_DB", "/nonexistent", 1);
+  ASSERT_EQ(frn_selection_digest(nullptr, 0, digest), FRN_OK) << frn_last_error();
+  EXPECT_EQ(std::string(digest), SelectionDigest().finish()) << "the user's database need not be there yet";
+  unsetenv("FRESNEL_DB");
+  EXPECT_EQ(frn_selection_digest("/nonexistent", 0, other), FRN_IO_ERROR) << "one that is named must";
+  EXPECT_NE(std::string(frn_last_error()).find("/nonexistent: no such database"), std::string::npos);
   std::string path = testing::TempDir() + "fresnel_digest.ftdb";
   Record record;
   record.trial.problem = *parseProblem(R"({"op": "x", "operands": [], "attributes": {}})");
