@@ -4,6 +4,7 @@ import collections
 import ctypes
 import functools
 import hashlib
+import json
 import operator
 import os
 import pathlib
@@ -15,12 +16,14 @@ from ._errors import FresnelError, UnsupportedError
 
 FORWARD, BACKWARD = 0, 1
 DTYPES = ("f32", "bf16", "f16", "i32", "i8")
+_CHOICES = ("exact", "nearest", "heuristic")
 _INVALID_ARGUMENT, _UNSUPPORTED = 1, 2
-_ABI_VERSION, _ABI_MINOR = 1, 4
+_ABI_VERSION, _ABI_MINOR = 1, 5
 _DIGEST_SIZE, _MAX_RANK = 65, 8
 
 Argument = collections.namedtuple("Argument", "name dtype shape is_output")
 SavedTensor = collections.namedtuple("SavedTensor", "name dtype shape offset bytes")
+Kernel = collections.namedtuple("Kernel", "name op schedule choice")
 
 
 class TensorRef(collections.namedtuple("TensorRef", "pointer dtype shape strides")):
@@ -43,6 +46,10 @@ class _Saved(ctypes.Structure):
                 ("shape", ctypes.POINTER(ctypes.c_int64)), ("offset", ctypes.c_int64), ("bytes", ctypes.c_int64)]
 
 
+class _Kernel(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_char_p), ("op", ctypes.c_char_p), ("schedule", ctypes.c_char_p), ("choice", ctypes.c_int)]
+
+
 class _Memory(ctypes.Structure):
     _fields_ = [("workspace", ctypes.c_void_p), ("workspace_bytes", ctypes.c_int64), ("saved", ctypes.c_void_p),
                 ("saved_bytes", ctypes.c_int64)]
@@ -57,6 +64,8 @@ _FUNCTIONS = {
     "frn_plan_count_arguments": (_STATUS, [_PLAN, ctypes.c_int, ctypes.POINTER(_SIZE)]),
     "frn_plan_get_argument": (_STATUS, [_PLAN, ctypes.c_int, _SIZE, ctypes.POINTER(_Argument)]),
     "frn_plan_get_workspace_bytes": (_STATUS, [_PLAN, ctypes.c_int, ctypes.POINTER(ctypes.c_int64)]),
+    "frn_plan_count_kernels": (_STATUS, [_PLAN, ctypes.c_int, ctypes.POINTER(_SIZE)]),
+    "frn_plan_get_kernel": (_STATUS, [_PLAN, ctypes.c_int, _SIZE, ctypes.POINTER(_Kernel)]),
     "frn_plan_saved_bytes": (ctypes.c_int64, [_PLAN]),
     "frn_plan_saved_count": (_SIZE, [_PLAN]),
     "frn_plan_get_saved": (_STATUS, [_PLAN, _SIZE, ctypes.POINTER(_Saved)]),
@@ -237,6 +246,19 @@ class Plan:
         """Device memory that a launch needs besides, aligned to 256 bytes."""
         self._need(direction)
         return self._workspace[direction]
+
+    def kernels(self, direction=FORWARD):
+        """The kernels that the plan launches, in order: the operation, the schedule, and what chose it: "exact" or "nearest", a
+        trial of the tuning database of the same problem or of the nearest lengths, or "heuristic", the compiler."""
+        self._need(direction)
+        count = _SIZE()
+        _check(self._runtime, self._runtime.frn_plan_count_kernels(self._handle, direction, ctypes.byref(count)))
+        kernels = []
+        for index in range(count.value):
+            entry = _Kernel()
+            _check(self._runtime, self._runtime.frn_plan_get_kernel(self._handle, direction, index, ctypes.byref(entry)))
+            kernels.append(Kernel(entry.name.decode(), entry.op.decode(), json.loads(entry.schedule), _CHOICES[entry.choice]))
+        return kernels
 
     def saved(self):
         """What lies in the buffer of `saved_bytes` between the forward and the backward launch."""

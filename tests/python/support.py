@@ -10,6 +10,7 @@ import unittest
 BUILD = pathlib.Path(os.environ.get("FRESNEL_BUILD") or pathlib.Path(__file__).resolve().parents[2] / "build").resolve()
 EXECUTABLE = BUILD / "bin" / "fresnel"
 FAKE_DRIVER = BUILD / "lib" / "libfresnel_fake_driver.so"
+INPUTS = pathlib.Path(__file__).resolve().parents[1] / "Tools" / "Inputs"
 RUNTIME = BUILD / "lib" / "libfresnel_rt.so.1"
 
 

@@ -10,7 +10,7 @@ import unittest
 
 import fresnel
 from fresnel import _library
-from support import EXECUTABLE, FAKE_DRIVER, CacheTest, in_threads, needs_compiler, needs_fake_driver, use_fake_driver
+from support import EXECUTABLE, FAKE_DRIVER, INPUTS, CacheTest, in_threads, needs_compiler, needs_fake_driver, use_fake_driver
 
 use_fake_driver()
 
@@ -84,6 +84,19 @@ class PlanTest(CacheTest):
                 fresnel.selection_digest(missing)
         with self.assertRaisesRegex(fresnel.FresnelError, r"cuDeviceGet\(5\)"):
             fresnel.selection_digest(device=5)
+
+    def test_kernels_say_what_chose_their_schedules(self):
+        names = [kernel.op for kernel in self.plan.kernels()]
+        self.assertEqual(names[-1], "fresnel.scatter_by_slots")
+        self.assertEqual({kernel.choice for kernel in self.plan.kernels(fresnel.BACKWARD)}, {"heuristic"})
+        self.assertEqual({kernel.op: kernel.schedule["family"] for kernel in self.plan.kernels()}["fresnel.attend"], "hopper")
+        database, sizes = self.folder / "tuned", ["--head-dim", "64", "--heads", "2", "--target", "sm_90a"]
+        self.set_environment(FRESNEL_TUNE_WORKER=str(INPUTS / "fake_worker.py"), FRESNEL_DB=str(database))
+        subprocess.run([EXECUTABLE, "tune", "dense", "--seq", "64", "--most", "1", *sizes], check=True, capture_output=True)
+        for seq_len, choice in ((64, "exact"), (80, "nearest"), (4096, "heuristic")):
+            path = fresnel.compile("dense", grad=False, seq_len=seq_len, head_dim=64, heads=2, kv_heads=2)
+            self.assertEqual([(kernel.op, kernel.choice) for kernel in fresnel.load(path).kernels()],
+                             [("fresnel.attend", choice)])
 
     def test_layouts_may_change_from_call_to_call(self):
         plain = references(self.plan, fresnel.FORWARD)

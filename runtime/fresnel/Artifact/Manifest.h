@@ -81,7 +81,7 @@ struct Kernel {
   /// A JSON object that the runtime does not read.
   std::string schedule = "{}";
   /// How the schedule was chosen, where a tuning database was asked: a JSON
-  /// object that the runtime does not read.
+  /// object of which sourceOf (Selection.h) tells the source.
   std::string choice = "{}";
   /// Absent from bundles of format 1.1 and before.
   std::optional<Cost> cost;

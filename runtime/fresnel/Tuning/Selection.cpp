@@ -10,9 +10,20 @@
 
 namespace fresnel::rt {
 
-const char *nameOf(ChoiceSource source) {
-  static constexpr const char *names[] = {"exact", "nearest", "heuristic"};
-  return names[int(source)];
+static constexpr const char *kSources[] = {"exact", "nearest", "heuristic"};
+
+const char *nameOf(ChoiceSource source) { return kSources[int(source)]; }
+
+Expected<ChoiceSource> sourceOf(const Kernel &kernel) {
+  using nlohmann::json;
+  json choice = json::parse(kernel.choice, nullptr, /*allow_exceptions=*/false), source = "heuristic";
+  if (choice.is_object() && choice.contains("source"))
+    source = choice["source"];
+  for (ChoiceSource known : {ChoiceSource::Exact, ChoiceSource::Nearest, ChoiceSource::Heuristic})
+    if (source == nameOf(known))
+      return known;
+  return Status(Code::Unsupported, "the schedule of kernel '" + kernel.name + "' is from the source " + source.dump() +
+                                       ", which this version does not know; a newer one made the bundle");
 }
 
 //===----------------------------------------------------------------------===//

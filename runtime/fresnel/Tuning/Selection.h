@@ -9,6 +9,7 @@
 #ifndef FRESNEL_TUNING_SELECTION_H
 #define FRESNEL_TUNING_SELECTION_H
 
+#include "fresnel/Artifact/Manifest.h"
 #include "fresnel/Tuning/Database.h"
 #include <functional>
 #include <optional>
@@ -29,6 +30,10 @@ int64_t bucketOf(int64_t length);
 
 enum class ChoiceSource { Exact, Nearest, Heuristic };
 const char *nameOf(ChoiceSource source);
+
+/// What chose the schedule of a bundle's kernel; Heuristic also where no database was asked. Unsupported for a source
+/// that this version does not know.
+Expected<ChoiceSource> sourceOf(const Kernel &kernel);
 
 /// The answer of a lookup.
 struct Choice {

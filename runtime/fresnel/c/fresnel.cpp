@@ -192,6 +192,38 @@ frn_status frn_plan_get_workspace_bytes(const frn_plan *plan, frn_direction dire
   });
 }
 
+frn_status frn_plan_count_kernels(const frn_plan *plan, frn_direction direction, size_t *count) {
+  return guard([&]() -> Status {
+    Expected<const PlanHandle *> handle = select("frn_plan_count_kernels", plan, direction);
+    if (!handle)
+      return handle.status();
+    if (!count)
+      return Status(Code::InvalidArgument, "frn_plan_count_kernels: count must not be null");
+    *count = (*handle)->plan().launches.size();
+    return Status();
+  });
+}
+
+frn_status frn_plan_get_kernel(const frn_plan *plan, frn_direction direction, size_t index, frn_kernel *kernel) {
+  return guard([&]() -> Status {
+    Expected<const PlanHandle *> handle = select("frn_plan_get_kernel", plan, direction);
+    if (!handle)
+      return handle.status();
+    if (!kernel)
+      return Status(Code::InvalidArgument, "frn_plan_get_kernel: kernel must not be null");
+    const std::vector<Launch> &launches = (*handle)->plan().launches;
+    if (index >= launches.size())
+      return Status(Code::InvalidArgument,
+                    "kernel " + std::to_string(index) + " of " + std::to_string(launches.size()) + " was asked for");
+    const Kernel &launched = plan->plan.manifest().kernels[size_t(launches[index].kernel)];
+    Expected<ChoiceSource> source = sourceOf(launched);
+    if (!source)
+      return source.status();
+    *kernel = {launched.name.c_str(), launched.op.c_str(), launched.schedule.c_str(), static_cast<frn_choice>(*source)};
+    return Status();
+  });
+}
+
 int64_t frn_plan_saved_bytes(const frn_plan *plan) { return plan ? plan->plan.savedBytes() : 0; }
 
 size_t frn_plan_saved_count(const frn_plan *plan) {

@@ -59,7 +59,7 @@ extern "C" {
 /* Grows when the interface breaks; frn_abi_version() returns the library's. */
 #define FRN_ABI_VERSION 1
 /* Grows with each addition; frn_abi_minor() returns the library's. */
-#define FRN_ABI_MINOR 4
+#define FRN_ABI_MINOR 5
 
 typedef enum frn_status FRN_ENUM_BASE {
   FRN_OK = 0,
@@ -130,6 +130,19 @@ typedef struct {
   int64_t bytes;
 } frn_saved_tensor;
 
+/* What chose a kernel's schedule: a trial of the same problem in a tuning database, a
+ * trial of the nearest lengths, or the compiler, also where no database was asked. */
+typedef enum frn_choice FRN_ENUM_BASE { FRN_EXACT = 0, FRN_NEAREST = 1, FRN_HEURISTIC = 2 } frn_choice;
+
+/* A kernel of a plan: the operation that it computes, such as "fresnel.attend", and its
+ * schedule, a JSON object. The pointers live as long as the plan. */
+typedef struct {
+  const char *name;
+  const char *op;
+  const char *schedule;
+  frn_choice choice;
+} frn_kernel;
+
 FRN_API int frn_abi_version(void);
 FRN_API int frn_abi_minor(void);
 FRN_API const char *frn_status_name(frn_status status);
@@ -166,6 +179,11 @@ FRN_API frn_status frn_plan_count_arguments(const frn_plan *plan, frn_direction 
 FRN_API frn_status frn_plan_get_argument(const frn_plan *plan, frn_direction direction, size_t index,
                                          frn_argument *argument);
 FRN_API frn_status frn_plan_get_workspace_bytes(const frn_plan *plan, frn_direction direction, int64_t *bytes);
+
+/* Since 1.5: the kernels that a plan launches, in order; one that it launches twice comes
+ * twice. Errors as above, and FRN_UNSUPPORTED for a choice that a newer version made. */
+FRN_API frn_status frn_plan_count_kernels(const frn_plan *plan, frn_direction direction, size_t *count);
+FRN_API frn_status frn_plan_get_kernel(const frn_plan *plan, frn_direction direction, size_t index, frn_kernel *kernel);
 
 /* The buffer between the two launches: its size, and what lies in it. */
 FRN_API int64_t frn_plan_saved_bytes(const frn_plan *plan);

@@ -76,6 +76,47 @@ TEST_F(RuntimeTest, CInterfaceOfGradients) {
   std::remove(path.c_str());
 }
 
+TEST_F(RuntimeTest, KernelsSayWhatChoseTheirSchedules) {
+  Bundle bundle = makeGradientBundle();
+  std::vector<Kernel> &kernels = bundle.manifest.kernels;
+  kernels.resize(4, kernels[0]);
+  for (size_t i = 0; i < kernels.size(); ++i)
+    kernels[i].name = kernels[i].entry = "kernel" + std::to_string(i);
+  kernels[0].schedule = R"({"family": "simt"})";
+  kernels[0].choice = R"({"source": "exact", "us": 3.5})";
+  kernels[1].choice = R"({"source": "nearest"})";
+  kernels[3].choice = R"({"source": "oracle"})";
+  bundle.ptx.resize(4, bundle.ptx[0]);
+  bundle.manifest.launches = {{1, {0, 3, 2}}, {0, {0, 3, 2}}, {1, {0, 3, 2}}};
+  bundle.manifest.backward->launches = {{2, {0, 2, 3}}, {3, {0, 2, 3}}};
+  Expected<std::string> content = serializeBundle("test", bundle.manifest, bundle.ptx);
+  ASSERT_TRUE(bool(content)) << content.status().message();
+  frn_plan *plan = nullptr;
+  ASSERT_EQ(frn_plan_load_memory(content->data(), content->size(), 0, &plan), FRN_OK) << frn_last_error();
+  size_t count = 0;
+  ASSERT_EQ(frn_plan_count_kernels(plan, FRN_FORWARD, &count), FRN_OK);
+  EXPECT_EQ(count, 3u);
+  frn_kernel kernel;
+  ASSERT_EQ(frn_plan_get_kernel(plan, FRN_FORWARD, 1, &kernel), FRN_OK) << frn_last_error();
+  EXPECT_STREQ(kernel.name, "kernel0");
+  EXPECT_STREQ(kernel.op, "fresnel.norm");
+  EXPECT_NE(std::string(kernel.schedule).find("simt"), std::string::npos);
+  EXPECT_EQ(kernel.choice, FRN_EXACT);
+  ASSERT_EQ(frn_plan_get_kernel(plan, FRN_FORWARD, 2, &kernel), FRN_OK);
+  EXPECT_EQ(kernel.choice, FRN_NEAREST);
+  ASSERT_EQ(frn_plan_get_kernel(plan, FRN_BACKWARD, 0, &kernel), FRN_OK);
+  EXPECT_EQ(kernel.choice, FRN_HEURISTIC) << "no database was asked";
+  EXPECT_EQ(frn_plan_get_kernel(plan, FRN_BACKWARD, 1, &kernel), FRN_UNSUPPORTED);
+  EXPECT_NE(std::string(frn_last_error()).find("kernel 'kernel3' is from the source \"oracle\""), std::string::npos);
+  EXPECT_EQ(frn_plan_get_kernel(plan, FRN_FORWARD, 3, &kernel), FRN_INVALID_ARGUMENT);
+  EXPECT_STREQ(frn_last_error(), "kernel 3 of 3 was asked for");
+  EXPECT_EQ(frn_plan_get_kernel(plan, FRN_FORWARD, 0, nullptr), FRN_INVALID_ARGUMENT);
+  EXPECT_EQ(frn_plan_get_kernel(nullptr, FRN_FORWARD, 0, &kernel), FRN_INVALID_ARGUMENT);
+  EXPECT_EQ(frn_plan_count_kernels(plan, FRN_FORWARD, nullptr), FRN_INVALID_ARGUMENT);
+  EXPECT_EQ(frn_plan_count_kernels(plan, static_cast<frn_direction>(2), &count), FRN_INVALID_ARGUMENT);
+  frn_plan_destroy(plan);
+}
+
 TEST_F(RuntimeTest, CInterface) {
   std::string path = testing::TempDir() + "fresnel_c.fkb";
   Bundle bundle = makeBundle();
