@@ -43,13 +43,14 @@ LogicalResult fresnel::lowerNarrowBounds(NarrowBoundsOp op, const KernelRequest 
   tile::KernelOp kernel = b.beginKernel(request.getName(), request.getArgumentTypes(), kThreads,
                                         {int64_t(llvm::divideCeil(tokens, kThreads)), 1, 1});
   // No window reaches over more than all tokens.
-  double window = double(std::min<int64_t>(op.getWindow(), tokens));
+  int64_t window = std::min<int64_t>(op.getWindow(), tokens);
   Val zero = b.i32(0), one = b.i32(1), bounds = b.argument(kernel, 0), target = b.argument(kernel, 1);
   Val token = b.id(tile::Id::BlockX) * double(kThreads) + b.id(tile::Id::Thread);
   b.ifThen(token < b.i32(tokens), [&] {
     Val start = b.load(bounds, {zero, zero, token}), end = b.load(bounds, {zero, one, token});
-    b.store(b.max(start, token - (window - 1)), target, {zero, zero, token});
-    b.store(b.min(end, token + window), target, {zero, one, token});
+    b.store(b.max(start, token - double(window - 1)), target, {zero, zero, token});
+    // token + window may take 32 bits.
+    b.store(token + b.min(end - token, b.i32(window)), target, {zero, one, token});
   });
   return success();
 }

@@ -86,6 +86,8 @@ AlignedDocuments ref::alignDocuments(const std::vector<int64_t> &lengths, int64_
 IndexTensor ref::narrowBounds(const IndexTensor &bounds, int64_t window) {
   IndexTensor narrow(bounds.shape);
   int64_t tokens = bounds.dim(2);
+  // No window reaches over more than all tokens.
+  window = std::min(window, tokens);
   for (int64_t t = 0; t < tokens; ++t) {
     narrow.data[size_t(t)] = int32_t(std::max<int64_t>(bounds.data[size_t(t)], t - window + 1));
     narrow.data[size_t(tokens + t)] = int32_t(std::min<int64_t>(bounds.data[size_t(tokens + t)], t + window));

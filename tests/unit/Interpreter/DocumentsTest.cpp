@@ -135,6 +135,12 @@ TEST(Documents, AnyEntriesGivePlacesInside) {
   EXPECT_EQ(ref::alignDocuments(makeList({-2147483647, 1}), 3, 1).from.data, (std::vector<int32_t>{0, 1, 2}));
 }
 
+TEST(Documents, BoundsAreNarrowedByAnyWindow) {
+  ref::IndexTensor bounds({1, 2, 4}, std::vector<int32_t>{0, 0, 0, 3, 3, 3, 3, 4});
+  EXPECT_EQ(ref::narrowBounds(bounds, 2).data, (std::vector<int32_t>{0, 0, 1, 3, 2, 3, 3, 4}));
+  EXPECT_EQ(ref::narrowBounds(bounds, INT64_MAX).data, bounds.data);
+}
+
 TEST(Documents, NativeSparseAttentionIsThatOfEachAlone) {
   Params params{{"window", "8"}, {"stride", "4"}, {"block", "8"}, {"topk", "4"}, {"sliding", "11"}};
   checkPacked({0, 1, 70, 70, 75, 131, 139}, 139, "nsa_documents", params, "nsa", params, {3, 8});
