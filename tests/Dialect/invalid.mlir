@@ -230,6 +230,14 @@ fresnel.program @select_blocks_c2(%s: tensor<1x2x64x8xf32>) {
 
 // -----
 
+fresnel.program @select_blocks_c2_sum(%s: tensor<1x2x64x8xf32>) {
+  // expected-error @+1 {{`local` 9223372036854775807 and `sinks` 2 must fit into `topk` 9223372036854775807}}
+  %y = fresnel.select_blocks %s {topk = 9223372036854775807, local = 9223372036854775807, sinks = 2, key_block = 8} : tensor<1x2x64x8xf32>
+  fresnel.return {names = []}
+}
+
+// -----
+
 fresnel.program @gather_c1(%x: tensor<1x2x64x32xbf16>, %i: tensor<1x3x8xi32>) {
   // expected-error @+1 {{of the heads of `indices` and x one be a multiple of the other}}
   %y = fresnel.gather %x, %i : tensor<1x2x64x32xbf16>, tensor<1x3x8xi32>

@@ -89,7 +89,8 @@ void WarpSelect::finish(List list, function_ref<void(Val, Val)> store) {
 }
 
 BlockRules::BlockRules(KernelBuilder &builder, SelectBlocksOp op, Val row, int64_t blocks, Val documents)
-    : end(builder.i32(blocks)), b(builder), op(op) {
+    : end(builder.i32(blocks)), b(builder), local(std::min<int64_t>(op.getLocal(), blocks)),
+      sinks(std::min<int64_t>(op.getSinks(), blocks)) {
   if (documents) {
     DocumentEdges edges = loadDocumentEdges(b, documents, row * double(op.getQueryBlock()), op.getQueryBlock());
     first = edges.firstStart / double(op.getKeyBlock());
@@ -104,9 +105,9 @@ BlockRules::BlockRules(KernelBuilder &builder, SelectBlocksOp op, Val row, int64
 Val BlockRules::getKey(Val block, Val score) {
   Val nothing = b.i32(INT32_MIN);
   Val key = b.select(score == -INFINITY, nothing, RadixSelect::orderedKey(b, score));
-  if (op.getLocal() > 0 || op.getSinks() > 0) {
-    Val sinks = first ? block < first + double(op.getSinks()) : block < double(op.getSinks());
-    Val forced = sinks | (block >= end - double(op.getLocal()));
+  if (local > 0 || sinks > 0) {
+    Val isSink = first ? block < first + double(sinks) : block < double(sinks);
+    Val forced = isSink | (block >= end - double(local));
     key = b.select(forced, b.i32(INT32_MAX), key);
   }
   Val allowed = block < end;
@@ -114,6 +115,6 @@ Val BlockRules::getKey(Val block, Val score) {
 }
 
 std::pair<Val, Val> BlockRules::getPlain() {
-  Val begin = b.i32(op.getSinks());
-  return {first ? first + begin : begin, end - double(op.getLocal())};
+  Val begin = b.i32(sinks);
+  return {first ? first + begin : begin, end - double(local)};
 }

@@ -66,7 +66,8 @@ public:
 
 private:
   KernelBuilder &b;
-  SelectBlocksOp op;
+  /// Blocks that are forced at both ends, at most all.
+  int64_t local, sinks;
   /// The first block of the row's documents, absent without documents.
   Val first;
 };

@@ -28,10 +28,9 @@ LogicalResult AlignDocumentsOp::inferReturnTypes(MLIRContext *context, std::opti
     blocks += llvm::divideCeil(tokens, block);
   // Neither factor exceeds 2^31, so that the product fits.
   if (cu)
-    blocks = (length + std::min(getTensor(cu).getDimSize(2) + 1, length) * (block - 1)) / block;
+    blocks = (length + (std::min(getTensor(cu).getDimSize(2), length - 1) + 1) * (block - 1)) / block;
   if (blocks > INT32_MAX / block) // align_documents_c1
-    return infer.fail(blocks, " blocks of ", block,
-                      " are more than 2147483647 places; lower `block` or the number of "
+    return infer.fail(blocks, " blocks of ", block, " are more than 2147483647 places; lower `block` or the number of ",
                       "documents");
   auto push = [&](int64_t rows, int64_t places) {
     results.push_back(RankedTensorType::get({1, rows, places}, IntegerType::get(context, 32)));

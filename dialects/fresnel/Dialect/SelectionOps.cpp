@@ -121,7 +121,7 @@ LogicalResult SelectBlocksOp::inferReturnTypes(MLIRContext *context, std::option
       return infer.fail("`", name, "` must be positive, but got ", value);
   if (local < 0 || sinks < 0) // select_blocks_c1
     return infer.fail("`local` and `sinks` must not be negative, but got ", local, " and ", sinks);
-  if (local + sinks > topk) // select_blocks_c2
+  if (local > topk || sinks > topk - local) // select_blocks_c2
     return infer.fail("`local` ", local, " and `sinks` ", sinks, " must fit into `topk` ", topk);
   RankedTensorType scores = getTensor(adaptor.getScores());
   if (Value documents = adaptor.getDocuments()) {

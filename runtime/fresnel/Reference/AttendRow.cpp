@@ -36,7 +36,7 @@ AttendRow::AttendRow(const Tensor &q, const Tensor &k, const AttendOptions &opti
   if (options.documents) {
     int64_t first = options.documents->data[size_t(i)], last = options.documents->data[size_t(q.dim(2) + i)];
     // Of pooled keys those that begin in the document; the diagonal is their other end.
-    begin = (std::max<int64_t>(first, 0) + options.keyStride - 1) / options.keyStride;
+    begin = first > 0 ? (first - 1) / options.keyStride + 1 : 0;
     end = pooled ? keys : std::min(last, keys);
   }
   scale = options.scale.value_or(1.0 / std::sqrt(double(width)));

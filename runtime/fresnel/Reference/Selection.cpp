@@ -93,7 +93,7 @@ static std::vector<int32_t> selectRow(const float *s, int64_t first, int64_t end
                                       const SelectBlocksOptions &options) {
   std::vector<bool> forced(end, false);
   for (int64_t j = first; j < end; ++j)
-    forced[j] = j < first + options.sinks || j >= end - options.local;
+    forced[j] = j - first < options.sinks || j >= end - options.local;
   std::vector<int32_t> order(std::max<int64_t>(end - first, 0));
   std::iota(order.begin(), order.end(), first);
   std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
