@@ -33,6 +33,22 @@ fresnel.program @tokens(%q: tensor<1x1x64x32xbf16>) {
 
 // -----
 
+fresnel.program @pooled_tokens(%q: tensor<1x1x64x32xbf16>) {
+  // expected-error @+1 {{keys reach token 32000000001, but kernels number tokens with 31 bits; check the strides}}
+  %o, %l = fresnel.attend %q, %q, %q {causal = true, key_stride = 100000000} : tensor<1x1x64x32xbf16>, tensor<1x1x64x32xbf16>, tensor<1x1x64x32xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x1x64x32xbf16>
+}
+
+// -----
+
+fresnel.program @moved_rows(%x: tensor<1x1x64x1025xi32>, %p: tensor<1x1x64xi32>) {
+  // expected-error @+1 {{rows of 1025 i32 take 1025 threads, but a thread block has 1024; make them shorter, or a multiple of 16 bytes}}
+  %y = fresnel.move %x from %p to %p : tensor<1x1x64x1025xi32>, tensor<1x1x64xi32>, tensor<1x1x64xi32>
+  fresnel.return %y {names = ["y"]} : tensor<1x1x64x1025xi32>
+}
+
+// -----
+
 fresnel.program @f32(%q: tensor<1x2x64x32xf32>) {
   // expected-error @+1 {{the matrix units take bf16 and f16, but the tensors hold f32; convert them}}
   %o, %l = fresnel.attend %q, %q, %q : tensor<1x2x64x32xf32>, tensor<1x2x64x32xf32>, tensor<1x2x64x32xf32>

@@ -18,6 +18,28 @@ using namespace fresnel;
 // What the families serve
 //===----------------------------------------------------------------------===//
 
+/// Kernels number tokens with 31 bits.
+static std::string explainTokens(StringRef what, double tokens) {
+  if (tokens > INT32_MAX)
+    return llvm::formatv("{0} reach token {1:f0}, but kernels number tokens with 31 bits; check the strides", what,
+                         tokens);
+  return "";
+}
+
+/// Of attention: keys stand for the tokens of a window.
+static std::string explainPositions(Operation *op) {
+  auto get = [op](StringRef name) {
+    auto attribute = op->getAttrOfType<IntegerAttr>(name);
+    return attribute ? double(attribute.getInt()) : 1.0;
+  };
+  // A tile may go beyond the last row.
+  auto count = [op](unsigned operand) {
+    return double(cast<RankedTensorType>(op->getOperand(operand).getType()).getDimSize(2)) + 256;
+  };
+  std::string reason = explainTokens("queries", count(0));
+  return reason.empty() ? explainTokens("keys", count(1) * get("key_stride") + get("key_window")) : reason;
+}
+
 template <typename Op>
 static std::string explainAttend(Op op) {
   if constexpr (std::is_same_v<Op, AttendGradKvOp>)
@@ -30,7 +52,7 @@ static std::string explainAttend(Op op) {
   for (int64_t dim : {q.getDimSize(3), v.getDimSize(3)})
     if (!llvm::is_contained({32, 64, 96, 128, 192, 256}, dim))
       return llvm::formatv("head dim {0} is not one of 32, 64, 96, 128, 192, 256; pad the head dim", dim);
-  return "";
+  return explainPositions(op);
 }
 
 /// The grid's y and z dimensions count heads and batches.
@@ -71,11 +93,19 @@ static std::string explainPoolGrad(PoolGradOp op) {
   return explainRows(op.getDy());
 }
 
-/// Kernels number tokens with 31 bits.
-static std::string explainTokens(StringRef what, double tokens) {
-  if (tokens > INT32_MAX)
-    return llvm::formatv("{0} reach token {1:f0}, but kernels number tokens with 31 bits; check the strides", what,
-                         tokens);
+/// Rows that are no multiple of 16 bytes have a thread for each element.
+static std::string explainMove(MoveOp op) {
+  auto type = cast<RankedTensorType>(op.getResult().getType());
+  constexpr int64_t maxThreads = 1024;
+  if (type.getRank() != 4)
+    return "";
+  int64_t width = 128 / type.getElementTypeBitWidth(), threads = type.getDimSize(3);
+  if (threads % width == 0)
+    threads /= width;
+  if (threads > maxThreads)
+    return llvm::formatv("rows of {0} {1} take {2} threads, but a thread block has {3}; make them shorter{4}",
+                         type.getDimSize(3), type.getElementType(), threads, maxThreads,
+                         threads == type.getDimSize(3) ? ", or a multiple of 16 bytes" : "");
   return "";
 }
 
@@ -126,8 +156,9 @@ std::string fresnel::explainUnsupported(Operation *op) {
           .Case<BlockScoreOp, SelectScoredOp>([](auto op) { return explainScores(op); })
           .Case([](SelectBlocksOp op) { return explainSelectBlocks(op); })
           .Case([](RegroupScoredOp op) { return explainRegroupScored(op); })
+          .Case([](MoveOp op) { return explainMove(op); })
           .Case<SelectCascadeOp, RegroupOp, TransposeBlocksOp, CountRowsOp, DocumentBoundsOp, AlignDocumentsOp,
-                NarrowBoundsOp, MoveOp, BlocksFromMaskOp>([](auto) { return std::string(); })
+                NarrowBoundsOp, BlocksFromMaskOp>([](auto) { return std::string(); })
           .Default([](Operation *) { return std::string("has no GPU schedule yet"); });
   return reason.empty() ? explainGrid(op) : reason;
 }
