@@ -211,8 +211,9 @@ static int compileCommand(const CompileArguments &arguments) {
   Method method = loadMethod(arguments);
   if (arguments.output != "-")
     checkWritable(arguments.output);
-  if (std::error_code error = llvm::sys::fs::create_directories(arguments.dump); error && !arguments.dump.empty())
-    fail(ExitEnvironment, "--dump cannot create the folder '" + arguments.dump + "': " + error.message());
+  if (!arguments.dump.empty())
+    if (std::error_code error = llvm::sys::fs::create_directories(arguments.dump))
+      fail(ExitEnvironment, "--dump cannot create the folder '" + arguments.dump + "': " + error.message());
   TunedSchedules tuned = openTuned(arguments.getTuned(), arguments.target);
   options.afterPlan = [&tuned](mlir::ModuleOp module) { tuned.apply(module); };
   Progress progress("compiling " + method.name + " for " + arguments.target);

@@ -11,7 +11,6 @@
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringRef.h"
-#include "llvm/Support/FileSystem.h"
 
 #include <cstring>
 #include <iostream>
@@ -53,15 +52,6 @@ static std::vector<rt::DeviceClass> matchDevices(const rt::Database &database, c
 static rt::Database openNamed(const std::string &path) {
   checkDatabaseExists(path);
   return openDatabase(path);
-}
-
-/// The folder that --db names, or the user's; fails where it is a file, which is only read.
-static std::string folderOf(const DbArguments &arguments, const std::string &command) {
-  std::string path = databasePath(arguments.database);
-  if (llvm::sys::fs::exists(path) && !llvm::sys::fs::is_directory(path))
-    fail(ExitUsage, "'" + path + "' is a file, but db " + command + " writes to a database's folder",
-         "packs and journals are only read; name a folder with --db or FRESNEL_DB");
-  return path;
 }
 
 static Json trialJson(const rt::Trial &trial) { return Json::parse(rt::toJson({rt::RecordKind::Trial, trial})); }
@@ -172,7 +162,7 @@ static std::string unwrapPath(rt::Expected<std::string> path) {
 }
 
 static int mergeDatabases(const DbArguments &arguments) {
-  std::string destination = folderOf(arguments, "merge");
+  std::string destination = databaseFolder(arguments.database, "db merge");
   rt::Database known = openDatabase(destination), added;
   for (const std::string &path : arguments.paths)
     added.merge(openNamed(path));
@@ -191,7 +181,8 @@ static int mergeDatabases(const DbArguments &arguments) {
 }
 
 static int packDatabase(const DbArguments &arguments) {
-  std::string path = arguments.output, folder = path.empty() ? folderOf(arguments, "pack without -o") : "";
+  std::string path = arguments.output,
+              folder = path.empty() ? databaseFolder(arguments.database, "db pack without -o") : "";
   rt::Database database = openNamed(arguments.database);
   if (path.empty()) {
     path = unwrapPath(rt::publishPack(folder, database.records()));
@@ -286,7 +277,7 @@ static std::map<std::string, rt::Record> keepBest(const rt::Database &database) 
 }
 
 static int pruneDatabase(const DbArguments &arguments) {
-  std::string folder = folderOf(arguments, "prune");
+  std::string folder = databaseFolder(arguments.database, "db prune");
   rt::Database database = openNamed(arguments.database);
   std::map<std::string, rt::Record> kept = keepBest(database);
   std::string pack;

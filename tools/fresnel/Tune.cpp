@@ -180,10 +180,7 @@ static int tuneCommand(TuneArguments arguments) {
                                              : "tune takes a METHOD or --from-trace FILE, not both");
   // What the tuner itself loads is not the user's workload.
   unsetenv("FRESNEL_TRACE");
-  std::string database = databasePath(arguments.database);
-  if (std::error_code none; std::filesystem::exists(database, none) && !std::filesystem::is_directory(database, none))
-    fail(ExitUsage, "'" + database + "' is a file, but tune writes to a database's folder",
-         "packs and journals are only read; name a folder with --db or FRESNEL_DB");
+  std::string database = databaseFolder(arguments.database, "tune");
   checkWritable(arguments.html);
   TuneOptions &options = arguments.options;
   options.space = arguments.space == "full" ? SpaceSize::Full : SpaceSize::Quick;

@@ -77,8 +77,7 @@ static Child start(const std::string &program, const std::string &jobFile, const
       dup2(log, STDERR_FILENO);
     execvp(arguments[0], const_cast<char *const *>(arguments.data()));
     // The tuner shows what is here; a message that cannot be written changes nothing.
-    if (write(STDERR_FILENO, unknown.data(), unknown.size()) < 0)
-      _exit(127);
+    [[maybe_unused]] ssize_t written = write(STDERR_FILENO, unknown.data(), unknown.size());
     _exit(127);
   }
   close(ends[1]);

@@ -21,6 +21,14 @@ std::string databasePath(const std::string &path) {
   return chosen;
 }
 
+std::string databaseFolder(const std::string &path, const std::string &command) {
+  std::string chosen = databasePath(path);
+  if (llvm::sys::fs::exists(chosen) && !llvm::sys::fs::is_directory(chosen))
+    fail(ExitUsage, "'" + chosen + "' is a file, but " + command + " writes to a database's folder",
+         "packs and journals are only read; name a folder with --db or FRESNEL_DB");
+  return chosen;
+}
+
 void printWarnings(const std::vector<std::string> &warnings) {
   constexpr size_t kShown = 5;
   for (size_t i = 0; i < std::min(warnings.size(), kShown); ++i)

@@ -26,6 +26,9 @@ void printWarnings(const std::vector<std::string> &warnings);
 /// `path`, else the default database's; fails with ExitEnvironment where there is none.
 std::string databasePath(const std::string &path);
 
+/// The same for `command`, which writes to the database; fails with ExitUsage where it is a file, which is only read.
+std::string databaseFolder(const std::string &path, const std::string &command);
+
 /// --db, --tuned-for and --no-db of the commands that compile.
 void addTunedOptions(CLI::App &command, TunedOptions &options);
 
