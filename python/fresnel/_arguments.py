@@ -221,7 +221,7 @@ def check_parameters(method, parameters):
             raise ValueError(f"{name!r} is not the name of a parameter; `fresnel presets` lists them")
         if name in _DERIVED:
             raise ValueError(f"{name} is taken from the tensors; do not pass it")
-        if not (isinstance(value, (bool, int, float, str)) or isinstance(value, numbers.Real) or _is_list_of_lengths(name, value)):
+        if not (isinstance(value, (numbers.Real, str)) or _is_list_of_lengths(name, value)):
             raise TypeError(f"{name} must be a number, a bool or a string, but got {type(value).__name__}")
         if isinstance(value, str) and not is_word(value):
             raise ValueError(f"{name} is {value!r}, but values have one line, without {SEPARATOR}")
