@@ -109,8 +109,8 @@ def check_lengths(method, is_file, q, k, v):
     """That the method takes another number of keys than of queries, and values of another head_dim than keys, if they have
     one; files know themselves."""
     if k.shape[1] != q.shape[1] and method not in ("dense", "block_mask", *PACKED) and not is_file:
-        raise ValueError(f"k has {k.shape[1]} tokens, but q has {q.shape[1]}; they must be equal for method {method}: dense and "
-                         f"block_mask are the presets that take another number of keys, and an .mlir program may")
+        raise ValueError(f"k has {k.shape[1]} tokens, but q has {q.shape[1]}; they must be equal for method {method}: dense "
+                         f"and block_mask are the presets that take another number of keys, and an .mlir program may")
     if v.shape[3] != k.shape[3] and method != "dense" and not is_file:
         raise ValueError(f"v has head_dim {v.shape[3]}, but k has {k.shape[3]}; they must be equal for method {method}: dense "
                          f"is the preset that takes another one for v, and an .mlir program may")
@@ -121,7 +121,8 @@ def check_documents(method, is_file, cu_seqlens, q, k):
     if cu_seqlens is None:
         raise ValueError(f"cu_seqlens is missing, but method {method} needs it: 0, then the end of each document")
     if method not in PACKED and not is_file:
-        raise ValueError(f"cu_seqlens is given, but method {method} has no documents; presets that have are {', '.join(PACKED)}")
+        raise ValueError(f"cu_seqlens is given, but method {method} has no documents; presets that have are "
+                         f"{', '.join(PACKED)}")
     if not isinstance(cu_seqlens, torch.Tensor):
         raise TypeError(f"cu_seqlens must be a torch.Tensor, or an array that supports DLPack, but got "
                         f"{type(cu_seqlens).__name__}")
@@ -160,8 +161,8 @@ def check_gates(method, is_file, gates, q):
     """That the gates fit q, which is good, but for the branches of a file, which the program knows."""
     branches = GATED.get(method)
     if gates is None:
-        raise ValueError(f"gates is missing, but method {method} needs it: what each of its {branches} branches weighs for each "
-                         f"token and head")
+        raise ValueError(f"gates is missing, but method {method} needs it: what each of its {branches} branches weighs for "
+                         f"each token and head")
     if branches is None and not is_file:
         raise ValueError(f"gates is given, but method {method} has none; presets that have are {', '.join(GATED)}")
     if not isinstance(gates, torch.Tensor):

@@ -268,8 +268,8 @@ def attention(q, k, v, method="dense", *, cu_seqlens=None, mask=None, gates=None
     q is [batch, sequence, heads, head_dim]; k and v have heads that divide q's (GQA); "dense" takes another sequence
     length there, and another head_dim of v. All are bfloat16 or float16 CUDA tensors of any strides with a contiguous
     head_dim; none is copied. Under torch.autocast they are converted to its type first. `method` is a preset ("dense",
-    "window", "documents", "block_mask", "lighthouse", ...; `fresnel presets` lists them with their `parameters`), or the path of
-    an .mlir program or of a .fkb bundle made for these shapes.
+    "window", "documents", "block_mask", "lighthouse", ...; `fresnel presets` lists them with their `parameters`), or the path
+    of an .mlir program or of a .fkb bundle made for these shapes.
 
     "documents" attends within the documents that lie packed in the sequence, cut by `cu_seqlens`, an int32 tensor on the
     same device: 0, then the end of each document in ascending order, the last of them the sequence's; the same for the whole

@@ -160,7 +160,8 @@ def _run_compiler(command, method):
     try:
         result = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as error:
-        raise FresnelError(f"{command[0]} cannot be run: {error.strerror}; set FRESNEL_BIN to the `fresnel` executable") from error
+        raise FresnelError(f"{command[0]} cannot be run: {error.strerror}; set FRESNEL_BIN to the `fresnel` "
+                           f"executable") from error
     if result.returncode == 0:
         return
     try:

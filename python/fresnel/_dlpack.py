@@ -38,8 +38,8 @@ def _is_immutable(tensor):
 def export(name, tensor, device, stream, is_output):
     """The capsule of a tensor on GPU `device`, ready for work on `stream`; its pointer; whether that is of DLPack 1.x."""
     if is_output and _is_immutable(tensor):
-        raise ValueError(f"tensors['{name}'] is an array of JAX, which is immutable, but the plan writes it; pass one that may be "
-                         f"written, and take it over with jax.dlpack.from_dlpack")
+        raise ValueError(f"tensors['{name}'] is an array of JAX, which is immutable, but the plan writes it; pass one that may "
+                         f"be written, and take it over with jax.dlpack.from_dlpack")
     kind, index = tensor.__dlpack_device__()
     if int(kind) != _CUDA:
         raise ValueError(f"tensors['{name}'] is on device type {int(kind)}{_DEVICES.get(int(kind), '')}, but the kernels run "

@@ -62,7 +62,8 @@ class Program:
             results = [name for name, buffer in arguments.items() if buffer["kind"] == "output"]
             needed = ["dq", "dk", "dv"] + ["dgates"] * ("gates" in self.arguments)
             if sorted(results) != sorted(needed):
-                raise ValueError(f"method: the backward plan of {self.path} gives {results}, but {', '.join(needed)} are needed")
+                raise ValueError(f"method: the backward plan of {self.path} gives {results}, but {', '.join(needed)} are "
+                                 f"needed")
             for name, maker in zip(MASKS, ("document_bounds", "blocks_from_mask")):
                 if name in arguments:
                     raise ValueError(f"method: the backward plan of {self.path} takes {name}, but fresnel.attention does "
