@@ -110,15 +110,7 @@ private:
       return llvm::Error::success();
     }
     if (auto align = dyn_cast<AlignDocumentsOp>(op)) {
-      int64_t block = align.getBlock();
-      ref::AlignedDocuments aligned =
-          align.getCu() ? ref::alignDocuments(getIndices(align.getCu()), int64_t(align.getSeqLen()), block)
-                        : ref::alignDocuments(getDocuments(align), block);
-      values[align.getBounds()] = std::move(aligned.bounds);
-      values[align.getBlocks()] = std::move(aligned.blocks);
-      values[align.getTokens()] = std::move(aligned.tokens);
-      values[align.getFrom()] = std::move(aligned.from);
-      values[align.getTo()] = std::move(aligned.to);
+      evaluateAlign(align);
       return llvm::Error::success();
     }
     if (evaluateGradients(op) || evaluateFused(op))
@@ -130,15 +122,37 @@ private:
     return llvm::Error::success();
   }
 
+  void evaluateAlign(AlignDocumentsOp op) {
+    int64_t block = op.getBlock();
+    ref::AlignedDocuments aligned = op.getCu()
+                                        ? ref::alignDocuments(getIndices(op.getCu()), int64_t(op.getSeqLen()), block)
+                                        : ref::alignDocuments(getDocuments(op), block);
+    values[op.getBounds()] = std::move(aligned.bounds);
+    values[op.getBlocks()] = std::move(aligned.blocks);
+    values[op.getTokens()] = std::move(aligned.tokens);
+    values[op.getFrom()] = std::move(aligned.from);
+    values[op.getTo()] = std::move(aligned.to);
+  }
+
+  Storage evaluateMove(MoveOp op) {
+    const ref::IndexTensor &from = getIndices(op.getFrom());
+    if (op.getX().getType().getElementType().isInteger())
+      return ref::move(getIndices(op.getX()), from);
+    return ref::move(get(op.getX()), from);
+  }
+
+  /// Options of pooling or of its gradient, which share the attributes.
+  template <typename Op>
+  ref::PoolOptions getPoolOptions(Op op) {
+    return {toPool(op.getKind()), int64_t(op.getWindow()), int64_t(op.getStride()),
+            op.getTail() == Tail::Keep ? ref::Tail::Keep : ref::Tail::Drop, getBounds(op)};
+  }
+
   /// Operations with one result.
   std::optional<Storage> evaluateSingle(Operation *op) {
     using Result = std::optional<Storage>;
     return TypeSwitch<Operation *, Result>(op)
-        .Case([&](PoolOp op) -> Result {
-          return ref::pool(get(op.getX()),
-                           {toPool(op.getKind()), int64_t(op.getWindow()), op.getStrideOrWindow(),
-                            op.getTail() == Tail::Keep ? ref::Tail::Keep : ref::Tail::Drop, getBounds(op)});
-        })
+        .Case([&](PoolOp op) -> Result { return ref::pool(get(op.getX()), getPoolOptions(op)); })
         .Case([&](PyramidOp op) -> Result {
           return ref::pyramid(get(op.getX()), {toPool(op.getKind()), int64_t(op.getLevels()), int64_t(op.getFactor()),
                                                getDocuments(op)});
@@ -181,12 +195,7 @@ private:
         .Case([&](NarrowBoundsOp op) -> Result {
           return ref::narrowBounds(getIndices(op.getBounds()), int64_t(op.getWindow()));
         })
-        .Case([&](MoveOp op) -> Result {
-          const ref::IndexTensor &from = getIndices(op.getFrom());
-          if (op.getX().getType().getElementType().isInteger())
-            return ref::move(getIndices(op.getX()), from);
-          return ref::move(get(op.getX()), from);
-        })
+        .Case([&](MoveOp op) -> Result { return evaluateMove(op); })
         .Case([&](FoldOp op) -> Result { return ref::fold(get(op.getX()), op.getFactor(), op.getRepeat()); })
         .Case([&](UnfoldOp op) -> Result {
           return ref::unfold(get(op.getX()), op.getFactor(), op.getSeqLen(), op.getRepeat());
@@ -260,9 +269,7 @@ private:
           return true;
         })
         .Case([&](PoolGradOp op) {
-          ref::PoolOptions pool{toPool(op.getKind()), int64_t(op.getWindow()), int64_t(op.getStride()),
-                                op.getTail() == Tail::Keep ? ref::Tail::Keep : ref::Tail::Drop, getBounds(op)};
-          return set(0, ref::poolGrad(get(op.getDy()), optional(op.getX()), op.getSeqLen(), pool)), true;
+          return set(0, ref::poolGrad(get(op.getDy()), optional(op.getX()), op.getSeqLen(), getPoolOptions(op))), true;
         })
         .Case([&](PyramidGradOp op) {
           ref::PyramidOptions pyramid{toPool(op.getKind()), int64_t(op.getLevels()), int64_t(op.getFactor()),
@@ -288,6 +295,28 @@ private:
           return true;
         })
         .Default([](Operation *) { return false; });
+  }
+
+  ref::Tensor evaluateSettle(SettleTilesOp op) {
+    ref::AttendResult stats = ref::splitStats(get(op.getStats()), get(op.getQ()).dim(2));
+    ref::AttendGradInputs in{get(op.getQ()), get(op.getK()), get(op.getV()), stats.lse, stats.out, get(op.getDout())};
+    return ref::settleTiles(getIndices(op.getTiles()), get(op.getStats()), in, getAttendOptions(op));
+  }
+
+  ref::Tensor evaluateRegroupScored(RegroupScoredOp op) {
+    int64_t window = op.getWindow(), stride = op.getStride();
+    ref::BlockScoreOptions score{op.getScaleOrDefault(),  op.getCausal(),    window,       stride, 1,
+                                 ref::Normalize::Softmax, /*groupSum=*/true, getBounds(op)};
+    return ref::regroup(ref::blockScore(get(op.getQ()), get(op.getK()), score, &get(op.getLse())),
+                        {window, stride, int64_t(op.getBlock()), int64_t(op.getSeqLen())});
+  }
+
+  ref::IndexTensor evaluateSelectScored(SelectScoredOp op) {
+    ref::BlockScoreOptions score{op.getScaleOrDefault(), op.getCausal(), int64_t(op.getKeyWindow()),
+                                 int64_t(op.getKeyStride()), int64_t(op.getQueryStride())};
+    return ref::selectBlocks(ref::blockScore(get(op.getQ()), get(op.getK()), score),
+                             {int64_t(op.getTopk()), int64_t(op.getLocal()), int64_t(op.getSinks()), op.getCausal(),
+                              int64_t(op.getQueryStride()), int64_t(op.getKeyBlock())});
   }
 
   /// What fusion writes; false for other operations.
@@ -325,13 +354,7 @@ private:
           double scale = op.getScale().convertToDouble();
           return set(0, ref::fromTiles(get(op.getTiles()), op.getSeqLen(), op.getHeadDim(), scale)), true;
         })
-        .Case([&](SettleTilesOp op) {
-          ref::AttendResult stats = ref::splitStats(get(op.getStats()), get(op.getQ()).dim(2));
-          ref::AttendGradInputs in{get(op.getQ()), get(op.getK()), get(op.getV()),
-                                   stats.lse,      stats.out,      get(op.getDout())};
-          return set(0, ref::settleTiles(getIndices(op.getTiles()), get(op.getStats()), in, getAttendOptions(op))),
-                 true;
-        })
+        .Case([&](SettleTilesOp op) { return set(0, evaluateSettle(op)), true; })
         .Case([&](TransposeBlocksOp op) {
           values[op.getResult()] = ref::transposeBlocks(getIndices(op.getList()), op.getBlocks());
           return true;
@@ -346,21 +369,9 @@ private:
                  true;
         })
         .Case([&](ScatterGradBySlotsOp op) { return set(0, evaluateScatterGrad(op)), true; })
-        .Case([&](RegroupScoredOp op) {
-          int64_t window = op.getWindow(), stride = op.getStride();
-          ref::BlockScoreOptions score{op.getScaleOrDefault(),  op.getCausal(),    window,       stride, 1,
-                                       ref::Normalize::Softmax, /*groupSum=*/true, getBounds(op)};
-          return set(0, ref::regroup(ref::blockScore(get(op.getQ()), get(op.getK()), score, &get(op.getLse())),
-                                     {window, stride, int64_t(op.getBlock()), int64_t(op.getSeqLen())})),
-                 true;
-        })
+        .Case([&](RegroupScoredOp op) { return set(0, evaluateRegroupScored(op)), true; })
         .Case([&](SelectScoredOp op) {
-          ref::BlockScoreOptions score{op.getScaleOrDefault(), op.getCausal(), int64_t(op.getKeyWindow()),
-                                       int64_t(op.getKeyStride()), int64_t(op.getQueryStride())};
-          values[op.getResult()] =
-              ref::selectBlocks(ref::blockScore(get(op.getQ()), get(op.getK()), score),
-                                {int64_t(op.getTopk()), int64_t(op.getLocal()), int64_t(op.getSinks()), op.getCausal(),
-                                 int64_t(op.getQueryStride()), int64_t(op.getKeyBlock())});
+          values[op.getResult()] = evaluateSelectScored(op);
           return true;
         })
         .Default([](Operation *) { return false; });
