@@ -90,7 +90,8 @@ AttendGradMath::Weights AttendGradMath::weigh(Val scores, Val lse, Val visible) 
     weights = b.exp2(shape.softcap * M_LOG2E * tanh - lse);
     slope = 1.0 - tanh * tanh;
   } else {
-    // A sum takes a negation along, where 0 - lse is an addition of its own; but beside documents ptxas spills.
+    // The sum takes a multiplication by -1 along as a sign, where 0 - lse is an addition of its own; but beside
+    // documents and block lists ptxas then spills.
     Val negative = shape.documents || shape.hasBlocks() ? 0.0 - lse : lse * -1.0;
     weights = b.exp2(b.fma(scores, b.constant(type, shape.scale * M_LOG2E), negative));
   }

@@ -2,14 +2,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// A thread block owns 128 keys, 64 for each consumer: of one block, which the consumers
-// walk together, or of two, which each walks alone. A walk, or a piece of one
-// (HopperListWalks.h), visits the queries that list the block, in steps of 64 rows: tokens
-// of one head, or fewer tokens of several heads that share their lists. A warp of the producer scans the block's row of
-// the transposed lists, fetches a step's queries and gradients of the output with bulk copies, and puts LSE and delta
-// of each row beside them: an infinite LSE where the row does not list the block, so that the consumers know no lists.
-// Scores are computed transposed, keys by queries, and are with their gradients left operands of the products that sum
-// dV and dK, in registers.
+// A thread block owns 128 keys, 64 for each consumer: of one block, which the consumers walk together, or of two, which
+// each walks alone. A walk, or a piece of one (HopperListWalks.h), visits the queries that list the block, in steps of
+// 64 rows: tokens of one head, or fewer tokens of several heads that share their lists. A warp of the producer scans
+// the block's row of the transposed lists, fetches a step's queries and gradients of the output with bulk copies, and
+// puts LSE and delta of each row beside them: an infinite LSE where the row does not list the block, so that the
+// consumers know no lists. Scores are computed transposed, keys by queries, and are with their gradients left operands
+// of the products that sum dV and dK, in registers.
 //
 //===----------------------------------------------------------------------===//
 
