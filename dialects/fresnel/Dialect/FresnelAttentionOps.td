@@ -79,7 +79,7 @@ def Fresnel_AlignDocumentsOp : Fresnel_ComputeOp<"align_documents"> {
     - `to` [1, 1, seq_len]: the place of each token.
 
     Constraints:
-    - C1: `seq_len` and `block` are positive, and S is at most 2^31 - 1.
+    - C1: `seq_len` and `block` are positive, and they and S are at most 2^31 - 1.
     - C2: `cu` is [1, 1, C].
     - C3: either `cu` or `documents` is there.
     - C4: `documents`, if there are any, are at most 65535, none negative, and sum to `seq_len`.
@@ -130,7 +130,8 @@ def Fresnel_AttendOp : Fresnel_ComputeOp<"attend", [Fresnel_Differentiable]> {
       that query i sees, block b being the keys `[b key_block, (b+1) key_block)`.
       A row is a set: the order of its entries and repetitions do not matter, and
       negative entries stand for none. Blocks beyond the last key hold nothing;
-    - `documents`: what `fresnel.document_bounds` makes, for all batches and heads.
+    - `documents`: bounds that `fresnel.document_bounds` or `fresnel.align_documents`
+      makes, for all batches and heads.
       Query i sees the keys `[documents[0, 0, i], documents[0, 1, i])`, those of its
       own document. Of pooled keys it sees those that begin at `documents[0, 0, i]` or
       later; the diagonal is their other end.

@@ -134,12 +134,11 @@ def Fresnel_PoolGradOp : Fresnel_ComputeOp<"pool_grad"> {
 
     Example: `%dx = fresnel.pool_grad mean %dy {window = 64, seq_len = 1000} : tensor<1x2x16x32xbf16>`
   }];
-  let arguments = (ins Fresnel_PoolKindAttr:$kind, Fresnel_RowsOrScores:$dy, Variadic<Fresnel_Movable>:$more, I64Attr:$seq_len, I64Attr:$window, DefaultValuedOptionalAttr<I64Attr, "0">:$stride,
+  let arguments = (ins Fresnel_PoolKindAttr:$kind, Fresnel_RowsOrScores:$dy, Variadic<Fresnel_Movable>:$more,
+                       I64Attr:$seq_len, I64Attr:$window, DefaultValuedOptionalAttr<I64Attr, "0">:$stride,
                        DefaultValuedOptionalAttr<Fresnel_TailAttr, "::fresnel::Tail::Keep">:$tail);
   let results = (outs Fresnel_RowsOrScores:$dx);
-  let assemblyFormat = [{
-    $kind $dy custom<PoolOperands>($more, type($more)) attr-dict `:` type($dy)
-  }];
+  let assemblyFormat = "$kind $dy custom<PoolOperands>($more, type($more)) attr-dict `:` type($dy)";
   let extraClassDeclaration = [{
     /// What a maximum reads, and the bounds of documents, or null.
     ::mlir::TypedValue<::mlir::RankedTensorType> getX() { return ::fresnel::findOperand(getMore(), false); }

@@ -14,9 +14,9 @@ def Fresnel_PoolOp : Fresnel_ComputeOp<"pool", [Fresnel_Differentiable]> {
     With `tail = keep` every token is covered: M = 1 if N <= window, else
     ceil((N - window) / stride) + 1, and the last window pools what exists. With
     `drop` only full windows count: M = floor((N - window) / stride) + 1.
-    `stride = 0` stands for `stride = window`. With `documents`, the
-    `tokens` of `fresnel.align_documents`, a window ends with the document of its first
-    token if that is earlier; a window without tokens is 0.
+    `stride = 0` stands for `stride = window`. With `documents`, the `tokens` of
+    `fresnel.align_documents`, a window ends where the document of its first token does,
+    if that is earlier; a window without tokens is 0.
 
     Constraints:
     - C1: `window` is positive and `stride` is in [0, window].
@@ -25,8 +25,8 @@ def Fresnel_PoolOp : Fresnel_ComputeOp<"pool", [Fresnel_Differentiable]> {
 
     Example: `%y = fresnel.pool mean %x {window = 64} : tensor<1x2x1000x32xbf16>`
   }];
-  let arguments = (ins Fresnel_PoolKindAttr:$kind, Fresnel_RowsOrScores:$x, Optional<Fresnel_Indices3>:$documents, I64Attr:$window,
-                       DefaultValuedOptionalAttr<I64Attr, "0">:$stride,
+  let arguments = (ins Fresnel_PoolKindAttr:$kind, Fresnel_RowsOrScores:$x, Optional<Fresnel_Indices3>:$documents,
+                       I64Attr:$window, DefaultValuedOptionalAttr<I64Attr, "0">:$stride,
                        DefaultValuedOptionalAttr<Fresnel_TailAttr, "::fresnel::Tail::Keep">:$tail);
   let results = (outs Fresnel_RowsOrScores:$result);
   let assemblyFormat = "$kind $x (`documents` `(` $documents^ `:` type($documents) `)`)? attr-dict `:` type($x)";

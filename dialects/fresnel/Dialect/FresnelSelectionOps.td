@@ -23,9 +23,9 @@ def Fresnel_BlockScoreOp : Fresnel_ComputeOp<"block_score"> {
     that are not masked (all 0 where every key is); `lse`, where it is given, holds the
     logarithms of their sums, as `fresnel.attend` with the same queries, keys and mask
     returns them. With `group_sum` the scores of the query heads that share a key head
-    are summed, and the result has Hk heads. With `documents`, what
-    `fresnel.document_bounds` makes for the queries, a key is masked, too, if its first
-    token lies in front of the query's document.
+    are summed, and the result has Hk heads. With `documents`, bounds that
+    `fresnel.document_bounds` or `fresnel.align_documents` makes for the queries, a key
+    is masked, too, if its first token lies in front of the query's document.
 
     Constraints:
     - C1: q and k agree in batch, head dim and element type.
@@ -42,7 +42,8 @@ def Fresnel_BlockScoreOp : Fresnel_ComputeOp<"block_score"> {
         : tensor<1x4x1000x32xbf16>, tensor<1x2x16x32xbf16>
     ```
   }];
-  let arguments = (ins Fresnel_Rows:$q, Fresnel_Rows:$k, Variadic<Fresnel_LseOrBounds>:$more, OptionalAttr<F64Attr>:$scale,
+  let arguments = (ins Fresnel_Rows:$q, Fresnel_Rows:$k, Variadic<Fresnel_LseOrBounds>:$more,
+                       OptionalAttr<F64Attr>:$scale,
                        DefaultValuedOptionalAttr<BoolAttr, "false">:$causal, DefaultValuedOptionalAttr<I64Attr, "1">:$key_window,
                        DefaultValuedOptionalAttr<I64Attr, "1">:$key_stride, DefaultValuedOptionalAttr<I64Attr, "1">:$query_stride,
                        DefaultValuedOptionalAttr<Fresnel_NormalizeAttr, "::fresnel::Normalize::None">:$normalize,
@@ -155,7 +156,8 @@ def Fresnel_SelectBlocksOp : Fresnel_ComputeOp<"select_blocks"> {
     %i = fresnel.select_blocks %s {topk = 4, local = 1, causal = true, key_block = 64} : tensor<1x2x1000x16xf32>
     ```
   }];
-  let arguments = (ins Fresnel_Scores4:$scores, Optional<Fresnel_Indices3>:$documents, I64Attr:$topk, DefaultValuedOptionalAttr<I64Attr, "0">:$local,
+  let arguments = (ins Fresnel_Scores4:$scores, Optional<Fresnel_Indices3>:$documents, I64Attr:$topk,
+                       DefaultValuedOptionalAttr<I64Attr, "0">:$local,
                        DefaultValuedOptionalAttr<I64Attr, "0">:$sinks, DefaultValuedOptionalAttr<BoolAttr, "false">:$causal,
                        DefaultValuedOptionalAttr<I64Attr, "1">:$query_block, I64Attr:$key_block);
   let results = (outs Fresnel_Indices4:$result);
@@ -221,7 +223,8 @@ def Fresnel_MoveOp : Fresnel_ComputeOp<"move", [Fresnel_Differentiable]> {
   let description = [{
     `y[b, h, s] = x[b, h, from[0, 0, s]]`, and zeros where `from` is -1. `to` is the
     inverse, which gradients read: row t of x is row `to[0, 0, t]` of y. Both are what
-    `fresnel.align_documents` makes, so that no row of x is lost.
+    `fresnel.align_documents` makes, so that no row of x is lost; entries beyond the last
+    row are not looked for.
 
     Constraints:
     - C1: `from` is [1, 1, S], and `to` has an entry for each of the T rows of x, [1, 1, T].
