@@ -382,6 +382,15 @@ fresnel.program @attend_c6(%q: tensor<1x2x64x32xbf16>, %k: tensor<1x2x64x32xbf16
 
 // -----
 
+fresnel.program @merge_c1() {
+  // expected-error @+2 {{needs as many outputs as LSEs, and at least one, but got 0 and 0}}
+  // expected-error @+1 {{failed to infer returned types}}
+  %m, %n = "fresnel.merge"() : () -> (tensor<1x2x64x32xbf16>, tensor<1x2x64xf32>)
+  fresnel.return {names = []}
+}
+
+// -----
+
 fresnel.program @merge_c2(%o: tensor<1x2x64x32xbf16>, %l: tensor<1x2x63xf32>) {
   // expected-error @+1 {{all parts must be alike}}
   %m, %n = fresnel.merge %o lse %l : tensor<1x2x64x32xbf16> lse tensor<1x2x63xf32>
