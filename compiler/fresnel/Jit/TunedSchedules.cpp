@@ -44,6 +44,8 @@ rt::Expected<TunedSchedules> TunedSchedules::open(const TunedOptions &options, c
   std::string path = options.database.empty() ? rt::defaultDatabasePath() : options.database;
   if (options.off || path.empty())
     return tuned;
+  if (rt::Status named = rt::checkDatabaseExists(path); !options.database.empty() && !named.ok())
+    return named;
   rt::Expected<rt::Database> database = rt::Database::open(path);
   if (!database)
     return database.status();

@@ -13,7 +13,7 @@ namespace fresnel {
 
 /// Which trials a compilation goes by.
 struct TunedOptions {
-  /// Path of the database; empty for the user's.
+  /// Path of the database, which must be there; empty for the user's.
   std::string database;
   /// Takes the trials of the GPU whose name contains this.
   std::string device;
@@ -27,7 +27,7 @@ class TunedSchedules {
 public:
   /// Reads the database. `gpu` is the device that will run the code, if it is known.
   /// What the database leaves out goes to `warnings`. IoError where it cannot be
-  /// read, InvalidArgument where it has no GPU of that name.
+  /// read or is named and not there, InvalidArgument where it has no GPU of that name.
   static rt::Expected<TunedSchedules> open(const TunedOptions &options, const TargetInfo &target,
                                            const rt::DeviceClass *gpu, std::vector<std::string> &warnings);
 

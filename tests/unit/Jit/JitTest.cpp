@@ -171,6 +171,10 @@ TEST_F(JitTest, TheDatabaseDecidesAndIsInTheKey) {
   EXPECT_TRUE(make().found);
   options.tuned.off = true;
   EXPECT_EQ(make().path, untuned.path);
+  // The user's database need not be there; one that is named must.
+  options.tuned.off = false;
+  options.tuned.database = folder + "/none";
+  expectRefused(rt::Code::IoError, folder + "/none: no such database");
 }
 
 //===----------------------------------------------------------------------===//
