@@ -262,7 +262,9 @@ static llvm::Expected<std::string> evaluate(const PresetDerived &derived,
   }
   if (function == "windows") {
     if (n[0] < n[1])
-      return llvm::createStringError(llvm::formatv("'seq_len' {0} holds no window of {1} tokens", n[0], n[1]));
+      return llvm::createStringError(
+          llvm::formatv("{0} {1} holds no window of {2} tokens; lower 'window'",
+                        derived.arguments[0] == "seq_len" ? "'seq_len'" : "the documents' room of", n[0], n[1]));
     if (n[2] > n[1] || n[1] % n[2])
       return llvm::createStringError(llvm::formatv("'stride' {0} must divide 'window' {1}", n[2], n[1]));
     return std::to_string((n[0] - n[1]) / n[2] + 1);
