@@ -145,3 +145,14 @@ fresnel.program @known(%q: !q, %k: !k, %l: !l) {
   %s = fresnel.block_score %q, %k lse(%l : !l) {normalize = #fresnel<normalize softmax>} : !q, !k
   fresnel.return %s {names = ["s"]} : tensor<1x2x1000x61xf32>
 }
+
+// -----
+
+// Of more blocks than 32 bits count all are forced.
+// CHECK-LABEL: tile.kernel @select_blocks_0(
+// CHECK: arith.cmpi slt, %[[BLOCK:.*]], %c20_i32
+// CHECK-NEXT: arith.cmpi sge, %[[BLOCK]], %c0_i32
+fresnel.program @forced(%s: tensor<1x2x64x20xf32>) {
+  %i = fresnel.select_blocks %s {topk = 2199023255552, local = 1099511627775, sinks = 1099511627776, key_block = 8} : tensor<1x2x64x20xf32>
+  fresnel.return %i {names = ["i"]} : tensor<1x2x64x20xi32>
+}
