@@ -33,6 +33,22 @@ fresnel.program @tokens(%q: tensor<1x1x64x32xbf16>) {
 
 // -----
 
+fresnel.program @window_of_64_bits(%q: tensor<1x1x64x32xbf16>) {
+  // expected-error @+1 {{`window` is 4294967296, but kernels have 31 bits for it; lower it to what the tensors need}}
+  %o, %l = fresnel.attend %q, %q, %q {causal = true, window = 4294967296} : tensor<1x1x64x32xbf16>, tensor<1x1x64x32xbf16>, tensor<1x1x64x32xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x1x64x32xbf16>
+}
+
+// -----
+
+fresnel.program @block_of_64_bits(%s: tensor<1x1x64x1xf32>) {
+  // expected-error @+1 {{`key_block` is 4294967296, but kernels have 31 bits for it}}
+  %i = fresnel.select_blocks %s {topk = 4294967296, sinks = 4294967296, causal = true, key_block = 4294967296} : tensor<1x1x64x1xf32>
+  fresnel.return %i {names = ["i"]} : tensor<1x1x64x1xi32>
+}
+
+// -----
+
 fresnel.program @pooled_tokens(%q: tensor<1x1x64x32xbf16>) {
   // expected-error @+1 {{keys reach token 32000000001, but kernels number tokens with 31 bits; check the strides}}
   %o, %l = fresnel.attend %q, %q, %q {causal = true, key_stride = 100000000} : tensor<1x1x64x32xbf16>, tensor<1x1x64x32xbf16>, tensor<1x1x64x32xbf16>

@@ -64,6 +64,20 @@ static std::string explainGrid(Operation *op) {
   return "";
 }
 
+/// Kernels have 31 bits for blocks, windows and strides. Of numbers of blocks they take no more than there are.
+static std::string explainNumbers(Operation *op) {
+  for (NamedAttribute attribute : op->getAttrDictionary()) {
+    auto number = dyn_cast<IntegerAttr>(attribute.getValue());
+    StringRef name = attribute.getName();
+    bool isClipped = name == "topk" || isa<NarrowBoundsOp>(op) ||
+                     (isa<SelectBlocksOp>(op) && name != "key_block" && name != "query_block");
+    if (number && !isClipped && number.getType().isInteger(64) && number.getInt() > INT32_MAX)
+      return llvm::formatv("`{0}` is {1}, but kernels have 31 bits for it; lower it to what the tensors need", name,
+                           number.getInt());
+  }
+  return "";
+}
+
 /// The memory kernels move 16 bytes at a time.
 static std::string explainRows(Value rows) {
   auto type = cast<RankedTensorType>(rows.getType());
@@ -160,6 +174,8 @@ std::string fresnel::explainUnsupported(Operation *op) {
           .Case<SelectCascadeOp, RegroupOp, TransposeBlocksOp, CountRowsOp, DocumentBoundsOp, AlignDocumentsOp,
                 NarrowBoundsOp, BlocksFromMaskOp>([](auto) { return std::string(); })
           .Default([](Operation *) { return std::string("has no GPU schedule yet"); });
+  if (reason.empty())
+    reason = explainNumbers(op);
   return reason.empty() ? explainGrid(op) : reason;
 }
 
