@@ -8,7 +8,7 @@
 // side by side where the head has two panels of 64 columns, else one below the other. With three panels one has two
 // squares, and there are registers for half of a step's queries at once only.
 //
-// With head dim 128 a step may have two tiles of queries. Each consumer then computes the dQ of one of them, 64 rows
+// With head dims 96 and 128 a step may have two tiles of queries. Each consumer then computes the dQ of one, 64 rows
 // and all columns, so that the keys are read once for twice as many products and the consumers meet half as often.
 //
 //===----------------------------------------------------------------------===//
