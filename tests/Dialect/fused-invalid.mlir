@@ -241,6 +241,14 @@ fresnel.program @attend_grad_c2(%q: tensor<1x2x64x32xbf16>, %s: tensor<1x2x2x64x
 
 // -----
 
+fresnel.program @attend_grad_c1_pooled(%q: tensor<1x2x64x32xbf16>, %k: tensor<1x2x16x32xbf16>, %s: tensor<1x2x2x128xf32>) {
+  // expected-error @+1 {{`key_window` and `key_stride` must be positive, but got 4 and 0}}
+  %a, %b, %c = fresnel.attend_grad %q, %k, %k stats %s dout %q {causal = true, key_window = 4, key_stride = 0} : tensor<1x2x64x32xbf16>, tensor<1x2x16x32xbf16>, tensor<1x2x16x32xbf16>, tensor<1x2x2x128xf32>, tensor<1x2x64x32xbf16>
+  fresnel.return {names = []}
+}
+
+// -----
+
 fresnel.program @attend_grad_c1_lists(%q: tensor<1x2x64x32xbf16>, %s: tensor<1x2x2x128xf32>, %l: tensor<1x2x2x9xi32>, %t: tensor<1x2x8x1xi32>) {
   // expected-error @+1 {{at most 8 entries}}
   %a, %b, %c = fresnel.attend_grad %q, %q, %q stats %s dout %q mask(%l, %t : tensor<1x2x2x9xi32>, tensor<1x2x8x1xi32>) {query_block = 32, key_block = 8} : tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x2x128xf32>, tensor<1x2x64x32xbf16>

@@ -44,12 +44,14 @@ def random_length(rng, group):
     return rng.choice((67, 127, 509, 256, 384, rng.randint(64, 700))) // (2 if group >= 8 else 1)
 
 
-def make_program(rng, tiles_only, documents):
+# Of programs. Tiles: lists that the gradients of the hopper family serve.
+KINDS = ("token", "token", "block", "tiles", "tiles", "odd", "pooled")
+
+
+def make_program(rng, kinds, documents):
     """A program's text, what describes it and its schedules, forward and of the gradient; a part `documents` of them lies
     within documents."""
-    # Tiles: what the gradients of the hopper family serve.
-    kind = rng.choice(("token", "token", "block", "tiles", "tiles", "odd", "pooled"))
-    kind = rng.choice(("tiles", "tiles", "token")) if tiles_only else kind
+    kind = rng.choice(kinds)
     group, kv_heads, dim, dtype, batch = random_heads(rng)
     length = random_length(rng, group)
     heads, keys = group * kv_heads, length
@@ -60,6 +62,7 @@ def make_program(rng, tiles_only, documents):
     if kind == "pooled":
         stride, window = attributes["key_stride"], attributes["key_window"]
         keys = max(1, (length - window) // stride + 1)
+        gradient = rng.choice(("", "", "", "ordered=false", "section=1", "family=portable"))
     else:
         query_block, key_block = {"token": (1, rng.choice((16, 32, 64))),
                                   "block": (rng.choice((64, 128, 192, 256)), rng.choice((16, 32, 64, 128, 256))),
@@ -89,7 +92,7 @@ def make_program(rng, tiles_only, documents):
     if within and rng.random() < documents:
         bounds = f"tensor<1x2x{length}xi32>"
         operand, more = f"{operand} documents(%bounds : {bounds})", f"{more}, %bounds: {bounds}"
-        gradient = "" if gradient == "ordered=false" else gradient
+        gradient = "" if gradient == "ordered=false" or kind == "pooled" else gradient
     settings = ", ".join(f"{name} = {value}" for name, value in attributes.items())
     text = (f"fresnel.program @case(%q: {q}, %k: {kv}, %v: {kv}{more}) {{\n"
             f"  %out, %lse = fresnel.attend %q, %k, %v{operand} {{{settings}}} : {q}, {kv}, {kv}\n"
@@ -154,10 +157,11 @@ def make_case(rng, arguments):
     if arguments.cut_only:
         text, description = make_cut_program(rng)
         return "case.mlir", text, {}, description, layout, "", "", True
-    if arguments.methods or rng.random() < 0.25 and not arguments.tiles_only:
+    if arguments.methods or rng.random() < 0.25 and not (arguments.tiles_only or arguments.pooled_only):
         method, sets = make_method(rng, arguments.methods.split(",") if arguments.methods else METHODS)
         return method, "", sets, method, layout, "", "", grad
-    text, description, schedule, gradient = make_program(rng, arguments.tiles_only, arguments.documents)
+    kinds = ("tiles", "tiles", "token") if arguments.tiles_only else ("pooled",) if arguments.pooled_only else KINDS
+    text, description, schedule, gradient = make_program(rng, kinds, arguments.documents)
     return "case.mlir", text, {}, description, layout, schedule, gradient, grad
 
 
@@ -213,6 +217,7 @@ def main():
     parser.add_argument("--grad", type=float, default=0.6, help="the part of the cases that has gradients")
     parser.add_argument("--documents", type=float, default=0.2, help="the part that lies within documents, where there may be some")
     parser.add_argument("--tiles-only", action="store_true", help="only lists of whole tiles")
+    parser.add_argument("--pooled-only", action="store_true", help="only pooled keys")
     parser.add_argument("--cut-only", action="store_true", help="only gradients that cut walks over the rows that list a block")
     parser.add_argument("--methods", default="", help="only these methods, with commas between them")
     parser.add_argument("--wrap", default="", help="command that runs each case, e.g. compute-sanitizer")

@@ -203,11 +203,13 @@ private:
     if (isPaired())
       meetReader(getOther(), /*arriving=*/false);
     endConsumer();
-    tile::StoreMatrixOp::create(b, Value(sums[1]), Value(valueTile), Value(groupRow));
-    tile::StoreMatrixOp::create(b, Value(sums[0] * shape.scale), Value(keyTile), Value(groupRow));
-    tile::FenceAsyncOp::create(b);
-    meet(consumer + double(kOwnBarrier), 128);
-    b.ifThen(leader, [&] { storeGradients(valueTile, keyTile, groupRow, firstKey + groupRow); });
+    joinShares(sums, [&](ArrayRef<Val> joined) {
+      tile::StoreMatrixOp::create(b, Value(joined[1]), Value(valueTile), Value(groupRow));
+      tile::StoreMatrixOp::create(b, Value(joined[0] * shape.scale), Value(keyTile), Value(groupRow));
+      tile::FenceAsyncOp::create(b);
+      meet(consumer + double(kOwnBarrier), 128);
+      b.ifThen(leader, [&] { storeGradients(valueTile, keyTile, groupRow, firstKey + groupRow); });
+    });
   }
 
   /// The same where it is the `which`-th, which is known when the kernel is written.

@@ -16,8 +16,8 @@ static constexpr int64_t kHandThreads = 128 + 32;
 /// tells the next block so, another takes the squares of the next step.
 static constexpr int64_t kAddWarps = 2;
 /// Named barriers: both consumers'; its square was taken; its square is there, one for
-/// each warp that takes it.
-static constexpr int64_t kScoresBarrier = 1, kTakenBarrier = 2, kReadyBarrier = 4;
+/// each warp that takes it; a consumer's own threads, which add up shares.
+static constexpr int64_t kScoresBarrier = 1, kTakenBarrier = 2, kReadyBarrier = 4, kSharesBarrier = 12;
 
 HopperGradKernel::HopperGradKernel(AttendGradOp op, const KernelRequest &request, KernelBuilder &builder, Squares first,
                                    Squares second)
@@ -25,16 +25,18 @@ HopperGradKernel::HopperGradKernel(AttendGradOp op, const KernelRequest &request
       keyRows(request.schedule.getTileM()), queryRows(request.schedule.getTileN()),
       ringRows(isHopperGradPaired(request.schedule, op) ? queryRows / 2 : queryRows),
       steps(int64_t(llvm::alignTo(shape.queries, 128)) / queryRows), cluster(request.schedule.getCluster()),
-      blocks(llvm::alignTo(llvm::divideCeil(shape.keys, keyRows), cluster)), group(shape.heads / shape.kvHeads),
-      section(getHopperGradSection(request.schedule, op)), doutStages(getHopperGradDoutStages(request.schedule, op)),
-      ordered(isHopperGradOrdered(request.schedule, op)), squareLists{std::move(first), std::move(second)},
-      listSizes(getHopperGradLists(op)) {}
+      blocks(llvm::alignTo(llvm::divideCeil(shape.keys, keyRows), cluster)), shares(getHopperGradShares(op)),
+      group(shape.heads / shape.kvHeads / shares), section(getHopperGradSection(request.schedule, op)),
+      doutStages(getHopperGradDoutStages(request.schedule, op)), ordered(isHopperGradOrdered(request.schedule, op)),
+      squareLists{std::move(first), std::move(second)}, listSizes(getHopperGradLists(op)) {}
 
 void HopperGradKernel::write() {
-  int64_t count = blocks * shape.kvHeads * shape.batches;
+  int64_t count = blocks * shape.kvHeads * shape.batches * shares;
   kernel = b.beginKernel(request.getName(), getArgumentTypes(), 128 * (kConsumers + 1), {count, 1, 1});
-  if (ordered)
-    kernel->setAttr(kCountersAttr, b.getI64IntegerAttr(shape.batches * shape.heads * steps));
+  if (shares > 1)
+    kernel->setAttr(kScratchAttr, b.getI64IntegerAttr(ShapedType::getNumElements(getSumsType().getShape())));
+  if (int64_t turns = countTurns())
+    kernel->setAttr(kCountersAttr, b.getI64IntegerAttr(turns));
   if (cluster > 1)
     kernel->setAttr(tile::kClusterAttr, b.getI32IntegerAttr(int32_t(cluster)));
   allocate();
@@ -52,7 +54,15 @@ void HopperGradKernel::write() {
 Val HopperGradKernel::argument(Argument which) {
   if (which >= kMask)
     return b.argument(kernel, kDout + 1 + (which - kMask));
-  return b.argument(kernel, which <= kDout ? which : which + countMasks());
+  if (which <= kDout)
+    return b.argument(kernel, which);
+  return b.argument(kernel, which + countMasks() - (which > kSums && shares == 1));
+}
+
+tile::GlobalType HopperGradKernel::getSumsType() {
+  return tile::GlobalType::get(b.getContext(), {countShareTurns(), kGroupRows * (shape.headDim + shape.valueDim)},
+                               b.getF32Type(),
+                               /*strided=*/false);
 }
 
 SmallVector<Type> HopperGradKernel::getArgumentTypes() {
@@ -64,9 +74,10 @@ SmallVector<Type> HopperGradKernel::getArgumentTypes() {
   unsigned dq = kDout + 1 + countMasks();
   types.append(request.views.begin() + kDout + 1, request.views.begin() + dq + 1);
   types.append(2, map(kGroupRows));
-  if (ordered)
-    types.push_back(tile::GlobalType::get(b.getContext(), {shape.batches * shape.heads * steps}, b.getI32Type(),
-                                          /*strided=*/false));
+  if (shares > 1)
+    types.push_back(getSumsType());
+  if (int64_t turns = countTurns())
+    types.push_back(tile::GlobalType::get(b.getContext(), {turns}, b.getI32Type(), /*strided=*/false));
   return types;
 }
 
@@ -119,8 +130,13 @@ void HopperGradKernel::initialise() {
 /// follow each other, and take the steps that any of them needs.
 void HopperGradKernel::locate() {
   Val index = b.id(tile::Id::BlockX);
-  auto [head, tile] = walkSections(cluster > 1 ? index / double(cluster) : index, shape.kvHeads * shape.batches,
-                                   section, blocks / cluster);
+  auto [shared, tile] = walkSections(cluster > 1 ? index / double(cluster) : index,
+                                     shape.kvHeads * shape.batches * shares, section, blocks / cluster);
+  Val head = shared;
+  if (shares > 1) {
+    ownShare = shared % double(shares);
+    head = shared / double(shares);
+  }
   block = cluster > 1 ? tile * double(cluster) + index % double(cluster) : tile;
   batch = head / double(shape.kvHeads);
   kvHead = head % double(shape.kvHeads);
@@ -133,8 +149,8 @@ void HopperGradKernel::locate() {
   }
   Val firstStep = b.i32(0), clusterKey = cluster > 1 ? tile * double(cluster * keyRows) : firstKey;
   endStep = b.i32(steps);
-  if (shape.causal)
-    firstStep = b.max(clusterKey - double(shape.getOffset()), b.i32(0)) / double(queryRows);
+  if (shape.causal) // Of pooled keys the last token decides.
+    firstStep = b.max(getLastToken(shape, clusterKey) - double(shape.getOffset()), b.i32(0)) / double(queryRows);
   if (shape.window > 0) {
     // The last query that sees the last owned key; sinks are seen by all.
     Val last = clusterKey + double(cluster * keyRows - 1 + shape.window - 1 - shape.getOffset());
@@ -147,7 +163,9 @@ void HopperGradKernel::locate() {
     if (!shape.causal)
       firstStep = edges.firstStart / double(queryRows);
   }
-  total = (endStep - firstStep) * double(group);
+  Val count = endStep - firstStep;
+  // Nobody sees keys whose last token lies behind the queries.
+  total = (shape.isPooled() ? b.max(count, b.i32(0)) : count) * double(group);
 }
 
 HopperGradKernel::Step HopperGradKernel::getStep(Val i) {
@@ -155,7 +173,9 @@ HopperGradKernel::Step HopperGradKernel::getStep(Val i) {
   if (lists) {
     place = lists->getPlace(i);
   } else {
-    place.head = group == 1 ? kvHead : kvHead * double(group) + i % double(group);
+    place.head = shares > 1 ? kvHead * double(shares) + ownShare : kvHead;
+    if (group > 1)
+      place.head = place.head * double(group) + i % double(group);
     place.step = endStep - 1.0 - (group == 1 ? i : i / double(group));
   }
   Val semaphore = (batch * double(shape.heads) + place.head) * double(steps) + place.step;
@@ -240,7 +260,10 @@ void HopperGradKernel::addSquare(const Step &step, Val now, int64_t c, const Squ
 Val HopperGradKernel::getLastBlock(const Step &step) {
   if (!shape.causal)
     return b.i32(blocks - 1);
-  Val last = (step.row + double(queryRows - 1 + shape.getOffset())) / double(keyRows);
+  Val position = step.row + double(queryRows - 1 + shape.getOffset());
+  if (shape.isPooled()) // No block visits a tile that sees no key.
+    position = countKeysUpTo(shape, position) - 1.0;
+  Val last = position / double(keyRows);
   if (cluster > 1)
     last = last / double(cluster) * double(cluster) + double(cluster - 1);
   return b.min(last, b.i32(blocks - 1));
@@ -359,6 +382,11 @@ Val HopperGradKernel::getVisible(Val key, Val row, int64_t columns) {
   // Keys beyond the last one are in no document, and to the right of every query.
   if (!shape.causal)
     return together || shape.keys % (cluster * keyRows) == 0 ? together : isBefore(shape.keys);
+  if (shape.isPooled()) {
+    Type index = tile::getAccType(kGroupRows, columns, b.getI32Type());
+    return isVisible(shape, b.wrap(tile::RowIndexOp::create(b, index, Value(key))),
+                     b.wrap(tile::ColIndexOp::create(b, index, Value(row))));
+  }
   Val offset = key - row - double(shape.getOffset()), visible = reaches(offset);
   if (together)
     return visible & together;
@@ -404,6 +432,36 @@ void HopperGradKernel::endConsumer() {
   // The last square was taken before the shared memory ends.
   meet(consumer + double(kTakenBarrier), kHandThreads);
   meetConsumers();
+}
+
+void HopperGradKernel::joinShares(SmallVector<Val> sums, function_ref<void(ArrayRef<Val>)> store) {
+  if (shares == 1)
+    return store(sums);
+  Val own = ((batch * double(shape.kvHeads) + kvHead) * double(blocks) + block) * double(kConsumers) + consumer;
+  SmallVector<Value> turn{own + double(countTileTurns())};
+  auto meetOwn = [&] { meet(consumer + double(kSharesBarrier), 128); };
+  auto place = [&](size_t which) { return SmallVector<Value>{own, b.i32(which ? kGroupRows * shape.headDim : 0)}; };
+  sums = b.ifElse(
+      ownShare > 0.0,
+      [&] {
+        b.ifThen(leader, [&] { tile::SemaphoreWaitOp::create(b, Value(argument(kTurns)), turn, Value(ownShare)); });
+        meetOwn();
+        SmallVector<Val> joined;
+        for (auto [which, sum] : llvm::enumerate(sums))
+          joined.push_back(
+              sum + b.wrap(tile::LoadFragmentOp::create(b, sum.getType(), Value(argument(kSums)), place(which))));
+        return joined;
+      },
+      [&] { return sums; });
+  Val isLast = ownShare == double(shares - 1);
+  b.ifThen(isLast ^ 1.0, [&] {
+    for (auto [which, sum] : llvm::enumerate(sums))
+      tile::StoreFragmentOp::create(b, Value(sum), Value(argument(kSums)), place(which));
+  });
+  meetOwn();
+  Val next = b.select(isLast, b.i32(0), ownShare + 1.0);
+  tile::SemaphorePostOp::create(b, Value(next), Value(argument(kTurns)), turn, Value(leader));
+  b.ifThen(isLast, [&] { store(sums); });
 }
 
 void HopperGradKernel::storeGradients(Val dvTile, Val dkTile, Val tileRow, Val key) {

@@ -91,6 +91,9 @@ protected:
   /// Before the first step, and after the last: also that nobody reads K and V any more.
   void beginConsumer();
   void endConsumer();
+  /// Adds what the thread blocks of the shares in front of this one have left of a consumer's `sums`; the last one goes
+  /// on with `store`, others leave theirs to the next.
+  void joinShares(llvm::SmallVector<Val> sums, llvm::function_ref<void(llvm::ArrayRef<Val>)> store);
   /// Starts to store tiles in the places of V and K; one thread.
   void storeGradients(Val dvTile, Val dkTile, Val tileRow, Val key);
 
@@ -111,10 +114,16 @@ protected:
 private:
   /// The kernel's arguments; the mask's, bounds of documents or lists and their transpose, are
   /// behind the output's gradient.
-  enum Argument : unsigned { kQ, kK, kV, kStats, kDout, kDq, kDk, kDv, kTurns, kMask, kTransposed };
+  enum Argument : unsigned { kQ, kK, kV, kStats, kDout, kDq, kDk, kDv, kSums, kTurns, kMask, kTransposed };
 
   /// Tensors of the mask.
   unsigned countMasks() const { return shape.hasBlocks() ? 2 : shape.documents ? 1 : 0; }
+  /// What shares leave to each other: dK and dV of each consumer of a block.
+  tile::GlobalType getSumsType();
+  /// Turns at the tiles of dQ, and behind them those of shares.
+  int64_t countTurns() const { return countTileTurns() + (shares > 1 ? countShareTurns() : 0); }
+  int64_t countTileTurns() const { return ordered ? shape.batches * shape.heads * steps : 0; }
+  int64_t countShareTurns() const { return shape.batches * shape.kvHeads * blocks * kConsumers; }
   llvm::SmallVector<mlir::Type> getArgumentTypes();
   Val argument(Argument which);
   RowRing allocRing(int64_t stages, int64_t columns);
@@ -134,9 +143,9 @@ private:
   /// A square of step i as integers.
   Val toIntegers(Val square, Val i);
 
-  /// Steps over the queries of a head, thread blocks that load queries for each other, blocks of keys, query heads of
-  /// a key head, key heads of a section.
-  int64_t steps, cluster, blocks, group, section;
+  /// Steps over the queries of a head, thread blocks that load queries for each other, blocks of keys, thread blocks
+  /// that share the query heads of one, query heads of each of these, key heads of a section.
+  int64_t steps, cluster, blocks, shares, group, section;
   int64_t doutStages;
   /// Whether dQ is summed in one order.
   bool ordered;
@@ -144,7 +153,7 @@ private:
   std::optional<BlockSetSizes> listSizes;
   std::optional<HopperGradLists> lists;
   tile::KernelOp kernel;
-  Val block;
+  Val block, ownShare;
   /// Behind the last step of a query head.
   Val endStep;
   Val squares, parts, keysFull;

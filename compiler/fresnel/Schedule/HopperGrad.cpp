@@ -19,6 +19,10 @@ static constexpr int64_t kSharedBytes = 227 * 1024;
 /// that lag so far behind each other that L2 holds the tiles of one or two heads only.
 static constexpr int64_t kLongSteps = 100000, kOrderedSection = 16, kLongOrderedSection = 8, kFewSection = 4;
 
+/// Pooled keys are few: thread blocks up to which those of a key head share its query heads, two for each
+/// multiprocessor.
+static constexpr int64_t kFewBlocks = 2 * 132;
+
 /// Keys up to which sums are in integers by default.
 static constexpr int64_t kMostIntegerKeys = 131072;
 
@@ -32,6 +36,10 @@ static int64_t getInteger(Operation *op, StringRef name, int64_t otherwise) {
 static bool isCausal(Operation *op) {
   auto causal = op->getAttrOfType<BoolAttr>("causal");
   return causal && causal.getValue();
+}
+
+static bool isPooled(Operation *op) {
+  return getInteger(op, "key_window", 1) > 1 || getInteger(op, "key_stride", 1) > 1;
 }
 
 static bool hasSoftcap(Operation *op) {
@@ -63,7 +71,8 @@ struct Cut {
     // has several panels of 64 columns, else one below the other; beside a soft cap there are no
     // registers for so many queries, and one consumer has the only square.
     queryRows = headDim <= 64 && !hasSoftcap(op) ? 128 : 64;
-    pairs = (headDim == 96 || headDim == 128) && !wide && !lists && !hasSoftcap(op) && !getDocumentBounds(op);
+    pairs = (headDim == 96 || headDim == 128) && !wide && !lists && !hasSoftcap(op) && !getDocumentBounds(op) &&
+            !isPooled(op);
   }
 
   /// Whether a step has two tiles of `queryRows` queries.
@@ -154,9 +163,10 @@ std::string fresnel::explainHopperGrad(Operation *op, const TargetInfo &target) 
         "the hopper gradient serves head dims 64, 96, 128, 192 and 256, equal for keys and values, or 128/64, 128/96, "
         "192/128, 256/128 and 256/192, but got {0} and {1}; use portable",
         headDim, valueDim);
-  for (StringRef name : {"key_window", "key_stride"})
-    if (int64_t value = getInteger(op, name, 1); value != 1)
-      return llvm::formatv("the hopper gradient serves no pooled keys, but `{0}` is {1}; use portable", name, value);
+  if (isPooled(op) && getDocumentBounds(op))
+    return llvm::formatv("the hopper gradient serves no pooled keys within documents, but `key_window` is {0} and "
+                         "`key_stride` {1}; use portable",
+                         getInteger(op, "key_window", 1), getInteger(op, "key_stride", 1));
   if (getBlockList(op) && getDocumentBounds(op))
     return "the hopper gradient in one pass serves no block lists within documents; leave ordered = true";
   if (hasSoftcap(op) && headDim == 128 && getDocumentBounds(op))
@@ -182,8 +192,8 @@ std::string fresnel::verifyHopperGrad(ScheduleAttr schedule, AttendGradOp op, co
   if (std::string reason = explainHopperGrad(op, target); !reason.empty())
     return reason;
   if (schedule.getIntegers() && !op.hasIntegerSums())
-    return "integers = true needs head dim 192 or 256, no lists or documents, and the LSE of an attention in the "
-           "program; leave it out";
+    return "integers = true needs head dim 192 or 256, no lists, documents or pooled keys, and the LSE of an attention "
+           "in the program; leave it out";
   if (!schedule.getIntegers() && op.hasIntegerSums())
     return "dQ is a tensor of integers; set integers = true";
   RankedTensorType k = getTensor(op.getK());
@@ -198,8 +208,9 @@ std::string fresnel::verifyHopperGrad(ScheduleAttr schedule, AttendGradOp op, co
                          cut.headDim <= 64 && hasSoftcap(op) ? " and a soft cap" : "", schedule.getTileN());
   if (schedule.getCluster() != 1 && schedule.getCluster() != 2)
     return llvm::formatv("cluster must be 1 or 2, but is {0}", schedule.getCluster());
-  if (schedule.getCluster() > 1 && (!cut.wide || !op.getMask().empty()))
-    return "gradients run in clusters with head dims 192 and 256, without documents or lists; set cluster = 1";
+  if (schedule.getCluster() > 1 && (!cut.wide || !op.getMask().empty() || isPooled(op)))
+    return "gradients run in clusters with head dims 192 and 256, without documents, lists or pooled keys; set "
+           "cluster = 1";
   if (schedule.getPersistent())
     return "gradients are not persistent; set persistent = false";
   if (!schedule.getPingPong())
@@ -208,7 +219,8 @@ std::string fresnel::verifyHopperGrad(ScheduleAttr schedule, AttendGradOp op, co
     return llvm::formatv("stages must be in [1, 8], but is {0}", schedule.getStages());
   if (schedule.getSection() < 0)
     return llvm::formatv("section must be positive, or 0 for the default, but is {0}", schedule.getSection());
-  int64_t blocks = llvm::divideCeil(k.getDimSize(2), schedule.getTileM()) * k.getDimSize(0) * k.getDimSize(1);
+  int64_t blocks = llvm::divideCeil(k.getDimSize(2), schedule.getTileM()) * k.getDimSize(0) * k.getDimSize(1) *
+                   getHopperGradShares(op);
   if (blocks > std::numeric_limits<int32_t>::max())
     return llvm::formatv("{0} blocks of keys are numbered with 31 bits; split the batch", blocks);
   int64_t bytes = cut.getSharedBytes(schedule.getTileN(), schedule.getStages(), getHopperGradDoutStages(schedule, op));
@@ -233,10 +245,23 @@ ScheduleAttr fresnel::getHopperGradDefault(AttendGradOp op, bool ordered) {
                            /*ping_pong=*/true, /*section=*/0, ordered, cluster, op.hasIntegerSums());
 }
 
+int64_t fresnel::getHopperGradShares(AttendGradOp op) {
+  Cut cut(op);
+  RankedTensorType q = getTensor(op.getQ()), k = getTensor(op.getK());
+  int64_t group = q.getDimSize(1) / k.getDimSize(1), shares = 1;
+  int64_t blocks = llvm::divideCeil(k.getDimSize(2), cut.keyRows) * k.getDimSize(0) * k.getDimSize(1);
+  if (cut.wide || cut.lists || !isPooled(op))
+    return 1;
+  while (shares < group && (group % shares || blocks * shares < kFewBlocks))
+    ++shares;
+  return shares;
+}
+
 // Measured on an H100 under its power limit; see docs/performance.md.
 int64_t fresnel::getHopperGradSection(ScheduleAttr schedule, AttendGradOp op) {
   RankedTensorType q = getTensor(op.getQ()), k = getTensor(op.getK());
-  int64_t heads = k.getDimSize(0) * k.getDimSize(1), group = q.getDimSize(1) / k.getDimSize(1);
+  int64_t shares = getHopperGradShares(op), heads = k.getDimSize(0) * k.getDimSize(1) * shares;
+  int64_t group = q.getDimSize(1) / k.getDimSize(1) / shares;
   if (schedule.getSection() > 0)
     return std::min(schedule.getSection(), heads);
   // Over lists, the dQ of one head fills L2, and so do the queries that clusters walk.

@@ -34,6 +34,10 @@ bool prefersIntegerSums(mlir::Operation *op);
 /// Tiles of the output's gradient in flight: `stages` as of the queries, if shared memory has place.
 int64_t getHopperGradDoutStages(ScheduleAttr schedule, AttendGradOp op);
 
+/// Thread blocks for each block of keys: each walks its share of the query heads, and they add up the gradients of keys
+/// and values in their order.
+int64_t getHopperGradShares(AttendGradOp op);
+
 /// Consecutive key heads whose blocks of keys are started together: what the schedule
 /// says, or the default for the shape.
 ///

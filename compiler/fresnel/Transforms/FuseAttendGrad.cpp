@@ -23,7 +23,8 @@ AttendGradKvOp findPartner(AttendGradQOp queries) {
         llvm::equal(partner->getOperands(), queries->getOperands()) &&
         partner.getScaleOrDefault() == queries.getScaleOrDefault() && partner.getCausal() == queries.getCausal() &&
         partner.getWindow() == queries.getWindow() && partner.getSinks() == queries.getSinks() &&
-        partner.getSoftcap() == queries.getSoftcap() && partner.getQueryBlock() == queries.getQueryBlock() &&
+        partner.getSoftcap() == queries.getSoftcap() && partner.getKeyWindow() == queries.getKeyWindow() &&
+        partner.getKeyStride() == queries.getKeyStride() && partner.getQueryBlock() == queries.getQueryBlock() &&
         partner.getKeyBlock() == queries.getKeyBlock())
       return partner;
   }
@@ -40,11 +41,13 @@ bool hasOrder(AttendGradQOp op) {
   return align ? documents != align.getTokens() : bool(documents.getDefiningOp<DocumentBoundsOp>());
 }
 
+bool isPooled(AttendGradQOp op) { return op.getKeyWindow() > 1 || op.getKeyStride() > 1; }
+
 /// Whether nothing may add to the tiles of some rows: those whose lists are empty, and those in
-/// front of the first key.
+/// front of the last token of the first key.
 bool mayBeEmpty(AttendGradQOp op) {
   auto getRows = [](Value value) { return cast<RankedTensorType>(value.getType()).getDimSize(2); };
-  return op.getBlocks() || (op.getCausal() && getRows(op.getQ()) > getRows(op.getK()));
+  return op.getBlocks() || (op.getCausal() && (isPooled(op) || getRows(op.getQ()) > getRows(op.getK())));
 }
 
 int64_t countKeyBlocks(AttendGradQOp op) {
@@ -58,7 +61,8 @@ bool hasOwnLse(AttendGradQOp op) {
          attend.getV() == op.getV() && llvm::equal(attend.getMasks(), op.getMasks()) &&
          attend.getScaleOrDefault() == op.getScaleOrDefault() && attend.getCausal() == op.getCausal() &&
          attend.getWindow() == op.getWindow() && attend.getSinks() == op.getSinks() &&
-         attend.getSoftcap() == op.getSoftcap();
+         attend.getSoftcap() == op.getSoftcap() && attend.getKeyWindow() == op.getKeyWindow() &&
+         attend.getKeyStride() == op.getKeyStride();
 }
 
 struct FuseAttendGradPass final : impl::FuseAttendGradPassBase<FuseAttendGradPass> {
@@ -114,7 +118,8 @@ struct FuseAttendGradPass final : impl::FuseAttendGradPassBase<FuseAttendGradPas
     auto gradient = AttendGradOp::create(builder, queries.getLoc(), queries.getQ(), queries.getK(), queries.getV(),
                                          stats, queries.getDout(), mask, builder.getF64FloatAttr(scale),
                                          queries.getCausal(), queries.getDocuments() ? 0 : window, queries.getSinks(),
-                                         queries.getSoftcap(), queries.getQueryBlock(), queries.getKeyBlock());
+                                         queries.getSoftcap(), queries.getKeyWindow(), queries.getKeyStride(),
+                                         queries.getQueryBlock(), queries.getKeyBlock());
     auto q = cast<RankedTensorType>(queries.getQ().getType());
     Value rows;
     if (bounds)
@@ -136,7 +141,7 @@ struct FuseAttendGradPass final : impl::FuseAttendGradPassBase<FuseAttendGradPas
 
   /// Whether dQ is summed in integers.
   bool wantsIntegers(AttendGradQOp queries) {
-    return queries.getMasks().empty() && hasOwnLse(queries) &&
+    return queries.getMasks().empty() && !isPooled(queries) && hasOwnLse(queries) &&
            (askedFor ? allowsIntegerSums(queries) : !refused && prefersIntegerSums(queries));
   }
 

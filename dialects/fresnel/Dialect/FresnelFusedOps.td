@@ -307,13 +307,13 @@ def Fresnel_AttendGradOp : Fresnel_ComputeOp<"attend_grad"> {
     (t mod 32) div 4 + 8 r, column 8 j + 2 (t mod 4) + i. Rows beyond those of q are 0.
     `mask` are the `documents` of `fresnel.attend`, or its `blocks` and what
     `fresnel.transpose_blocks` makes of them. Tiles whose rows all list no block, or stand in
-    front of the first key, may hold anything.
+    front of the last token of the first key, may hold anything.
 
     Where `stats` has three rows, the tiles hold integers: dQ times the third one, the share
     of each 64 keys rounded by itself. Their sums are the same in any order.
 
     Constraints:
-    - C1: q, k, v and the mask fit as in `fresnel.attend`; the head dim of q is a multiple of 8.
+    - C1: q, k, v, the mask and the pooled keys fit as in `fresnel.attend`; the head dim of q is a multiple of 8.
     - C2: `dout` has the type of its output, `stats` is what `fresnel.attend_stats` makes of it.
     - C3: `mask` is nothing, the bounds of documents, or a list and its transpose over ceil(Nk / key_block) blocks.
 
@@ -329,6 +329,8 @@ def Fresnel_AttendGradOp : Fresnel_ComputeOp<"attend_grad"> {
                        OptionalAttr<F64Attr>:$scale, DefaultValuedOptionalAttr<BoolAttr, "false">:$causal,
                        DefaultValuedOptionalAttr<I64Attr, "0">:$window, DefaultValuedOptionalAttr<I64Attr, "0">:$sinks,
                        DefaultValuedOptionalAttr<F64Attr, "0.0">:$softcap,
+                       DefaultValuedOptionalAttr<I64Attr, "1">:$key_window,
+                       DefaultValuedOptionalAttr<I64Attr, "1">:$key_stride,
                        DefaultValuedOptionalAttr<I64Attr, "1">:$query_block,
                        DefaultValuedOptionalAttr<I64Attr, "1">:$key_block);
   let results = (outs Fresnel_Tiles:$dq, Fresnel_Rows:$dk, Fresnel_Rows:$dv);
@@ -344,9 +346,6 @@ def Fresnel_AttendGradOp : Fresnel_ComputeOp<"attend_grad"> {
     ::mlir::TypedValue<::mlir::RankedTensorType> getDocuments();
     /// Whether dQ is summed in integers.
     bool hasIntegerSums() { return getDq().getType().getElementType().isInteger(32); }
-    /// What the other gradients have and this one has not.
-    int64_t getKeyWindow() { return 1; }
-    int64_t getKeyStride() { return 1; }
   }];
 }
 

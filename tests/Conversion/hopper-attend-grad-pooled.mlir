@@ -1,0 +1,40 @@
+// Pooled keys are few, so thread blocks share the query heads of a key head, and add up its gradients in their order.
+// RUN: fresnel-opt %s --fresnel-lower-to-tile | FileCheck %s
+// RUN: fresnel-opt %s --fresnel-lower-to-tile=gradient-schedule=ordered=false | FileCheck %s --check-prefix=ANY
+
+// 16 blocks of 128 keys for each of two key heads, nine times: a third of the nine query heads is too few for all.
+// CHECK-LABEL: tile.kernel @attend_grad_2(
+// What they leave to each other: 64 rows of dK and dV of each of two consumers.
+// CHECK-SAME: !tile.global<64x16384xf32>
+// Turns at 512 tiles for each of 18 heads, and of the shares.
+// CHECK-SAME: !tile.global<9280xi32>
+// CHECK-SAME: fresnel.counters = 9280
+// CHECK-SAME: fresnel.scratch = 1048576
+// CHECK-SAME: grid = array<i32: 288, 1, 1>
+// CHECK: consumer(2)
+// CHECK: scf.for
+// The part of the triangle is one of tokens.
+// CHECK: tile.col_index
+// CHECK: tile.row_index
+// CHECK: tile.semaphore_wait
+// CHECK: tile.barrier id(%{{.*}}) threads(128)
+// CHECK-COUNT-2: tile.load_fragment {{.*}} tensor<64x128xf32, #tile.acc>
+// CHECK-COUNT-2: tile.store_fragment {{.*}} tensor<64x128xf32, #tile.acc>
+// CHECK: tile.barrier id(%{{.*}}) threads(128)
+// CHECK: tile.semaphore_post
+// CHECK: tile.store_matrix
+// CHECK: tile.tma_store
+
+// Without an order at dQ the shares have theirs.
+// ANY: fresnel.counters = 64
+// ANY-SAME: fresnel.scratch = 1048576
+!q = tensor<1x18x32768x128xbf16>
+!k = tensor<1x2x2047x128xbf16>
+!l = tensor<1x18x32768xf32>
+fresnel.program @main(%q: !q, %k: !k, %v: !k, %g: !q) {
+  %o, %l = fresnel.attend %q, %k, %v {causal = true, key_window = 32, key_stride = 16} : !q, !k, !k
+  %d = fresnel.attend_delta %o, %g : !q
+  %a = fresnel.attend_grad_q %q, %k, %v lse %l delta %d dout %g {causal = true, key_window = 32, key_stride = 16} : !q, !k, !k, !l, !l, !q
+  %b, %c = fresnel.attend_grad_kv %q, %k, %v lse %l delta %d dout %g {causal = true, key_window = 32, key_stride = 16} : !q, !k, !k, !l, !l, !q
+  fresnel.return %a, %b, %c {names = ["dq", "dk", "dv"]} : !q, !k, !k
+}
