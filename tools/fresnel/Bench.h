@@ -42,6 +42,8 @@ struct OutputCheck {
   std::string problem;
   /// From the oracle, where it was asked; else -1.
   double relativeL2 = -1;
+  /// Of two runs from each other, where their bits differ and may: a kernel adds in any order; else -1.
+  double betweenRuns = -1;
 };
 
 struct StepTime {

@@ -62,12 +62,13 @@ static std::string planText(const PlanTimes &plan, const Ceilings &ceilings) {
 static std::string checksText(const BenchResult &result) {
   std::string text;
   for (const OutputCheck &check : result.checks) {
-    char error[48] = "";
+    char error[48] = "", runs[80] = "the same in two runs";
     if (check.relativeL2 >= 0)
       std::snprintf(error, sizeof error, ", relative L2 %.2e from the oracle", check.relativeL2);
+    if (check.betweenRuns >= 0)
+      std::snprintf(runs, sizeof runs, "relative L2 %.2e between two runs, which add in any order", check.betweenRuns);
     text += "output " + check.output + ": " +
-            (check.problem.empty() ? "written, no NaN, the same in two runs" + std::string(error)
-                                   : "FAILED: " + check.problem) +
+            (check.problem.empty() ? "written, no NaN, " + std::string(runs) + error : "FAILED: " + check.problem) +
             "\n";
   }
   return text;
@@ -132,7 +133,8 @@ Json benchJson(const std::string &method, const BenchResult &result) {
     checks.push_back({{"output", check.output},
                       {"ok", check.problem.empty()},
                       {"problem", check.problem},
-                      {"relative_l2", check.relativeL2 < 0 ? Json() : Json(check.relativeL2)}});
+                      {"relative_l2", check.relativeL2 < 0 ? Json() : Json(check.relativeL2)},
+                      {"between_runs", check.betweenRuns < 0 ? Json() : Json(check.betweenRuns)}});
   for (const PlanTimes &plan : result.plans) {
     Json kernels = Json::array(), whole = Json::object();
     for (const StepTime &step : plan.steps)
