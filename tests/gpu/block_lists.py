@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 
+import sanitizer
 from sweep import differs_when_repeated, run_all
 
 HEAD_DIMS = (64, 96, 128, 192, 256)
@@ -199,7 +200,7 @@ def run_case(arguments, case, seed, tries=3):
         return run_case(arguments, case, seed + 1, tries - 1)
     errors = " ".join(f"{c['output']}:{c['mismatches']}" if c["output"] == "selected"
                       else f"{c['output']}:{c['relative_l2']:.1e}" for c in checks)
-    ok = result.returncode == 0 and bool(checks) and not difference
+    ok = result.returncode == 0 and bool(checks) and not difference and sanitizer.found_nothing(arguments.wrap, result)
     detail = "" if ok else f" | {difference} " + (result.stdout + result.stderr).strip()[-600:]
     settings = " ".join(f"{key}={value}" for key, value in sets.items())
     return ok, (f"{'ok  ' if ok else 'FAIL'} {'grad ' if grad else ''}{layout} {schedule} {gradient_schedule} seed={seed} {description} "

@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 
 import block_cases
+import sanitizer
 
 HEAD_DIMS = (32, 64, 96, 128, 192, 256)
 TOLERANCE = {"bf16": 1e-2, "f16": 2e-3}
@@ -69,9 +70,9 @@ def get_distance(got, want):
     return float(numpy.linalg.norm(got[finite] - want[finite]) / max(numpy.linalg.norm(want[finite]), 1e-30))
 
 
-def call(command):
-    result = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
-    if result.returncode:
+def call(command, wrap=""):
+    result = subprocess.run([*shlex.split(wrap), *map(str, command)], capture_output=True, text=True, check=False)
+    if result.returncode or not sanitizer.found_nothing(wrap, result):
         raise RuntimeError((result.stdout + result.stderr).strip()[-600:])
     return result.stdout
 
@@ -86,8 +87,8 @@ def check(arguments, case, seed, folder):
     write_inputs(folder / "inputs", sets, grad, seed)
 
     def run(program, inputs, output, *device):
-        call([*shlex.split(arguments.wrap if "cuda" in device else ""), arguments.fresnel, "run", folder / f"{program}.mlir",
-              "--input", folder / inputs, "--output", folder / output, *(["--grad"] if grad else []), "--device", *device])
+        call([arguments.fresnel, "run", folder / f"{program}.mlir", "--input", folder / inputs, "--output", folder / output,
+              *(["--grad"] if grad else []), "--device", *device], arguments.wrap if "cuda" in device else "")
         return block_cases.read_safetensors(folder / output)
 
     cuda = ("cuda", "--layout", layout, "--target", arguments.target)

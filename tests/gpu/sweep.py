@@ -3,9 +3,10 @@
 Every case is one `fresnel run --device cuda --check`: outputs are poisoned, results compared in relative L2, the
 selection exactly. A third of the cases are small programs of the block-selection operations (block_cases.py), a tenth of
 the others Lighthouse with dilated scores (dilated_cases.py). Half of the cases compute the gradients, too. Without --wrap
-a case runs once more, and the two outputs must agree in every bit. Usage: sweep.py --fresnel PATH [--cases N] [--seed S]
-[--jobs J] [--max-seconds T] [--grad-only] [--blocks-only] [--dilated-only]
-[--documents-only] [--lighthouse-only] [--lighthouse-documents-only] [--wrap "compute-sanitizer --tool memcheck"]. Exit code 1 if a case failed or none ran.
+a case runs once more, and the two outputs must agree in every bit; under compute-sanitizer a case passes only if nothing is
+reported. Usage: sweep.py --fresnel PATH [--cases N] [--seed S] [--jobs J] [--max-seconds T] [--grad-only] [--blocks-only]
+[--dilated-only] [--documents-only] [--lighthouse-only] [--lighthouse-documents-only]
+[--wrap "compute-sanitizer --tool memcheck"]. Exit code 1 if a case failed or none ran.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import time
 
 import block_cases
 import dilated_cases
+import sanitizer
 
 HEAD_DIMS = (32, 64, 96, 128, 192, 256)
 PRIMES = (67, 127, 509, 1021, 2039, 4093, 8191, 16381, 32749)
@@ -145,7 +147,7 @@ def run_case(arguments, case, seed):
         checks = []
     errors = " ".join(f"{c['output']}:{c['mismatches']}" if c["output"] == "selected"
                       else f"{c['output']}:{c['relative_l2']:.1e}" for c in checks)
-    ok = result.returncode == 0 and bool(checks) and not difference
+    ok = result.returncode == 0 and bool(checks) and not difference and sanitizer.found_nothing(arguments.wrap, result)
     detail = "" if ok else f" | {difference} " + (result.stdout + result.stderr).strip()[-600:]
     return ok, f"{'ok  ' if ok else 'FAIL'} {method}{' grad' if grad else ''} {layout} {schedule} {gradient} seed={seed} {text} | {errors}{detail}"
 
@@ -193,7 +195,7 @@ def run_block_case(arguments, case, seed):
             detail = " ".join(f"{c['output']}:{c['relative_l2']:.1e}/{c['mismatches']}" for c in checks)
             # What is f32 on both sides agrees to the rounding of f32 sums.
             close = all(c["relative_l2"] < 1e-5 for c in checks if c["output"] == "scores")
-            ok = result.returncode == 0 and close and (bool(checks) or bool(scored))
+            ok = result.returncode == 0 and close and (bool(checks) or bool(scored)) and sanitizer.found_nothing(arguments.wrap, result)
             detail += "" if ok else (result.stdout + result.stderr).strip()[-600:]
         difference = "" if arguments.wrap else differs_when_repeated(command)
     ok = ok and not difference
