@@ -7,7 +7,7 @@
 // CHECK-SAME: !tile.tensor_map<64, 64, bf16>
 // CHECK-SAME: fresnel.cluster = 2
 // CHECK-SAME: grid = array<i32: 32, 1, 1>
-// CHECK: tile.mbarrier_init {{.*}} arrivals(4)
+// CHECK: tile.mbarrier_init {{.*}} arrivals(258)
 // CHECK: tile.cluster_barrier
 // The owned keys are each block's own.
 // CHECK: tile.tma_load %arg1
@@ -17,7 +17,8 @@
 // CHECK: tile.tma_load {{.*}} row({{.*}}) {{.*}} multicast
 // CHECK: tile.bulk_load
 // CHECK: consumer(2)
-// Both blocks are told that a slot is free.
+// Every thread says that it has read a slot, and one of each consumer tells the other block.
+// CHECK: tile.mbarrier_arrive {{.*}}] if %true
 // CHECK: tile.mbarrier_arrive {{.*}} of %{{.*}} if
 // CHECK: tile.cluster_barrier
 // CHECK-NEXT: tile.return

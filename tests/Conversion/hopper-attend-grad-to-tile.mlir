@@ -11,6 +11,8 @@
 // CHECK-SAME: !tile.global<64xi32>
 // CHECK-SAME: fresnel.counters = 64
 // CHECK-SAME: grid = array<i32: 18, 1, 1>
+// Each thread of the consumers reads values of a slot, and gives it back.
+// CHECK: tile.mbarrier_init %{{.*}} arrivals(256)
 // CHECK: tile.warp_specialize producer registers(24)
 // CHECK: tile.tma_load
 // CHECK: tile.bulk_load

@@ -26,7 +26,7 @@
 // CHECK-SAME: %arg0: !tile.tensor_map<64, 64, bf16>, %arg1: !tile.tensor_map<64, 64, bf16>
 // CHECK-SAME: %[[BITS:[^:]*]]: !tile.global<1x4x20x2xi32>
 // CHECK: tile.mbarrier_init %{{.*}} arrivals(33)
-// CHECK: tile.mbarrier_init %{{.*}} arrivals(8)
+// CHECK: tile.mbarrier_init %{{.*}} arrivals(256)
 // CHECK: tile.load %[[BITS]]
 // CHECK: math.ctpop
 // CHECK: tile.atomic add
@@ -41,9 +41,8 @@
 // CHECK-COUNT-2: tile.wgmma %
 // CHECK: tile.load_cols
 // CHECK: tile.wgmma %{{.*}} row(
-// A warp has read what lies beside the step's queries before one of its lanes says so.
-// CHECK: tile.barrier id(%{{.*}}) threads(32)
-// CHECK: tile.mbarrier_arrive
+// Every thread says that it has read what lies beside the step's queries.
+// CHECK: tile.mbarrier_arrive %{{.*}} if %true
 // CHECK: tile.tma_store
 !q = tensor<1x4x5000x128xbf16>
 !k = tensor<1x2x5000x128xbf16>
@@ -64,12 +63,11 @@ fresnel.program @main(%q: !q, %k: !k, %l: !l, %g: !q, %b: !b) {
 // CHECK: tile.copy_async {{.*}} {group = 16 : i32}
 // CHECK-LABEL: tile.kernel @attend_grad_kv_3(
 // CHECK-SAME: !tile.tensor_map<4, 64, bf16, heads = 16>
-// CHECK: tile.mbarrier_init %{{.*}} arrivals(4)
+// CHECK: tile.mbarrier_init %{{.*}} arrivals(128)
 // The first bit of each nibble.
 // CHECK: arith.andi %{{.*}}, %c286331153_i32
 // CHECK: consumer(2)
-// CHECK: tile.barrier id(%{{.*}}) threads(32)
-// CHECK: tile.mbarrier_arrive
+// CHECK: tile.mbarrier_arrive %{{.*}} if %true
 !q = tensor<1x32x1000x128xbf16>
 !k = tensor<1x2x1000x128xbf16>
 !l = tensor<1x32x1000xf32>

@@ -112,7 +112,8 @@ void HopperGradKernel::initialise() {
       tile::PrefetchMapOp::create(b, Value(argument(i)));
     for (const RowRing &ring : {queries, douts}) {
       initBarriers(ring.full, 1);
-      initBarriers(ring.empty, kConsumers * cluster);
+      // Each thread of the consumers, which read a slot's values by themselves, and one of each in other blocks.
+      initBarriers(ring.empty, kConsumers * (128 + cluster - 1));
     }
     initBarriers(keysFull, 1, /*fence=*/true);
   });
@@ -343,11 +344,13 @@ void HopperGradKernel::produce() {
 //===----------------------------------------------------------------------===//
 
 void HopperGradKernel::release(const RowRing &ring, Val slot) {
+  arrive(ring.empty, slot, b.constant(b.getI1Type(), 1));
   if (cluster == 1)
-    return arrive(ring.empty, slot, leader);
-  // A thread for each block of the cluster.
-  tile::BarrierArriveOp::create(b, Value(ring.empty), Value(slot), Value(thread & double(cluster - 1)),
-                                Value((thread & 127.0) < double(cluster)));
+    return;
+  // A thread for each other block of the cluster.
+  Val peer = thread & double(cluster - 1), own = b.id(tile::Id::BlockX) % double(cluster);
+  tile::BarrierArriveOp::create(b, Value(ring.empty), Value(slot), Value(peer),
+                                Value(((thread & 127.0) < double(cluster)) & (peer != own)));
 }
 
 void HopperGradKernel::meetConsumers() { meet(b.i32(kScoresBarrier), 128 * kConsumers); }

@@ -27,8 +27,8 @@ namespace {
 
 constexpr int64_t kGroupRows = 64, kConsumers = 2;
 constexpr int64_t kRows = ListSteps::kRows, kLanes = 32, kThreads = 128 * (kConsumers + 1);
-/// The named barrier of the first consumer's own threads, and of the first consumer's first warp; the others' follow.
-constexpr int64_t kOwnBarrier = 1, kWarpBarrier = kOwnBarrier + kConsumers, kAllBarrier = kWarpBarrier + 4 * kConsumers;
+/// The named barriers of the first consumer's own threads, the others' follow, and of all consumers.
+constexpr int64_t kOwnBarrier = 1, kAllBarrier = kOwnBarrier + kConsumers;
 
 /// The producer walks lists, for which 24 would not do: 168 * 3 = 40 + 2 * 232.
 constexpr int64_t kProducerRegisters = 40, kConsumerRegisters = 232;
@@ -116,8 +116,8 @@ private:
         tile::PrefetchMapOp::create(b, Value(argument(i)));
       // The copies, and each lane that writes values of rows.
       initBarriers(queries.full, 1 + kLanes);
-      // A lane of each warp, which reads values by itself.
-      initBarriers(queries.empty, 4 * kConsumers / walks);
+      // Each thread, which reads values by itself.
+      initBarriers(queries.empty, 128 * kConsumers / walks);
       initBarriers(keysFull, 1, /*fence=*/true);
       for (int64_t walk = 0; walk < walks; ++walk)
         b.store(b.i32(0), counters, {b.i32(walk)});
@@ -272,11 +272,7 @@ private:
   }
 
   /// Gives back a slot once its products have ended.
-  void release(Val slot) {
-    // All lanes have read what lies beside the step's queries: LSE, delta and the token.
-    meet(b.id(tile::Id::Warp) - 4.0 + double(kWarpBarrier), kLanes);
-    arrive(queries.empty, slot, (thread & double(kLanes - 1)) == 0.0);
-  }
+  void release(Val slot) { arrive(queries.empty, slot, b.constant(b.getI1Type(), 1)); }
 
   /// One step: the sums of dK, dV or both come in and go out.
   SmallVector<Val> iterate(bool keys, bool values, Val i, ArrayRef<Val> sums) {
