@@ -70,7 +70,7 @@ void HopperAttendKernel::allocate() {
     oTile = b.allocReusing(queryRing.tiles, {tileM, shape.valueDim}, shape.element, tile::Layout::Swizzled);
   keyRing = allocRing(stages, tileN, shape.headDim, shape.element);
   valueRing = allocRing(stages, tileN, shape.valueDim, shape.element);
-  numberRead = allocBarriers(1);
+  numberRead = allocBarriers(queryRing.stages);
   tileNumber = b.alloc({queryRing.stages}, b.getI32Type());
 }
 
@@ -135,9 +135,7 @@ void HopperAttendKernel::fill(unsigned argument, const Ring &ring, Val base, Val
 Val HopperAttendKernel::announce(Val index, Val turn) {
   auto [slot, parity] = HopperRings::slotOf(queryRing, turn);
   wait(queryRing.empty, slot, parity ^ 1.0);
-  // With two slots, who gives the queries back has long read the number that came with them.
-  if (!chained)
-    wait(numberRead, slot, parity ^ 1.0);
+  wait(numberRead, slot, parity ^ 1.0);
   b.store(index, tileNumber, {slot});
   return slot;
 }

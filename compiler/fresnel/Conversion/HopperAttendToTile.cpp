@@ -238,6 +238,9 @@ private:
     return slot;
   }
 
+  /// Every thread says that it has read the number in a slot.
+  void releaseNumber(Val slot) { HopperRings::arrive(numberRead, slot, b.constant(b.getI1Type(), 1)); }
+
   Val getQueries(Val turn) {
     Val slot = HopperRings::slotOf(queryRing, turn).first;
     return b.slice(queryRing.tiles, held ? slot * double(consumers) + group : slot);
@@ -270,7 +273,7 @@ private:
   /// next; the number of a thread block's first tile is that of the block.
   void consumeChained() {
     Val zero = b.i32(0), first = b.id(tile::Id::BlockX);
-    waitForTile(zero);
+    releaseNumber(waitForTile(zero));
     enterTile(first, zero);
     holdQueries();
     State begun = begin(zero);
@@ -289,7 +292,8 @@ private:
       });
       if (ownOutput)
         arrive(queryRing.empty, HopperRings::slotOf(queryRing, turn).first);
-      Val next = b.load(tileNumber, {waitForTile(turn + 1.0)});
+      Val slot = waitForTile(turn + 1.0), next = b.load(tileNumber, {slot});
+      releaseNumber(slot);
       return std::pair{next < double(tiles), SmallVector<Val>{state.acc, state.weights, state.maximum, state.sum, next,
                                                               base + at.visited.count, turn + 1.0, at.batch, at.head,
                                                               at.firstRow + groupRow}};
@@ -335,7 +339,7 @@ private:
           [&](ArrayRef<Val> state) { return b.load(tileNumber, {waitForTile(state[1])}) < double(tiles); },
           [&](ArrayRef<Val> state) {
             Val index = b.load(tileNumber, {zero});
-            tile::BarrierArriveOp::create(b, Value(numberRead), Value(zero), Value(b.constant(b.getI1Type(), 1)));
+            releaseNumber(zero);
             consumeTile(index, state[0]);
             return SmallVector<Val>{state[0] + at.visited.count, state[1] + 1.0};
           });

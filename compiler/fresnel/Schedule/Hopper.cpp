@@ -64,8 +64,8 @@ static int64_t getRowBytes(int64_t dim) { return llvm::alignTo(2 * dim, 128); }
 static int64_t getInputBytes(ScheduleAttr schedule, AttendOp op, bool chained) {
   int64_t keyRow = getRowBytes(getHeadDim(op)), valueRow = getRowBytes(getValueDim(op));
   int64_t blocks = schedule.getStages() * schedule.getTileN() * (keyRow + valueRow), queries = chained ? 2 : 1;
-  // The mbarriers of the rings and of the tile's number, and that number.
-  int64_t others = 8 * (4 * schedule.getStages() + 2 * queries + 1) + 16;
+  // The mbarriers of the rings and of the tiles' numbers, and those numbers.
+  int64_t others = 8 * (4 * schedule.getStages() + 3 * queries) + 16;
   return queries * schedule.getTileM() * keyRow + blocks + others;
 }
 
