@@ -160,7 +160,8 @@ private:
       initBarriers(keys.empty, 4);
       // A lane of each warp of all consumers.
       initBarriers(queriesEmpty, 4 * kConsumers);
-      initBarriers(lsesEmpty, 4 * kConsumers);
+      // Each thread, which reads them by itself.
+      initBarriers(lsesEmpty, 128 * kConsumers);
       initBarriers(lsesFull, kHelpers);
       initBarriers(edgesFull, 128);
       initBarriers(queriesFull, 1, /*fence=*/true);
@@ -421,7 +422,7 @@ private:
         Val index = turn - carried[0];
         consumeTile(skipped ? index + skipped : index, turn, turn + double(kConsumers) >= end);
       });
-      arrive(lsesEmpty, buffer, speaks);
+      arrive(lsesEmpty, buffer, b.constant(b.getI1Type(), 1));
       return SmallVector<Val>{end};
     });
   }
