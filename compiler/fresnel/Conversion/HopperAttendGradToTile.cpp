@@ -22,7 +22,7 @@ using namespace fresnel;
 namespace {
 
 /// Named barriers: a consumer's own threads; a consumer has read its tile of scores.
-constexpr int64_t kOwnBarrier = 8, kReadBarrier = 9;
+constexpr int64_t kOwnBarrier = 8, kReadBarrier = 10;
 
 class HopperAttendGradKernel final : public HopperGradKernel {
 public:
