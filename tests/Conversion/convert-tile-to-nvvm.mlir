@@ -47,3 +47,16 @@ tile.kernel @scores(%q: !tile.global<1x1x32x32xbf16, strided>, %m: !tile.global<
   tile.store_rows %max, %m[%c0, %c0, %c0] : tensor<32xf32, #tile.rows>, !tile.global<1x1x32xf32>
   tile.return
 }
+
+// An anchor stores what a thread holds of both rows, and nothing removes or moves the store.
+// CHECK-LABEL: llvm.func @anchored
+// CHECK-SAME: fresnel.shared_bytes = 1024 : i32
+// CHECK: llvm.inline_asm has_side_effects {{.*}}"st.volatile.shared.v2.f32 [$0], {$1, $2};", "r,f,f"
+// CHECK-NOT: tile.
+tile.kernel @anchored(%m: !tile.global<1x1x64xf32>) attributes {block = array<i32: 128, 1, 1>, grid = array<i32: 1, 1, 1>} {
+  %c0 = arith.constant 0 : i32
+  %rows = tile.load_rows %m[%c0, %c0, %c0] outside(0.0) : !tile.global<1x1x64xf32> -> tensor<64xf32, #tile.rows>
+  %scratch = tile.alloc : !tile.shared<256xf32, linear>
+  tile.anchor %rows, %scratch : tensor<64xf32, #tile.rows>, !tile.shared<256xf32, linear>
+  tile.return
+}

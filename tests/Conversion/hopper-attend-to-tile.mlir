@@ -118,3 +118,34 @@ fresnel.program @main(%q: !long, %k: !long, %v: !long) {
   %o, %l = fresnel.launch @attend_0(%q, %k, %v) : (!long, !long, !long) -> (!long, tensor<1x4x1024xf32>)
   fresnel.return %o, %l {names = ["out", "lse"]} : !long, tensor<1x4x1024xf32>
 }
+
+// -----
+
+// The weights of a block's first 32 keys stand before the wait for the product in front, where the tile changes, too.
+// CHECK-LABEL: tile.kernel @attend_0(
+// CHECK: tile.alloc : !tile.shared<2x256xf32, linear>
+// CHECK: consumer(2)
+// CHECK: tile.reduce add partial %{{.*}} : tensor<64x128xf32, #tile.acc>
+// CHECK: scf.for
+// CHECK: tile.wgmma_wait 1
+// CHECK: %[[FIRST:.*]] = tile.columns %[[WEIGHTS:.*]] from 0 : {{.*}} -> tensor<64x32xf32, #tile.acc>
+// CHECK: %[[SUM:.*]] = tile.reduce add partial %[[FIRST]]
+// CHECK: %[[OTHERS:.*]] = tile.columns %[[WEIGHTS]] from 32 : {{.*}} -> tensor<64x96xf32, #tile.acc>
+// CHECK: tile.reduce add partial %[[OTHERS]]
+// CHECK: tile.anchor %[[SUM]]
+// CHECK-NEXT: tile.wgmma_wait 0
+// CHECK: } do {
+// CHECK: tile.wgmma_wait 1
+// CHECK: tile.anchor
+// CHECK-NEXT: tile.wgmma_wait 0
+// CHECK: tile.store_matrix
+!long = tensor<1x4x1024x128xbf16>
+fresnel.program @attend_0(%q: !long, %k: !long, %v: !long) attributes {fresnel.kernel,
+    fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 128, tile_n = 128, persistent = true, early = 32>} {
+  %o, %l = fresnel.attend %q, %k, %v : !long, !long, !long
+  fresnel.return %o, %l {names = ["out", "lse"]} : !long, tensor<1x4x1024xf32>
+}
+fresnel.program @main(%q: !long, %k: !long, %v: !long) {
+  %o, %l = fresnel.launch @attend_0(%q, %k, %v) : (!long, !long, !long) -> (!long, tensor<1x4x1024xf32>)
+  fresnel.return %o, %l {names = ["out", "lse"]} : !long, tensor<1x4x1024xf32>
+}

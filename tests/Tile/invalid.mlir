@@ -457,6 +457,14 @@ func.func @columns_c1(%s: tensor<64x64xf32, #tile.acc>) {
 
 // -----
 
+func.func @anchor_c1(%r: tensor<64xf32, #tile.rows>, %s: !tile.shared<128xf32, linear>) {
+  // expected-error @+1 {{needs 64 rows of f32 and a linear array of 256 f32, but got 'tensor<64xf32, #tile.rows>' and '!tile.shared<128xf32, linear>'}}
+  tile.anchor %r, %s : tensor<64xf32, #tile.rows>, !tile.shared<128xf32, linear>
+  return
+}
+
+// -----
+
 func.func @table_c1() {
   // expected-error @+1 {{needs a result of i32 and rank 2, not strided, of 3 elements, but got '!tile.global<2x2xi32>'}}
   %t = tile.table [1, 2, 3] : !tile.global<2x2xi32>

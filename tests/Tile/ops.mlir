@@ -84,6 +84,9 @@ tile.kernel @portable(%q: !tile.global<1x8x8192x128xbf16, strided>, %o: !tile.gl
   %any = tile.any %positive : tensor<64xi1, #tile.rows>
   // CHECK: tile.columns %{{.*}} from 16 : tensor<64x64xf32, #tile.acc> -> tensor<64x32xf32, #tile.acc>
   %columns = tile.columns %p from 16 : !scores -> tensor<64x32xf32, #tile.acc>
+  // CHECK: tile.anchor %{{.*}}, %{{.*}} : tensor<64xf32, #tile.rows>, <256xf32, linear>
+  %scratch = tile.alloc : !tile.shared<256xf32, linear>
+  tile.anchor %partial, %scratch : !rows, !tile.shared<256xf32, linear>
   // CHECK: tile.quad_reduce add
   %l = tile.quad_reduce add %partial : !rows
   // CHECK: tile.to_lhs

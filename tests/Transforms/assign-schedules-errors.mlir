@@ -302,3 +302,42 @@ fresnel.program @main(%q: tensor<1x2x64x128xbf16>, %k: tensor<1x2x64x128xbf16>) 
   %o = fresnel.launch @cluster_portable(%q, %k) : (tensor<1x2x64x128xbf16>, tensor<1x2x64x128xbf16>) -> tensor<1x2x64x128xbf16>
   fresnel.return %o {names = ["o"]} : tensor<1x2x64x128xbf16>
 }
+
+// -----
+
+fresnel.program @early_multiple(%in0: tensor<1x2x64x128xbf16>, %in1: tensor<1x2x64x128xbf16>) attributes {fresnel.kernel,
+    fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 128, tile_n = 128, early = 20>} {
+  // expected-error @+1 {{early must be a multiple of 8, less than tile_n 128, but is 20; set early = 0 for none}}
+  %o, %l = fresnel.attend %in0, %in1, %in1 : tensor<1x2x64x128xbf16>, tensor<1x2x64x128xbf16>, tensor<1x2x64x128xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x64x128xbf16>
+}
+fresnel.program @main(%q: tensor<1x2x64x128xbf16>, %k: tensor<1x2x64x128xbf16>) {
+  %o = fresnel.launch @early_multiple(%q, %k) : (tensor<1x2x64x128xbf16>, tensor<1x2x64x128xbf16>) -> tensor<1x2x64x128xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x64x128xbf16>
+}
+
+// -----
+
+fresnel.program @early_all(%in0: tensor<1x2x64x128xbf16>, %in1: tensor<1x2x64x128xbf16>) attributes {fresnel.kernel,
+    fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 128, tile_n = 128, early = 128>} {
+  // expected-error @+1 {{early must be a multiple of 8, less than tile_n 128, but is 128; set early = 0 for none}}
+  %o, %l = fresnel.attend %in0, %in1, %in1 : tensor<1x2x64x128xbf16>, tensor<1x2x64x128xbf16>, tensor<1x2x64x128xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x64x128xbf16>
+}
+fresnel.program @main(%q: tensor<1x2x64x128xbf16>, %k: tensor<1x2x64x128xbf16>) {
+  %o = fresnel.launch @early_all(%q, %k) : (tensor<1x2x64x128xbf16>, tensor<1x2x64x128xbf16>) -> tensor<1x2x64x128xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x64x128xbf16>
+}
+
+// -----
+
+fresnel.program @early_portable(%in0: tensor<1x2x64x128xbf16>, %in1: tensor<1x2x64x128xbf16>) attributes {fresnel.kernel,
+    fresnel.schedule = #fresnel.schedule<family = portable, early = 16>} {
+  // expected-error @+1 {{only attention of family hopper computes weights early; set early = 0}}
+  %o, %l = fresnel.attend %in0, %in1, %in1 : tensor<1x2x64x128xbf16>, tensor<1x2x64x128xbf16>, tensor<1x2x64x128xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x64x128xbf16>
+}
+fresnel.program @main(%q: tensor<1x2x64x128xbf16>, %k: tensor<1x2x64x128xbf16>) {
+  %o = fresnel.launch @early_portable(%q, %k) : (tensor<1x2x64x128xbf16>, tensor<1x2x64x128xbf16>) -> tensor<1x2x64x128xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x64x128xbf16>
+}

@@ -78,7 +78,7 @@ def make_case(rng, longest, grad_only, method=None):
         sets["per_kv_head"] = rng.choice(("true", "false", "false"))
         sets["open_first_window"] = rng.choice(("true", "false"))
     # Fields of the hopper family, which takes over from head dim 64 on.
-    schedules = ["", "", "", "tile_m=64", "persistent=true", "ping_pong=false"]
+    schedules = ["", "", "", "tile_m=64", "persistent=true", "ping_pong=false", "early=8", "early=32:persistent=true"]
     if has_clusters(method, sets):
         schedules += ["cluster=2:persistent=false", "cluster=2:persistent=false:tile_n=64:stages=2"]
     schedule = rng.choice(schedules) if sets["head_dim"] >= 64 else ""

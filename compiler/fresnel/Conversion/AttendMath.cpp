@@ -101,7 +101,16 @@ Val AttendMath::hide(Val scores, Val keys, Val position, Val listed) {
   return b.select(listed ? visible & listed : visible, scores, b.constant(scores.getType(), -INFINITY));
 }
 
-SoftmaxStep AttendMath::softmax(Val scores, Val maximum, Val sum, bool mayBeEmpty, bool lazy, Val listed) {
+Val AttendMath::sumColumns(Val weights, int64_t first, int64_t count) {
+  if (count < tileN)
+    weights = b.wrap(tile::ColumnsOp::create(b, tile::getAccType(rows, count, b.getF32Type()), Value(weights),
+                                             b.getI32IntegerAttr(int32_t(first))));
+  Type rowsType = tile::getRowsType(rows, b.getF32Type());
+  return b.wrap(tile::ReduceOp::create(b, rowsType, tile::Combine::Add, Value(weights), /*partial=*/true));
+}
+
+SoftmaxStep AttendMath::softmax(Val scores, Val maximum, Val sum, bool mayBeEmpty, bool lazy, Val listed,
+                                int64_t early) {
   Type rowsType = tile::getRowsType(rows, b.getF32Type());
   SoftmaxStep step;
   step.maximum = b.wrap(tile::ReduceOp::create(b, rowsType, tile::Combine::Max, Value(scores), /*partial=*/false));
@@ -123,7 +132,11 @@ SoftmaxStep AttendMath::softmax(Val scores, Val maximum, Val sum, bool mayBeEmpt
   // Subtracting infinity makes weights 0 without touching single scores.
   Val subtrahend = listed ? b.select(listed, negative, b.constant(rowsType, -INFINITY)) : negative;
   step.weights = b.exp2(b.fma(scores, b.constant(type, factor), broadcast(subtrahend, type)));
-  step.sum = b.wrap(tile::ReduceOp::create(b, rowsType, tile::Combine::Add, Value(step.weights), /*partial=*/true));
+  if (early)
+    step.early = sumColumns(step.weights, 0, early);
+  step.sum = sumColumns(step.weights, early, tileN - early);
+  if (early)
+    step.sum = step.early + step.sum;
   if (maximum) {
     step.correction = b.exp2(b.fma(maximum, b.constant(rowsType, factor), negative));
     step.sum = b.fma(sum, step.correction, step.sum);

@@ -88,6 +88,8 @@ struct SoftmaxStep {
   /// Per row: what earlier sums must be multiplied with; absent in the first block.
   Val correction;
   Val maximum, sum;
+  /// With `early`: the rows' sums over the first columns.
+  Val early;
   /// With `lazy`: true if a correction in this warp is not 1; absent in the first block.
   Val corrects;
 };
@@ -114,8 +116,9 @@ public:
   /// `mayBeEmpty` guards rows that have seen no key yet. With `lazy`, `maximum`
   /// follows the scores only when weights would exceed 2^8: the result is the
   /// same, and nearly all corrections are 1. Rows that are not `listed`, if that is
-  /// given, see nothing of the block.
-  SoftmaxStep softmax(Val scores, Val maximum, Val sum, bool mayBeEmpty, bool lazy = false, Val listed = Val());
+  /// given, see nothing of the block. The first `early` columns are summed apart from the others.
+  SoftmaxStep softmax(Val scores, Val maximum, Val sum, bool mayBeEmpty, bool lazy = false, Val listed = Val(),
+                      int64_t early = 0);
   /// After the last block: what the accumulators must be multiplied with, and
   /// the rows' LSE. Rows without keys get 0 and -inf.
   std::pair<Val, Val> finish(Val maximum, Val sum);
@@ -124,6 +127,9 @@ public:
   mlir::Type getScoresType() { return tile::getAccType(rows, tileN, b.getF32Type()); }
 
 private:
+  /// Of `count` columns from `first` on, in each lane for itself.
+  Val sumColumns(Val weights, int64_t first, int64_t count);
+
   KernelBuilder &b;
   const AttendShape &shape;
   int64_t rows, tileN;

@@ -18,8 +18,8 @@ HopperAttendKernel::HopperAttendKernel(AttendOp op, const KernelRequest &request
       cluster(request.schedule.getCluster()), persistent(request.schedule.getPersistent()),
       chained(isHopperChained(request.schedule, op)), held(holdsHopperQueries(request.schedule, op)),
       ownOutput(hasHopperOutputTile(request.schedule, op)), queryRows(held ? kGroupRows : tileM),
-      lazy(shape.valueDim >= kLazyValueDim), outArgument(3 + op.getMasks().size()), op(op),
-      math(builder, shape, kGroupRows, tileN),
+      lazy(shape.valueDim >= kLazyValueDim), early(request.schedule.getEarly()), outArgument(3 + op.getMasks().size()),
+      op(op), math(builder, shape, kGroupRows, tileN),
       at(builder, shape, request.schedule, getHopperTiles(request.schedule, op), math), tiles(at.getCount()),
       grouped(at.getGroup() > 1) {}
 
@@ -72,6 +72,8 @@ void HopperAttendKernel::allocate() {
   valueRing = allocRing(stages, tileN, shape.valueDim, shape.element);
   numberRead = allocBarriers(queryRing.stages);
   tileNumber = b.alloc({queryRing.stages}, b.getI32Type());
+  if (early)
+    scratch = b.alloc({consumers, kHopperScratch}, b.getF32Type());
 }
 
 void HopperAttendKernel::initialise() {

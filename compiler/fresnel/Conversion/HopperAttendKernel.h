@@ -57,6 +57,8 @@ protected:
   /// Rows of a tile of queries in shared memory.
   int64_t queryRows;
   bool lazy;
+  /// How many keys of a block are weighed before the wait for the product with the values of the block before.
+  int64_t early;
   /// The output's position among the arguments; the LSE follows it.
   unsigned outArgument;
   AttendOp op;
@@ -70,6 +72,8 @@ protected:
   /// The queries and the output of the tile that a consumer is at; if they are held in registers, its own queries.
   Val qTile, oTile;
   Val tileNumber, numberRead;
+  /// With `early`, for each consumer: where its threads store what they have summed by then.
+  Val scratch;
   /// Two tiles of queries if tiles are chained, else one. If consumers hold their queries in registers, a tile is one
   /// of 64 rows for each.
   Ring queryRing;

@@ -165,7 +165,9 @@ private:
     release(keyRing, slot);
     scores = hideUnlisted(masked ? hide(scores, i) : scores, i);
     Val maximum = finish ? Val() : state.maximum, sum = finish ? Val() : state.sum;
-    SoftmaxStep step = math.softmax(scores, maximum, sum, masked || hasRowLists(), lazy, findListed(i));
+    SoftmaxStep step = math.softmax(scores, maximum, sum, masked || hasRowLists(), lazy, findListed(i), early);
+    if (early)
+      tile::AnchorOp::create(b, Value(step.early), Value(b.slice(scratch, group)));
     acc = waitFor(acc, 0);
     release(valueRing, slotBefore);
     if (finish) {

@@ -20,6 +20,9 @@ static constexpr int64_t kSectionBytes = int64_t(32) << 20;
 static constexpr int64_t kMaxPersistentKeys = 8192, kMaxChainedKeys = 16384, kMaxPlainFullKeys = 2048;
 /// Up to this many keys all of these are persistent only if there are tiles to follow others.
 static constexpr int64_t kMaxPlainKeys = 4096;
+/// Keys that are weighed before the wait for the product with values, in chained kernels under a causal mask of more
+/// than so many keys.
+static constexpr int64_t kEarlyKeys = 32, kMaxLateKeys = 1024;
 /// From this many keys on, more than L2 holds of a head, blocks fetch them in pairs.
 static constexpr int64_t kMinClusterKeys = 131072;
 /// Up to this many keys, a few blocks, wide ones hide more scores than they save, and spill:
@@ -66,7 +69,8 @@ static int64_t getInputBytes(ScheduleAttr schedule, AttendOp op, bool chained) {
   int64_t blocks = schedule.getStages() * schedule.getTileN() * (keyRow + valueRow), queries = chained ? 2 : 1;
   // The mbarriers of the rings and of the tiles' numbers, and those numbers.
   int64_t others = 8 * (4 * schedule.getStages() + 3 * queries) + 16;
-  return queries * schedule.getTileM() * keyRow + blocks + others;
+  int64_t scratch = schedule.getEarly() ? schedule.getTileM() / 64 * kHopperScratch * 4 : 0;
+  return queries * schedule.getTileM() * keyRow + blocks + others + scratch;
 }
 
 bool fresnel::isHopperChained(ScheduleAttr schedule, AttendOp op) {
@@ -192,6 +196,9 @@ std::string fresnel::verifyHopper(ScheduleAttr schedule, AttendOp op, const Targ
     return llvm::formatv("stages must be in [1, 8], but is {0}", stages);
   if (schedule.getSection() < 0)
     return llvm::formatv("section must be positive, or 0 for the default, but is {0}", schedule.getSection());
+  if (int64_t early = schedule.getEarly(); early < 0 || early % 8 || early >= tileN)
+    return llvm::formatv("early must be a multiple of 8, less than tile_n {0}, but is {1}; set early = 0 for none",
+                         tileN, early);
   if (std::string reason = verifyCluster(schedule, op); !reason.empty())
     return reason;
   auto q = cast<RankedTensorType>(op.getQ().getType());
@@ -259,9 +266,13 @@ ScheduleAttr fresnel::getHopperDefault(AttendOp op) {
   bool isShort = op.getDocuments() || (pays && row <= (isChained && causal ? kMaxChainedKeys : kMaxPersistentKeys));
   bool persistent = isShort && !hasFewTiles(op, keys);
   int64_t cluster = isChained && row >= kMinClusterKeys ? 2 : 1;
+  // Elsewhere ptxas takes nearly all exponentials in front, or little is won; with a window it is slower.
+  bool isPlain = causal && op.getWindow() <= 0 && !op.getDocuments();
+  bool gains = persistent && isChained && isPlain && keys > kMaxLateKeys;
+  int64_t early = gains ? kEarlyKeys : 0;
   auto make = [&](int64_t tileM, int64_t tileN) {
     return ScheduleAttr::get(op.getContext(), Family::Hopper, tileM, tileN, /*stages=*/2, persistent,
-                             /*ping_pong=*/true, /*section=*/0, cluster);
+                             /*ping_pong=*/true, /*section=*/0, cluster, early);
   };
   switch (getHeadDim(op)) {
   case 64:

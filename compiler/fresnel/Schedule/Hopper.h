@@ -26,6 +26,8 @@ int64_t getHopperSection(ScheduleAttr schedule, int64_t keys, int64_t columns, i
 
 /// Thread blocks of a persistent kernel: the multiprocessors of an H100 or H200.
 constexpr int64_t kHopperMultiprocessors = 132;
+/// What the threads of a consumer store that weighs keys `early`, a sum for each of their two rows.
+constexpr int64_t kHopperScratch = 256;
 
 /// Whether a persistent kernel computes the first scores of a tile behind the last product of the tile before: there
 /// must be shared memory for the queries of both.

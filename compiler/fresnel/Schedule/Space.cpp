@@ -33,11 +33,9 @@ static std::vector<Axis> getAxes(Operation *op, SpaceSize size) {
             {"stages", Values{1, 2, 3}},
             {"section", Values{0, 1, 2, 4, 8, 16}}};
   if (size == SpaceSize::Quick)
-    return {{"tile_m", Values{64, 128, 192}},
-            {"tile_n", Values{32, 64, 80, 96, 112, 128, 160, 176, 192, 256}},
-            {"stages", Values{1, 2, 3}},
-            {"persistent", Values{false, true}},
-            {"cluster", Values{1, 2}}};
+    return {{"tile_m", Values{64, 128, 192}}, {"tile_n", Values{32, 64, 80, 96, 112, 128, 160, 176, 192, 256}},
+            {"stages", Values{1, 2, 3}},      {"persistent", Values{false, true}},
+            {"cluster", Values{1, 2}},        {"early", Values{0, 32}}};
   Values tiles;
   for (int tile = 16; tile <= 256; tile += 16)
     tiles.push_back(tile);
@@ -47,7 +45,8 @@ static std::vector<Axis> getAxes(Operation *op, SpaceSize size) {
           {"persistent", Values{false, true}},
           {"ping_pong", Values{false, true}},
           {"section", Values{0, 1, 4}},
-          {"cluster", Values{1, 2}}};
+          {"cluster", Values{1, 2}},
+          {"early", Values{0, 32}}};
 }
 
 static std::string getText(ScheduleAttr schedule) { return llvm::formatv("{0}", llvm::json::Value(toJson(schedule))); }
@@ -130,8 +129,10 @@ std::vector<Candidate> fresnel::enumerateSchedules(Operation *op, const TargetIn
     }
     size_t before = all.candidates.size();
     llvm::json::Object fields = toJson(schedule);
-    if (*family == Family::Hopper && isa<AttendOp>(op))
+    if (*family == Family::Hopper && isa<AttendOp>(op)) {
       fields["cluster"] = 1;
+      fields["early"] = 0;
+    }
     if (auto gradient = dyn_cast<AttendGradOp>(op); *family == Family::Hopper && gradient && gradient.hasIntegerSums())
       fields["integers"] = true;
     all.vary(std::move(fields), getAxes(op, size));

@@ -97,6 +97,7 @@ def Fresnel_ScheduleAttr : AttrDef<Fresnel_Dialect, "Schedule"> {
     | ordered | hopper, gradients: sums of several thread blocks are added in one order, the same bits every time |
     | integers | hopper, gradients with head dims 192 and 256: dQ is summed in integers, the same in any order; what they are too coarse for is computed again |
     | cluster | hopper: thread blocks that fetch each block of keys together, 1 or 2; each loads its share into the memory of all |
+    | early | hopper, attention: keys of a block whose weights are computed before the product with the values of the block before has ended; 0 leaves it to the assembler |
 
     Example: `#fresnel.schedule<family = portable, tile_m = 64, tile_n = 64, stages = 2>`
   }];
@@ -109,12 +110,13 @@ def Fresnel_ScheduleAttr : AttrDef<Fresnel_Dialect, "Schedule"> {
                         DefaultValuedParameter<"int64_t", "0">:$section,
                         DefaultValuedParameter<"bool", "true">:$ordered,
                         DefaultValuedParameter<"int64_t", "1">:$cluster,
-                        DefaultValuedParameter<"bool", "false">:$integers);
+                        DefaultValuedParameter<"bool", "false">:$integers,
+                        DefaultValuedParameter<"int64_t", "0">:$early);
   let builders = [AttrBuilder<(ins "::fresnel::Family":$family, "int64_t":$tileM, "int64_t":$tileN, "int64_t":$stages,
                                    "bool":$persistent, "bool":$pingPong, "int64_t":$section,
-                                   CArg<"int64_t", "1">:$cluster), [{
+                                   CArg<"int64_t", "1">:$cluster, CArg<"int64_t", "0">:$early), [{
     return $_get($_ctxt, family, tileM, tileN, stages, persistent, pingPong, section, /*ordered=*/true, cluster,
-                 /*integers=*/false);
+                 /*integers=*/false, early);
   }]>];
   let assemblyFormat = "`<` struct(params) `>`";
 }

@@ -73,6 +73,24 @@ def Tile_AnyOp : Tile_Op<"any"> {
   let assemblyFormat = "$value attr-dict `:` type($value)";
 }
 
+def Tile_AnchorOp : Tile_Op<"anchor", [MemoryEffects<[MemWrite]>]> {
+  let summary = "keeps the computation of a value in front of what follows";
+  let description = [{
+    Where nothing in front of a `tile.wgmma_wait` depends on a value, such as the exponentials of
+    a softmax, assemblers compute it behind the wait. Here each thread of the warpgroup stores what
+    it holds of the value to a place of its own, which nobody reads, in one instruction; the
+    store, and so what the value is made of, stays in front.
+
+    Constraints:
+    - C1: the value has 64 rows of f32; the array is linear, of 256 f32.
+
+    Example: `tile.anchor %early, %scratch : tensor<64xf32, #tile.rows>, !tile.shared<256xf32, linear>`
+  }];
+  let arguments = (ins Tile_RowVector:$value, Tile_SharedType:$scratch);
+  let assemblyFormat = "$value `,` $scratch attr-dict `:` type($value) `,` type($scratch)";
+  let hasVerifier = 1;
+}
+
 def Tile_BroadcastOp : Tile_Op<"broadcast", [Pure]> {
   let summary = "repeats each row's value over the columns";
   let arguments = (ins Tile_RowVector:$value);

@@ -89,6 +89,17 @@ LogicalResult CopyAsyncOp::verify() {
 
 static bool isHalf(Type type) { return type.isBF16() || type.isF16(); }
 
+LogicalResult AnchorOp::verify() {
+  auto value = getValue().getType();
+  auto scratch = cast<SharedType>(getScratch().getType());
+  if (value.getShape()[0] != 64 || !value.getElementType().isF32() || scratch.getRank() != 1 ||
+      scratch.getLayout() != Layout::Linear || !scratch.getElementType().isF32() ||
+      scratch.getShape()[0] != 256) // anchor_c1
+    return emitOpError() << "needs 64 rows of f32 and a linear array of 256 f32, but got " << value << " and "
+                         << scratch;
+  return success();
+}
+
 LogicalResult ToLhsOp::verify() {
   auto from = getValue().getType(), to = getResult().getType();
   if (from.getShape() != to.getShape() || from.getShape()[1] % 16) // to_lhs_c1

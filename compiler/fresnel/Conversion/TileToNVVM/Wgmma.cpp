@@ -155,8 +155,24 @@ struct WgmmaWaitLowering final : TilePattern<WgmmaWaitOp> {
   }
 };
 
+/// Of what ptxas leaves in front of a wait this does most of what it is asked for: an arrival at an mbarrier under a
+/// predicate of the value is slower, and other instructions take all exponentials with them, or none.
+struct AnchorLowering final : TilePattern<AnchorOp> {
+  using TilePattern::TilePattern;
+  LogicalResult matchAndRewrite(AnchorOp op, OpAdaptor adaptor, ConversionPatternRewriter &rewriter) const override {
+    Emitter emitter(op.getLoc(), rewriter);
+    SmallVector<Value> rows = emitter.unpack(adaptor.getValue());
+    Value thread = emitter.bitAnd(emitter.threadId(), 127);
+    Value place = LLVM::PtrToIntOp::create(emitter, emitter.getI32Type(),
+                                           emitter.offset(adaptor.getScratch(), emitter.shl(thread, 3)));
+    emitter.ptx("st.volatile.shared.v2.f32 [$0], {$1, $2};", "r,f,f", {place, rows[0], rows[1]});
+    rewriter.eraseOp(op);
+    return success();
+  }
+};
+
 } // namespace
 
 void fresnel::tile::populateWgmmaPatterns(const TileTypeConverter &converter, RewritePatternSet &patterns) {
-  patterns.add<WgmmaLowering, WgmmaWaitLowering>(converter);
+  patterns.add<WgmmaLowering, WgmmaWaitLowering, AnchorLowering>(converter);
 }
