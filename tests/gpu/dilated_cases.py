@@ -8,7 +8,6 @@ other methods: with the oracle on the scores that the GPU found.
 import pathlib
 import re
 import shlex
-import subprocess
 import tempfile
 
 import block_cases
@@ -71,7 +70,7 @@ def get_distance(got, want):
 
 
 def call(command, wrap=""):
-    result = subprocess.run([*shlex.split(wrap), *map(str, command)], capture_output=True, text=True, check=False)
+    result = sanitizer.run([*shlex.split(wrap), *map(str, command)])
     if result.returncode or not sanitizer.found_nothing(wrap, result):
         raise RuntimeError((result.stdout + result.stderr).strip()[-600:])
     return result.stdout

@@ -12,7 +12,6 @@ import json
 import pathlib
 import random
 import shlex
-import subprocess
 import sys
 import tempfile
 import time
@@ -61,7 +60,7 @@ def run_case(arguments, case, seed):
         command = [arguments.fresnel, "run", "dense", "--grad", "--device", "cuda", "--input", str(folder / "in.safetensors")]
         for name, value in sets.items():
             command += ["--set", f"{name}={value}"]
-        run = lambda *more, wrap=(): subprocess.run([*wrap, *command, *more], capture_output=True, text=True, check=False)
+        run = lambda *more, wrap=(): sanitizer.run([*wrap, *command, *more])
         result = run("--gradient-schedule", "integers=true", "--check", "--json", wrap=shlex.split(arguments.wrap))
         errors = read_errors(result)
         wanted = read_errors(run("--gradient-schedule", "integers=false", "--check", "--json"))

@@ -217,6 +217,12 @@ std::string fresnel::verifyHopperGrad(ScheduleAttr schedule, AttendGradOp op, co
     return "the consumers of gradients take no turns; leave ping_pong = true";
   if (schedule.getStages() < 1 || schedule.getStages() > 8)
     return llvm::formatv("stages must be in [1, 8], but is {0}", schedule.getStages());
+  // A tile is given back once the products with the next one have begun.
+  if (int64_t tiles = std::min(schedule.getStages(), getHopperGradDoutStages(schedule, op));
+      cut.isPaired(schedule.getTileN()) && tiles < 2)
+    return llvm::formatv("steps of {0} queries hold two tiles of them and of their outputs' gradients, but with stages "
+                         "{1} there is room for {2}; set stages = 2 or tile_n = {3}",
+                         schedule.getTileN(), schedule.getStages(), tiles, cut.queryRows);
   if (schedule.getSection() < 0)
     return llvm::formatv("section must be positive, or 0 for the default, but is {0}", schedule.getSection());
   int64_t blocks = llvm::divideCeil(k.getDimSize(2), schedule.getTileM()) * k.getDimSize(0) * k.getDimSize(1) *
