@@ -9,7 +9,7 @@ fresnel.program @few(%q: tensor<1x8x4096x128xbf16>) {
 
 // -----
 
-// CHECK: #fresnel.schedule<family = hopper, {{.*}}, persistent = true, early = 32>}
+// CHECK: #fresnel.schedule<family = hopper, {{.*}}, persistent = true, early = 16>}
 fresnel.program @more(%q: tensor<1x16x4096x128xbf16>) {
   %o, %l = fresnel.attend %q, %q, %q {causal = true} : tensor<1x16x4096x128xbf16>, tensor<1x16x4096x128xbf16>, tensor<1x16x4096x128xbf16>
   fresnel.return %o {names = ["out"]} : tensor<1x16x4096x128xbf16>
@@ -17,7 +17,7 @@ fresnel.program @more(%q: tensor<1x16x4096x128xbf16>) {
 
 // -----
 
-// CHECK: #fresnel.schedule<family = hopper, {{.*}}, persistent = true, early = 32>}
+// CHECK: #fresnel.schedule<family = hopper, {{.*}}, persistent = true, early = 16>}
 fresnel.program @longer(%q: tensor<1x2x8192x128xbf16>) {
   %o, %l = fresnel.attend %q, %q, %q {causal = true} : tensor<1x2x8192x128xbf16>, tensor<1x2x8192x128xbf16>, tensor<1x2x8192x128xbf16>
   fresnel.return %o {names = ["out"]} : tensor<1x2x8192x128xbf16>
@@ -26,7 +26,7 @@ fresnel.program @longer(%q: tensor<1x2x8192x128xbf16>) {
 // -----
 
 // Dense causal attention with head dim 128 chains its tiles up to 16384 keys, and weighs a part of each block early.
-// CHECK: #fresnel.schedule<family = hopper, tile_m = 128, tile_n = 128, persistent = true, early = 32>}
+// CHECK: #fresnel.schedule<family = hopper, tile_m = 128, tile_n = 128, persistent = true, early = 16>}
 // CHECK: #fresnel.schedule<family = hopper, tile_m = 128, tile_n = 192>}
 fresnel.program @chained(%q: tensor<1x2x16384x128xbf16>, %k: tensor<1x2x16400x128xbf16>) {
   %a, %la = fresnel.attend %q, %q, %q {causal = true} : tensor<1x2x16384x128xbf16>, tensor<1x2x16384x128xbf16>, tensor<1x2x16384x128xbf16>

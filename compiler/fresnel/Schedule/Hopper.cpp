@@ -22,7 +22,7 @@ static constexpr int64_t kMaxPersistentKeys = 8192, kMaxChainedKeys = 16384, kMa
 static constexpr int64_t kMaxPlainKeys = 4096;
 /// Keys that are weighed before the wait for the product with values, in chained kernels under a causal mask of more
 /// than so many keys.
-static constexpr int64_t kEarlyKeys = 32, kMaxLateKeys = 1024;
+static constexpr int64_t kEarlyKeys = 16, kMaxLateKeys = 1024;
 /// From this many keys on, more than L2 holds of a head, blocks fetch them in pairs.
 static constexpr int64_t kMinClusterKeys = 131072;
 /// Up to this many keys, a few blocks, wide ones hide more scores than they save, and spill:

@@ -35,7 +35,7 @@ static std::vector<Axis> getAxes(Operation *op, SpaceSize size) {
   if (size == SpaceSize::Quick)
     return {{"tile_m", Values{64, 128, 192}}, {"tile_n", Values{32, 64, 80, 96, 112, 128, 160, 176, 192, 256}},
             {"stages", Values{1, 2, 3}},      {"persistent", Values{false, true}},
-            {"cluster", Values{1, 2}},        {"early", Values{0, 32}}};
+            {"cluster", Values{1, 2}},        {"early", Values{0, 16}}};
   Values tiles;
   for (int tile = 16; tile <= 256; tile += 16)
     tiles.push_back(tile);
@@ -46,7 +46,7 @@ static std::vector<Axis> getAxes(Operation *op, SpaceSize size) {
           {"ping_pong", Values{false, true}},
           {"section", Values{0, 1, 4}},
           {"cluster", Values{1, 2}},
-          {"early", Values{0, 32}}};
+          {"early", Values{0, 16}}};
 }
 
 static std::string getText(ScheduleAttr schedule) { return llvm::formatv("{0}", llvm::json::Value(toJson(schedule))); }
