@@ -6,10 +6,7 @@ product under way and the next one that leaves none. Prints a line for each kern
 exponentials of each; exit code 2 if there is none.
 """
 
-import argparse
-import subprocess
 import sys
-import tempfile
 
 import left_operands
 
@@ -30,16 +27,7 @@ def count(kernel):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--fresnel", default="build/bin/fresnel")
-    parser.add_argument("--ptxas", default="ptxas")
-    parser.add_argument("--nvdisasm", default="nvdisasm")
-    arguments, program = parser.parse_known_args()
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            kernels = left_operands.assemble(arguments, program, folder)
-        except subprocess.CalledProcessError as error:
-            sys.exit(f"error: {error}: {error.stderr or ''}")
+    kernels = left_operands.read_kernels(__doc__.splitlines()[0])
     stretches = [(kernel.name, count(kernel)) for kernel in kernels]
     for name, counts in stretches:
         if counts:

@@ -127,17 +127,22 @@ def assemble(arguments, program, folder):
     return kernels
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def read_kernels(description):
+    """The kernels of the program that the command line names."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--fresnel", default="build/bin/fresnel")
     parser.add_argument("--ptxas", default="ptxas")
     parser.add_argument("--nvdisasm", default="nvdisasm")
     arguments, program = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as folder:
         try:
-            kernels = assemble(arguments, program, folder)
+            return assemble(arguments, program, folder)
         except subprocess.CalledProcessError as error:
             sys.exit(f"error: {error}: {error.stderr or ''}")
+
+
+def main():
+    kernels = read_kernels(__doc__.splitlines()[0])
     counts = [(kernel.name, *kernel.check()) for kernel in kernels]
     for name, operands, overwritten in counts:
         if operands:
