@@ -137,8 +137,10 @@ def add_flash_attention(torch, peers, flash, case, inputs):
             out = function(*(inputs[x].transpose(1, 2) for x in "qkv"), causal=case[0] == "causal")
             return (out[0] if isinstance(out, tuple) else out).transpose(1, 2)
         try:
-            attend()
+            shape, want = attend().shape, (*inputs["q"].shape[:-1], inputs["v"].shape[-1])
             torch.cuda.synchronize()
+            if shape != want:
+                raise ValueError(f"it gives an output of {tuple(shape)} instead of {want}")
             peers[name] = attend
         except (AssertionError, NotImplementedError, RuntimeError, ValueError) as error:
             print(f"attention.py: {name} has no kernel for {case}: {str(error).splitlines()[0]}", file=sys.stderr)

@@ -86,6 +86,8 @@ def make_flex_attention(torch, case, inputs):
     from torch.nn.attention.flex_attention import BlockMask, flex_attention
     # Its gradients are computed again and again from one forward result.
     torch._functorch.config.donated_buffer = False
+    # Beyond a number of compilations of one function torch.compile falls back to all pairs, which fit no memory.
+    torch.compiler.reset()
     query_block, key_block, entries, heads, kv_heads, length, _ = case
     blocks, lists = length // key_block, inputs["list"].repeat_interleave(heads // kv_heads, dim=1)
     full = torch.zeros(*lists.shape[:3], blocks, device="cuda", dtype=torch.int32)
