@@ -1,6 +1,6 @@
 // Pooled keys are few, so thread blocks share the query heads of a key head, and add up its gradients in their order.
-// RUN: fresnel-opt %s --fresnel-lower-to-tile | FileCheck %s
-// RUN: fresnel-opt %s --fresnel-lower-to-tile=gradient-schedule=ordered=false | FileCheck %s --check-prefix=ANY
+// RUN: fresnel-opt %s --split-input-file --fresnel-lower-to-tile | FileCheck %s
+// RUN: fresnel-opt %s --split-input-file --fresnel-lower-to-tile=gradient-schedule=ordered=false | FileCheck %s --check-prefix=ANY
 
 // 16 blocks of 128 keys for each of two key heads, nine times: a third of the nine query heads is too few for all.
 // CHECK-LABEL: tile.kernel @attend_grad_2(
@@ -37,4 +37,32 @@ fresnel.program @main(%q: !q, %k: !k, %v: !k, %g: !q) {
   %a = fresnel.attend_grad_q %q, %k, %v lse %l delta %d dout %g {causal = true, key_window = 32, key_stride = 16} : !q, !k, !k, !l, !l, !q
   %b, %c = fresnel.attend_grad_kv %q, %k, %v lse %l delta %d dout %g {causal = true, key_window = 32, key_stride = 16} : !q, !k, !k, !l, !l, !q
   fresnel.return %a, %b, %c {names = ["dq", "dk", "dv"]} : !q, !k, !k
+}
+
+// -----
+
+// Of values narrower than keys, too: 64 rows of 128 and of 96 columns, in whole fragments of both. Keys of 192 have blocks of 64
+// of them whatever the values' width.
+// CHECK-LABEL: tile.kernel @attend_grad_1(
+// CHECK-SAME: !tile.global<64x24576xf32>
+// CHECK: tile.load_fragment {{.*}} tensor<64x128xf32, #tile.acc>
+// CHECK: tile.load_fragment {{.*}} tensor<64x96xf32, #tile.acc>
+// CHECK-LABEL: tile.kernel @attend_grad_4(
+// CHECK-SAME: !tile.tensor_map<64, 64, bf16>, %{{.*}}: !tile.tensor_map<64, 64, bf16>
+!q = tensor<1x18x32768x128xbf16>
+!k = tensor<1x2x2047x128xbf16>
+!v = tensor<1x2x2047x96xbf16>
+!o = tensor<1x18x32768x96xbf16>
+!l = tensor<1x18x32768xf32>
+!wide = tensor<1x18x32768x192xbf16>
+!kw = tensor<1x2x2047x192xbf16>
+!vw = tensor<1x2x2047x128xbf16>
+fresnel.program @narrower(%q: !q, %k: !k, %v: !v, %l: !l, %g: !o, %qw: !wide, %kw: !kw, %vw: !vw, %gw: !q) {
+  %d = fresnel.attend_delta %g, %g : !o
+  %a = fresnel.attend_grad_q %q, %k, %v lse %l delta %d dout %g {causal = true, key_window = 32, key_stride = 16} : !q, !k, !v, !l, !l, !o
+  %b, %c = fresnel.attend_grad_kv %q, %k, %v lse %l delta %d dout %g {causal = true, key_window = 32, key_stride = 16} : !q, !k, !v, !l, !l, !o
+  %h = fresnel.attend_delta %gw, %gw : !q
+  %e = fresnel.attend_grad_q %qw, %kw, %vw lse %l delta %h dout %gw {causal = true, key_window = 32, key_stride = 16} : !wide, !kw, !vw, !l, !l, !q
+  %f, %i = fresnel.attend_grad_kv %qw, %kw, %vw lse %l delta %h dout %gw {causal = true, key_window = 32, key_stride = 16} : !wide, !kw, !vw, !l, !l, !q
+  fresnel.return %a, %b, %c, %e, %f, %i {names = ["a", "b", "c", "e", "f", "i"]} : !q, !k, !v, !wide, !kw, !vw
 }

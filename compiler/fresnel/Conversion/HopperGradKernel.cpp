@@ -6,6 +6,7 @@
 #include "fresnel/Conversion/IntegerSums.h"
 #include "fresnel/Schedule/Hopper.h"
 #include "llvm/Support/MathExtras.h"
+#include <numeric>
 
 using namespace mlir;
 using namespace fresnel;
@@ -60,8 +61,9 @@ Val HopperGradKernel::argument(Argument which) {
 }
 
 tile::GlobalType HopperGradKernel::getSumsType() {
-  return tile::GlobalType::get(b.getContext(), {countShareTurns(), kGroupRows * (shape.headDim + shape.valueDim)},
-                               b.getF32Type(),
+  // Whole fragments of keys, and of values.
+  int64_t columns = llvm::alignTo(shape.headDim + shape.valueDim, std::lcm(shape.headDim, shape.valueDim));
+  return tile::GlobalType::get(b.getContext(), {countShareTurns(), kGroupRows * columns}, b.getF32Type(),
                                /*strided=*/false);
 }
 

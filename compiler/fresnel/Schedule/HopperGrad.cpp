@@ -62,8 +62,9 @@ struct Cut {
       int64_t words = int64_t(llvm::divideCeil(rows, 32)) * type.getDimSize(1) / k.getDimSize(1);
       lists = BlockSetSizes{/*rows=*/0, words, /*entries=*/32 * words, /*tail=*/0, kWarps};
     }
-    // Keys of 192 with values of 128 leave registers for the gradients of 128 keys, if scores come in halves.
-    bool narrower = headDim == 192 && valueDim == 128 && !hasSoftcap(op);
+    // Keys of 192 with values of 128 leave registers for the gradients of 128 keys, if scores come in halves; not for
+    // the masks of pooled keys beside those that add up shares.
+    bool narrower = headDim == 192 && valueDim == 128 && !hasSoftcap(op) && !isPooled(op);
     wide = (headDim > 128 && !narrower) || keyBlock % 128;
     // 64 for each of two consumers, or 64 whose columns they share.
     keyRows = wide ? 64 : 128;
