@@ -66,3 +66,58 @@ fresnel.program @narrower(%q: !q, %k: !k, %v: !v, %l: !l, %g: !o, %qw: !wide, %k
   %f, %i = fresnel.attend_grad_kv %qw, %kw, %vw lse %l delta %h dout %gw {causal = true, key_window = 32, key_stride = 16} : !wide, !kw, !vw, !l, !l, !q
   fresnel.return %a, %b, %c, %e, %f, %i {names = ["a", "b", "c", "e", "f", "i"]} : !q, !k, !v, !wide, !kw, !vw
 }
+
+// -----
+
+// Within documents a block of keys has the bounds of the tokens with which they begin, 16 a key, and walks up to the end of
+// its last document. A tile's turns begin with the block of the first key that begins in its first document.
+// CHECK-LABEL: tile.kernel @attend_grad_2(
+// CHECK-SAME: %[[BOUNDS:[^:]*]]: !tile.global<1x2x32768xi32>
+// CHECK: %[[KEY:.*]] = arith.addi %{{.*}}, %c127_i32
+// CHECK: %[[TOKEN:.*]] = arith.muli %[[KEY]], %c16_i32
+// CHECK: %[[LAST:.*]] = arith.minsi %[[TOKEN]], %c32767_i32
+// CHECK: tile.load %[[BOUNDS]][%{{.*}}, %{{.*}}, %[[LAST]]]
+// CHECK: tile.warp_specialize
+// CHECK: %[[START:.*]] = tile.load %[[BOUNDS]]
+// CHECK: %[[UP:.*]] = arith.addi %[[START]], %c15{{.*}}
+// CHECK: arith.divsi %[[UP]], %c16{{.*}}
+// CHECK: tile.semaphore_wait
+// CHECK: consumer(2)
+// CHECK: tile.wgmma
+// CHECK: %[[ROWS:.*]] = tile.row_index {{.*}} tensor<64xi32, #tile.rows>
+// CHECK: %[[TOKENS:.*]] = arith.muli %[[ROWS]]
+// CHECK: tile.lookup %[[BOUNDS]][%{{.*}}, %c1_i32] [%[[TOKENS]]]
+!q = tensor<1x18x32768x128xbf16>
+!k = tensor<1x2x2047x128xbf16>
+!v = tensor<1x2x2047x96xbf16>
+!o = tensor<1x18x32768x96xbf16>
+!l = tensor<1x18x32768xf32>
+!c = tensor<1x1x17xi32>
+!m = tensor<1x2x32768xi32>
+fresnel.program @documents(%q: !q, %k: !k, %v: !v, %l: !l, %o: !o, %g: !o, %cu: !c) {
+  %m = fresnel.document_bounds %cu {seq_len = 32768} : !c
+  %d = fresnel.attend_delta %o, %g : !o
+  %a = fresnel.attend_grad_q %q, %k, %v lse %l delta %d dout %g documents(%m : !m) {causal = true, key_window = 32, key_stride = 16} : !q, !k, !v, !l, !l, !o
+  %b, %c = fresnel.attend_grad_kv %q, %k, %v lse %l delta %d dout %g documents(%m : !m) {causal = true, key_window = 32, key_stride = 16} : !q, !k, !v, !l, !l, !o
+  fresnel.return %a, %b, %c {names = ["dq", "dk", "dv"]} : !q, !k, !v
+}
+
+// -----
+
+// With 64 columns a step's 128 queries are computed by halves: there are no registers for all beside the bounds.
+// CHECK-LABEL: tile.kernel @attend_grad_2(
+// CHECK-SAME: !tile.tensor_map<128, 64, bf16>, %{{.*}}: !tile.tensor_map<128, 64, bf16>
+// CHECK: consumer(2)
+// CHECK: tile.wgmma {{.*}} -> tensor<64x64xf32, #tile.acc>
+!q = tensor<1x2x4096x64xbf16>
+!k = tensor<1x2x255x64xbf16>
+!l = tensor<1x2x4096xf32>
+!c = tensor<1x1x17xi32>
+!m = tensor<1x2x4096xi32>
+fresnel.program @narrow(%q: !q, %k: !k, %l: !l, %g: !q, %cu: !c) {
+  %m = fresnel.document_bounds %cu {seq_len = 4096} : !c
+  %d = fresnel.attend_delta %q, %g : !q
+  %a = fresnel.attend_grad_q %q, %k, %k lse %l delta %d dout %g documents(%m : !m) {causal = true, key_window = 32, key_stride = 16} : !q, !k, !k, !l, !l, !q
+  %b, %c = fresnel.attend_grad_kv %q, %k, %k lse %l delta %d dout %g documents(%m : !m) {causal = true, key_window = 32, key_stride = 16} : !q, !k, !k, !l, !l, !q
+  fresnel.return %a, %b, %c {names = ["dq", "dk", "dv"]} : !q, !k, !k
+}

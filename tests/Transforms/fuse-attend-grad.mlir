@@ -222,24 +222,32 @@ fresnel.program @places(%x: !x, %l: !l, %cu: !c) {
 
 // -----
 
-// Pooled keys, whose first queries see none of them; not within documents, nor if windows differ.
+// Pooled keys, whose first queries see none of them, within documents, too; not if windows differ, nor if the bounds may
+// be in any order.
 !x = tensor<1x4x100x128xbf16>
 !k = tensor<1x2x24x128xbf16>
 !l = tensor<1x4x100xf32>
 !d = tensor<1x1x5xi32>
+!b = tensor<1x2x100xi32>
 // CHECK-LABEL: fresnel.program @pooled
+// CHECK: %[[N:.*]] = fresnel.document_bounds
 // CHECK: %[[S:.*]] = fresnel.attend_stats
 // CHECK: %[[DQ:.*]], %{{.*}}, %{{.*}} = fresnel.attend_grad %{{.*}} {causal = true, key_stride = 4 : i64, key_window = 8 : i64
 // CHECK: fresnel.round_tiles %[[DQ]] stats(%[[S]] : tensor<1x4x2x128xf32>)
-// CHECK: fresnel.attend_grad_q {{.*}} documents(
+// CHECK: %[[DQ:.*]], %{{.*}}, %{{.*}} = fresnel.attend_grad {{.*}} mask(%[[N]] : tensor<1x2x100xi32>) {causal = true, key_stride = 4 : i64, key_window = 8 : i64
+// CHECK: fresnel.round_tiles %[[DQ]] stats(
 // CHECK: fresnel.attend_grad_q {{.*}} key_window = 7
-fresnel.program @pooled(%x: !x, %k: !k, %l: !l, %cu: !d) {
+// CHECK: fresnel.attend_grad_q {{.*}} documents(
+// CHECK: fresnel.attend_grad_kv {{.*}} documents(
+fresnel.program @pooled(%x: !x, %k: !k, %l: !l, %cu: !d, %bounds: !b) {
   %n = fresnel.document_bounds %cu {seq_len = 100} : !d
   %d = fresnel.attend_delta %x, %x : !x
   %a = fresnel.attend_grad_q %x, %k, %k lse %l delta %d dout %x {causal = true, key_window = 8, key_stride = 4} : !x, !k, !k, !l, !l, !x
   %b, %c = fresnel.attend_grad_kv %x, %k, %k lse %l delta %d dout %x {causal = true, key_window = 8, key_stride = 4} : !x, !k, !k, !l, !l, !x
-  %e = fresnel.attend_grad_q %x, %k, %k lse %l delta %d dout %x documents(%n : tensor<1x2x100xi32>) {causal = true, key_window = 8, key_stride = 4} : !x, !k, !k, !l, !l, !x
-  %f, %g = fresnel.attend_grad_kv %x, %k, %k lse %l delta %d dout %x documents(%n : tensor<1x2x100xi32>) {causal = true, key_window = 8, key_stride = 4} : !x, !k, !k, !l, !l, !x
+  %e = fresnel.attend_grad_q %x, %k, %k lse %l delta %d dout %x documents(%n : !b) {causal = true, key_window = 8, key_stride = 4} : !x, !k, !k, !l, !l, !x
+  %f, %g = fresnel.attend_grad_kv %x, %k, %k lse %l delta %d dout %x documents(%n : !b) {causal = true, key_window = 8, key_stride = 4} : !x, !k, !k, !l, !l, !x
   %h = fresnel.attend_grad_q %x, %k, %k lse %l delta %d dout %x {causal = true, key_window = 7, key_stride = 4} : !x, !k, !k, !l, !l, !x
-  fresnel.return %a, %b, %c, %e, %f, %g, %h {names = ["a", "b", "c", "e", "f", "g", "h"]} : !x, !k, !k, !x, !k, !k, !x
+  %i = fresnel.attend_grad_q %x, %k, %k lse %l delta %d dout %x documents(%bounds : !b) {causal = true, key_window = 8, key_stride = 4} : !x, !k, !k, !l, !l, !x
+  %j, %m = fresnel.attend_grad_kv %x, %k, %k lse %l delta %d dout %x documents(%bounds : !b) {causal = true, key_window = 8, key_stride = 4} : !x, !k, !k, !l, !l, !x
+  fresnel.return %a, %b, %c, %e, %f, %g, %h, %i, %j, %m {names = ["a", "b", "c", "e", "f", "g", "h", "i", "j", "m"]} : !x, !k, !k, !x, !k, !k, !x, !x, !k, !k
 }

@@ -19,6 +19,8 @@ import sanitizer
 from sweep import differs_when_repeated, run_all
 
 HEAD_DIMS = (64, 96, 128, 192, 256)
+# Head dims of values, by those of keys that are wider.
+NARROWER = {128: (64, 96), 192: (128,), 256: (128, 192)}
 METHODS = ("moba", "moba_documents", "nsa", "nsa_documents", "vsa", "vsa_documents", "block_mask")
 
 
@@ -58,9 +60,13 @@ def make_program(rng, kinds, documents):
     if kind == "tiles" and heads * batch <= 4:
         length = keys = rng.choice((1024, 1021, rng.randint(600, 1600)))
     attributes, schedule, gradient = random_attributes(rng, kind == "pooled"), "", ""
-    operand, list_type = "", ""
+    operand, list_type, value_dim = "", "", dim
     if kind == "pooled":
+        # Values may be narrower than keys.
+        value_dim = rng.choice((dim, dim, dim, *NARROWER.get(dim, ())))
         stride, window = attributes["key_stride"], attributes["key_window"]
+        # There are few pairs: several blocks of keys.
+        length *= rng.choice((1, 1, max(1, stride // 4))) if heads * batch <= 8 else 1
         # With one key every gradient of a score is the difference of two equal numbers.
         length = max(length, window + 3 * stride)
         keys = (length - window) // stride + 1
@@ -87,19 +93,30 @@ def make_program(rng, kinds, documents):
                 gradient = "ordered=false"
         elif kind == "token" and rng.random() < 0.3:
             schedule = rng.choice(("tile_m=128", "tile_n=16", "family=portable"))
-    q, kv = (f"tensor<{batch}x{h}x{n}x{dim}x{dtype}>" for h, n in ((heads, length), (kv_heads, keys)))
+    q, k, v, out = (f"tensor<{batch}x{h}x{n}x{d}x{dtype}>" for h, n, d in (
+        (heads, length, dim), (kv_heads, keys, dim), (kv_heads, keys, value_dim), (heads, length, value_dim)))
     lse = f"tensor<{batch}x{heads}x{length}xf32>"
-    more = ', %list: ' + list_type if list_type else ''
+    more, first = ', %list: ' + list_type if list_type else '', ""
     within = kind == "pooled" and attributes["causal"] == "true" or list_type and keys == length and not attributes.get("sinks")
     if within and rng.random() < documents:
         bounds = f"tensor<1x2x{length}xi32>"
-        operand, more = f"{operand} documents(%bounds : {bounds})", f"{more}, %bounds: {bounds}"
-        gradient = "" if gradient == "ordered=false" or kind == "pooled" else gradient
+        operand = f"{operand} documents(%bounds : {bounds})"
+        gradient = "" if gradient == "ordered=false" and list_type else gradient
+        # Some documents have two keys, see above.
+        most = length // (attributes["key_stride"] + attributes["key_window"]) if kind == "pooled" else length
+        if kind == "pooled" and (most < 9 or rng.random() < 0.8):
+            # Documents that are known to be in order have all gradients in one pass.
+            cu = f"tensor<1x1x{max(2, min(rng.choice((1, 3, 16, length)), most))}xi32>"
+            first, more = f"  %bounds = fresnel.document_bounds %cu {{seq_len = {length}}} : {cu}\n", f"{more}, %cu: {cu}"
+        else:
+            more = f"{more}, %bounds: {bounds}"
+            gradient = "" if kind == "pooled" else gradient
     settings = ", ".join(f"{name} = {value}" for name, value in attributes.items())
-    text = (f"fresnel.program @case(%q: {q}, %k: {kv}, %v: {kv}{more}) {{\n"
-            f"  %out, %lse = fresnel.attend %q, %k, %v{operand} {{{settings}}} : {q}, {kv}, {kv}\n"
-            f"  fresnel.return %out, %lse {{names = [\"out\", \"lse\"]}} : {q}, {lse}\n}}\n")
-    return text, f"q={q} kv={kv} list={list_type} {'documents ' if 'documents' in operand else ''}{settings}", schedule, gradient
+    text = (f"fresnel.program @case(%q: {q}, %k: {k}, %v: {v}{more}) {{\n{first}"
+            f"  %out, %lse = fresnel.attend %q, %k, %v{operand} {{{settings}}} : {q}, {k}, {v}\n"
+            f"  fresnel.return %out, %lse {{names = [\"out\", \"lse\"]}} : {out}, {lse}\n}}\n")
+    within = "documents " if first else "bounds " if "documents" in operand else ""
+    return text, f"q={q} k={k} v={v} list={list_type} {within}{settings}", schedule, gradient
 
 
 def make_cut_program(rng):

@@ -6,7 +6,8 @@
 // the weights and their gradients are left operands of the products that sum dV and dK, in registers. The gradient of
 // the scores also goes through shared memory, where both consumers read it for dQ: each has a square of 64 x 64 of it,
 // side by side where the head has two panels of 64 columns, else one below the other. With three panels one has two
-// squares, and there are registers for half of a step's queries at once only.
+// squares, and there are registers for half of a step's queries at once only, as with one panel and pooled keys within
+// documents.
 //
 // With head dims 96 and 128 a step may have two tiles of queries. Each consumer then computes the dQ of one, 64 rows
 // and all columns, so that the keys are read once for twice as many products and the consumers meet half as often.
@@ -28,7 +29,7 @@ class HopperAttendGradKernel final : public HopperGradKernel {
 public:
   HopperAttendGradKernel(AttendGradOp op, const KernelRequest &request, KernelBuilder &builder)
       : HopperGradKernel(op, request, builder, getSquares(request, op, 0), getSquares(request, op, 1)),
-        half(shape.headDim > 128 ? ringRows / 2 : ringRows), math(builder, shape, Owner::Keys, kGroupRows, half),
+        half(hasFewRegisters() ? ringRows / 2 : ringRows), math(builder, shape, Owner::Keys, kGroupRows, half),
         hasOwnSquare(!getSquares(request, op, 1).empty()) {}
 
 private:
@@ -43,6 +44,12 @@ private:
     for (int64_t column = c * kSquare; column < headDim; column += kConsumers * kSquare)
       squares.push_back({0, column, std::min(kSquare, headDim - column)});
     return squares;
+  }
+
+  /// Whether there are none for the scores of all queries of a tile: with three panels, or 128 queries whose bounds of
+  /// documents are compared with pooled keys.
+  bool hasFewRegisters() const {
+    return shape.headDim > 128 || (ringRows > kSquare && shape.isPooled() && shape.documents);
   }
 
   void allocateScores() override {

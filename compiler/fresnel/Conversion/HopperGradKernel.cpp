@@ -161,7 +161,8 @@ void HopperGradKernel::locate() {
     endStep = b.select(clusterKey < double(shape.sinks), endStep, end);
   }
   if (shape.documents) {
-    DocumentEdges edges = loadDocumentEdges(b, argument(kMask), firstKey, keyRows);
+    DocumentEdges edges =
+        loadDocumentEdges(b, argument(kMask), firstKey, keyRows, shape.getDocumentSteps(/*ownsKeys=*/true));
     endStep = b.min((edges.lastEnd + double(queryRows - 1)) / double(queryRows), endStep);
     if (!shape.causal)
       firstStep = edges.firstStart / double(queryRows);
@@ -279,7 +280,7 @@ HopperGradLists::Turn HopperGradKernel::getTurn(const Step &step) {
     return lists->getTurn(argument(kMask), batch, step.listed);
   Val now = block, last = getLastBlock(step);
   if (shape.documents) {
-    DocumentEdges edges = loadDocumentEdges(b, argument(kMask), step.row, queryRows);
+    DocumentEdges edges = loadDocumentEdges(b, argument(kMask), step.row, queryRows, shape.getDocumentSteps());
     now = block - edges.firstStart / double(keyRows);
     if (!shape.causal)
       last = (edges.lastEnd - 1.0) / double(keyRows);
@@ -380,7 +381,8 @@ Val HopperGradKernel::getVisible(Val key, Val row, int64_t columns) {
   if (shape.documents) {
     // Loaded again in every step: there are no registers to keep them.
     DocumentSide side = shape.causal ? DocumentSide::Ends : DocumentSide::Both;
-    DocumentRows documents = loadDocumentRows(b, argument(kMask), key, kGroupRows, side);
+    DocumentRows documents = loadDocumentRows(b, argument(kMask), key, kGroupRows, side, /*group=*/1,
+                                              shape.getDocumentSteps(/*ownsKeys=*/true));
     Type index = tile::getAccType(kGroupRows, columns, b.getI32Type());
     together = isInDocument(documents, b.wrap(tile::ColIndexOp::create(b, index, Value(row))));
   }
@@ -389,8 +391,9 @@ Val HopperGradKernel::getVisible(Val key, Val row, int64_t columns) {
     return together || shape.keys % (cluster * keyRows) == 0 ? together : isBefore(shape.keys);
   if (shape.isPooled()) {
     Type index = tile::getAccType(kGroupRows, columns, b.getI32Type());
-    return isVisible(shape, b.wrap(tile::RowIndexOp::create(b, index, Value(key))),
-                     b.wrap(tile::ColIndexOp::create(b, index, Value(row))));
+    Val visible = isVisible(shape, b.wrap(tile::RowIndexOp::create(b, index, Value(key))),
+                            b.wrap(tile::ColIndexOp::create(b, index, Value(row))));
+    return together ? visible & together : visible;
   }
   Val offset = key - row - double(shape.getOffset()), visible = reaches(offset);
   if (together)

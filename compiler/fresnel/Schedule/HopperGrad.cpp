@@ -164,10 +164,6 @@ std::string fresnel::explainHopperGrad(Operation *op, const TargetInfo &target) 
         "the hopper gradient serves head dims 64, 96, 128, 192 and 256, equal for keys and values, or 128/64, 128/96, "
         "192/128, 256/128 and 256/192, but got {0} and {1}; use portable",
         headDim, valueDim);
-  if (isPooled(op) && getDocumentBounds(op))
-    return llvm::formatv("the hopper gradient serves no pooled keys within documents, but `key_window` is {0} and "
-                         "`key_stride` {1}; use portable",
-                         getInteger(op, "key_window", 1), getInteger(op, "key_stride", 1));
   if (getBlockList(op) && getDocumentBounds(op))
     return "the hopper gradient in one pass serves no block lists within documents; leave ordered = true";
   if (hasSoftcap(op) && headDim == 128 && getDocumentBounds(op))
