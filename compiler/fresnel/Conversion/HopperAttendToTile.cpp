@@ -84,7 +84,7 @@ private:
 
   void turnBarrier(Val turn, bool arriving) {
     if (hasTurns())
-      tile::BarrierOp::create(b, Value(turn + double(kTurnBarrier)), b.getI32IntegerAttr(256), arriving);
+      meet(turn + double(kTurnBarrier), 256, arriving);
   }
 
   Val multiplyKeys(Val slot) {
@@ -355,9 +355,7 @@ private:
       b.ifThen(group == 0.0, [&] { turnBarrier(b.i32(0), /*arriving=*/false); });
   }
 
-  void meetGroup() {
-    tile::BarrierOp::create(b, Value(group + double(kOutputBarrier)), b.getI32IntegerAttr(128), /*arrive=*/false);
-  }
+  void meetGroup() { meet(group + double(kOutputBarrier), 128); }
 
   void store(Val acc, const State &state, const Place &place) {
     auto [inverse, lse] = math.finish(state.maximum, state.sum);

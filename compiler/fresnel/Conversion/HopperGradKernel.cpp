@@ -186,10 +186,6 @@ HopperGradKernel::Step HopperGradKernel::getStep(Val i) {
   return {place.head, place.step * double(queryRows), semaphore, place};
 }
 
-void HopperGradKernel::meet(Val id, int64_t threads, bool arriving) {
-  tile::BarrierOp::create(b, Value(id), b.getI32IntegerAttr(int32_t(threads)), arriving);
-}
-
 //===----------------------------------------------------------------------===//
 // Producer
 //===----------------------------------------------------------------------===//

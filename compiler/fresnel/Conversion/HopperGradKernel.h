@@ -75,7 +75,6 @@ protected:
   virtual void consume() = 0;
 
   Step getStep(Val i);
-  void meet(Val id, int64_t threads, bool arriving = false);
   /// Gives a slot back to every block that fills it.
   void release(const RowRing &ring, Val slot);
   /// Both consumers meet.

@@ -350,11 +350,7 @@ private:
     return stages > 1 && walks == 1 && !wide && !shape.causal && !shape.documents && shape.softcap <= 0;
   }
 
-  void meet(Val barrier, int64_t threads) {
-    tile::BarrierOp::create(b, Value(barrier), b.getI32IntegerAttr(int32_t(threads)), /*arrive=*/false);
-  }
-  /// The threads of a consumer meet.
-  void meet(Val consumer) { meet(consumer + double(kOwnBarrier), 128); }
+  void meetOwn(Val consumer) { meet(consumer + double(kOwnBarrier), 128); }
 
   /// Adds the sums of the pieces of the walk before this one, and leaves the new ones to the piece behind.
   SmallVector<Val> joinPieces(Val consumer, SmallVector<Val> sums) {
@@ -365,7 +361,7 @@ private:
         own.piece > 0.0,
         [&] {
           b.ifThen(leader, [&] { tile::SemaphoreWaitOp::create(b, Value(argument(kTurns)), turn, Value(own.piece)); });
-          meet(consumer);
+          meetOwn(consumer);
           SmallVector<Val> joined;
           for (auto [which, sum] : llvm::enumerate(sums))
             joined.push_back(sum + b.wrap(tile::LoadFragmentOp::create(b, sum.getType(), Value(argument(kSums)),
@@ -378,7 +374,7 @@ private:
       for (auto [which, sum] : llvm::enumerate(sums))
         tile::StoreFragmentOp::create(b, Value(sum), Value(argument(kSums)), place(int64_t(which)));
     });
-    meet(consumer);
+    meetOwn(consumer);
     Val next = b.select(isLast, b.i32(0), own.piece + 1.0);
     tile::SemaphorePostOp::create(b, Value(next), Value(argument(kTurns)), turn, Value(leader));
     return sums;
@@ -391,7 +387,7 @@ private:
     tile::StoreMatrixOp::create(b, Value(sums[1]), Value(valueTile), Value(groupRow));
     tile::StoreMatrixOp::create(b, Value(sums[0] * shape.scale), Value(keyTile), Value(groupRow));
     tile::FenceAsyncOp::create(b);
-    meet(consumer);
+    meetOwn(consumer);
     b.ifThen(leader, [&] {
       for (auto [tile, map] : {std::pair(valueTile, kDv), std::pair(keyTile, kDk)})
         storeTile(tile, map);
@@ -411,7 +407,7 @@ private:
     meet(b.i32(kAllBarrier), 128 * kConsumers);
     tile::StoreMatrixOp::create(b, Value(sum), Value(target), Value(groupRow));
     tile::FenceAsyncOp::create(b);
-    meet(consumer);
+    meetOwn(consumer);
     b.ifThen(leader & (consumer == 0.0), [&] { storeTile(target, kDk); });
     b.ifThen(leader & (consumer != 0.0), [&] { storeTile(target, kDv); });
     b.ifThen(leader, [&] { tile::TmaStoreWaitOp::create(b); });

@@ -286,9 +286,7 @@ private:
     return sum;
   }
 
-  void meetGroup() {
-    tile::BarrierOp::create(b, Value(consumer + double(kOwnBarrier)), b.getI32IntegerAttr(128), /*arrive=*/false);
-  }
+  void meetGroup() { meet(consumer + double(kOwnBarrier), 128); }
 
   /// Adds up and stores the scores of `count` blocks of a tile from the `first` on, with what the tile before, whose
   /// consumer is `previous`, has of windows that reach into them. `whole` if all windows are there and are seen.

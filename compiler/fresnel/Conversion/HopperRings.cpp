@@ -65,6 +65,10 @@ void HopperRings::arrive(Val barriers, Val slot, Val predicate) {
   tile::BarrierArriveOp::create(b, Value(barriers), Value(slot), Value(predicate));
 }
 
+void HopperRings::meet(Val id, int64_t threads, bool arriving) {
+  tile::BarrierOp::create(b, Value(id), b.getI32IntegerAttr(int32_t(threads)), arriving);
+}
+
 Val HopperRings::waitFor(Val product, int64_t pending) {
   return b.wrap(tile::WgmmaWaitOp::create(b, product.getType(), uint32_t(pending), Value(product)));
 }

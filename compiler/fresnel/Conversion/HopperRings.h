@@ -40,6 +40,8 @@ protected:
   void wait(Val barriers, Val slot, Val parity);
   void expect(Val barriers, Val slot, int64_t bytes);
   void arrive(Val barriers, Val slot, Val predicate);
+  /// `threads` meet at the named barrier `id`; those that are `arriving` do not wait there.
+  void meet(Val id, int64_t threads, bool arriving = false);
   /// A product once all but the latest `pending` of this warpgroup have ended.
   Val waitFor(Val product, int64_t pending);
 
