@@ -442,30 +442,11 @@ void HopperGradKernel::joinShares(SmallVector<Val> sums, function_ref<void(Array
   if (shares == 1)
     return store(sums);
   Val own = ((batch * double(shape.kvHeads) + kvHead) * double(blocks) + block) * double(kConsumers) + consumer;
-  SmallVector<Value> turn{own + double(countTileTurns())};
-  auto meetOwn = [&] { meet(consumer + double(kSharesBarrier), 128); };
-  auto place = [&](size_t which) { return SmallVector<Value>{own, b.i32(which ? kGroupRows * shape.headDim : 0)}; };
-  sums = b.ifElse(
-      ownShare > 0.0,
-      [&] {
-        b.ifThen(leader, [&] { tile::SemaphoreWaitOp::create(b, Value(argument(kTurns)), turn, Value(ownShare)); });
-        meetOwn();
-        SmallVector<Val> joined;
-        for (auto [which, sum] : llvm::enumerate(sums))
-          joined.push_back(
-              sum + b.wrap(tile::LoadFragmentOp::create(b, sum.getType(), Value(argument(kSums)), place(which))));
-        return joined;
-      },
-      [&] { return sums; });
-  Val isLast = ownShare == double(shares - 1);
-  b.ifThen(isLast ^ 1.0, [&] {
-    for (auto [which, sum] : llvm::enumerate(sums))
-      tile::StoreFragmentOp::create(b, Value(sum), Value(argument(kSums)), place(which));
-  });
-  meetOwn();
-  Val next = b.select(isLast, b.i32(0), ownShare + 1.0);
-  tile::SemaphorePostOp::create(b, Value(next), Value(argument(kTurns)), turn, Value(leader));
-  b.ifThen(isLast, [&] { store(sums); });
+  auto place = [&](int64_t which) { return SmallVector<Value>{own, b.i32(which ? kGroupRows * shape.headDim : 0)}; };
+  SharedSums shared{argument(kSums), argument(kTurns), {own + double(countTileTurns())},
+                    place,           ownShare,         b.i32(shares)};
+  sums = addInTurn(shared, std::move(sums), leader, [&] { meet(consumer + double(kSharesBarrier), 128); });
+  b.ifThen(ownShare == double(shares - 1), [&] { store(sums); });
 }
 
 void HopperGradKernel::storeGradients(Val dvTile, Val dkTile, Val tileRow, Val key) {

@@ -355,29 +355,9 @@ private:
   /// Adds the sums of the pieces of the walk before this one, and leaves the new ones to the piece behind.
   SmallVector<Val> joinPieces(Val consumer, SmallVector<Val> sums) {
     Val group = walks == 1 ? consumer : b.i32(0);
-    SmallVector<Value> turn{own.sums, group};
     auto place = [&](int64_t which) { return SmallVector<Value>{own.sums, group, b.i32(which), b.i32(0)}; };
-    sums = b.ifElse(
-        own.piece > 0.0,
-        [&] {
-          b.ifThen(leader, [&] { tile::SemaphoreWaitOp::create(b, Value(argument(kTurns)), turn, Value(own.piece)); });
-          meetOwn(consumer);
-          SmallVector<Val> joined;
-          for (auto [which, sum] : llvm::enumerate(sums))
-            joined.push_back(sum + b.wrap(tile::LoadFragmentOp::create(b, sum.getType(), Value(argument(kSums)),
-                                                                       place(int64_t(which)))));
-          return joined;
-        },
-        [&] { return sums; });
-    Val isLast = own.piece == own.pieces - 1.0;
-    b.ifThen(isLast ^ 1.0, [&] {
-      for (auto [which, sum] : llvm::enumerate(sums))
-        tile::StoreFragmentOp::create(b, Value(sum), Value(argument(kSums)), place(int64_t(which)));
-    });
-    meetOwn(consumer);
-    Val next = b.select(isLast, b.i32(0), own.piece + 1.0);
-    tile::SemaphorePostOp::create(b, Value(next), Value(argument(kTurns)), turn, Value(leader));
-    return sums;
+    SharedSums shared{argument(kSums), argument(kTurns), {own.sums, group}, place, own.piece, own.pieces};
+    return addInTurn(shared, std::move(sums), leader, [&] { meetOwn(consumer); });
   }
 
   void store(Val consumer, ArrayRef<Val> sums) {

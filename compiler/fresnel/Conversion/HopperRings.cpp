@@ -69,6 +69,32 @@ void HopperRings::meet(Val id, int64_t threads, bool arriving) {
   tile::BarrierOp::create(b, Value(id), b.getI32IntegerAttr(int32_t(threads)), arriving);
 }
 
+SmallVector<Val> HopperRings::addInTurn(const SharedSums &shared, SmallVector<Val> sums, Val leader,
+                                        function_ref<void()> meetOwn) {
+  sums = b.ifElse(
+      shared.number > 0.0,
+      [&] {
+        b.ifThen(leader,
+                 [&] { tile::SemaphoreWaitOp::create(b, Value(shared.turns), shared.turn, Value(shared.number)); });
+        meetOwn();
+        SmallVector<Val> joined;
+        for (auto [which, sum] : llvm::enumerate(sums))
+          joined.push_back(sum + b.wrap(tile::LoadFragmentOp::create(b, sum.getType(), Value(shared.sums),
+                                                                     shared.place(int64_t(which)))));
+        return joined;
+      },
+      [&] { return sums; });
+  Val isLast = shared.number == shared.count - 1.0;
+  b.ifThen(isLast ^ 1.0, [&] {
+    for (auto [which, sum] : llvm::enumerate(sums))
+      tile::StoreFragmentOp::create(b, Value(sum), Value(shared.sums), shared.place(int64_t(which)));
+  });
+  meetOwn();
+  Val next = b.select(isLast, b.i32(0), shared.number + 1.0);
+  tile::SemaphorePostOp::create(b, Value(next), Value(shared.turns), shared.turn, Value(leader));
+  return sums;
+}
+
 Val HopperRings::waitFor(Val product, int64_t pending) {
   return b.wrap(tile::WgmmaWaitOp::create(b, product.getType(), uint32_t(pending), Value(product)));
 }

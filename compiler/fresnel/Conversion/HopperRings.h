@@ -26,6 +26,17 @@ protected:
     Val tiles, full, empty;
   };
 
+  /// What thread blocks that add up the same tiles leave to each other.
+  struct SharedSums {
+    /// Their sums so far, and a semaphore that says whose turn it is.
+    Val sums, turns;
+    /// The place of the semaphore, and those of the fragments.
+    llvm::SmallVector<mlir::Value> turn;
+    llvm::function_ref<llvm::SmallVector<mlir::Value>(int64_t)> place;
+    /// The number of this thread block among them, and how many they are.
+    Val number, count;
+  };
+
   explicit HopperRings(KernelBuilder &builder) : b(builder) {}
 
   /// The bodies of the producer and of the consumers of a kernel.
@@ -42,6 +53,10 @@ protected:
   void arrive(Val barriers, Val slot, Val predicate);
   /// `threads` meet at the named barrier `id`; those that are `arriving` do not wait there.
   void meet(Val id, int64_t threads, bool arriving = false);
+  /// The sums of the thread blocks up to this one, in their order, which are left to the next one. All threads of a
+  /// consumer call it, one of which is the `leader`; `meetOwn` lets them meet.
+  llvm::SmallVector<Val> addInTurn(const SharedSums &shared, llvm::SmallVector<Val> sums, Val leader,
+                                   llvm::function_ref<void()> meetOwn);
   /// A product once all but the latest `pending` of this warpgroup have ended.
   Val waitFor(Val product, int64_t pending);
 
