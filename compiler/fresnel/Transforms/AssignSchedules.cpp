@@ -32,26 +32,31 @@ struct AssignSchedulesPass final : impl::AssignSchedulesPassBase<AssignSchedules
       signalPassFailure();
   }
 
+  /// The default, but for the fields that are asked for.
+  llvm::Expected<ScheduleAttr> choose(Operation *op, const TargetInfo &info) {
+    ScheduleAttr schedule = getDefaultSchedule(op, info);
+    if (!isAttention(op))
+      return schedule;
+    StringRef fields = isAttentionGradient(op) ? gradientSchedule : this->schedule;
+    llvm::Expected<ScheduleAttr> changed = changeSchedule(schedule, fields);
+    if (!changed || changed->getFamily() != Family::Hopper)
+      return changed;
+    // In any order other tiles are the default; what is asked for besides stays.
+    if (auto gradient = dyn_cast<AttendGradOp>(op); gradient && !changed->getOrdered())
+      return changeSchedule(getHopperGradDefault(gradient, /*ordered=*/false), fields);
+    return changed;
+  }
+
   LogicalResult assign(ProgramOp program, const TargetInfo &info) {
     Operation *op = &program.getBody().front().front();
     if (std::string reason = explainUnsupported(op); !reason.empty())
       return op->emitOpError() << reason << "; the interpreter runs it (--device cpu)";
     auto schedule = program->getAttrOfType<ScheduleAttr>(kScheduleAttr);
     if (!schedule) {
-      schedule = getDefaultSchedule(op, info);
-      if (isAttention(op)) {
-        llvm::Expected<ScheduleAttr> changed =
-            changeSchedule(schedule, isAttentionGradient(op) ? gradientSchedule : this->schedule);
-        if (!changed)
-          return op->emitOpError() << llvm::toString(changed.takeError());
-        bool wasOrdered = schedule.getOrdered();
-        schedule = *changed;
-        // In any order other tiles are the default; what is asked for besides stays.
-        if (auto gradient = dyn_cast<AttendGradOp>(op);
-            gradient && wasOrdered && !schedule.getOrdered() && schedule.getFamily() == Family::Hopper)
-          schedule =
-              llvm::cantFail(changeSchedule(getHopperGradDefault(gradient, /*ordered=*/false), gradientSchedule));
-      }
+      llvm::Expected<ScheduleAttr> chosen = choose(op, info);
+      if (!chosen)
+        return op->emitOpError() << llvm::toString(chosen.takeError());
+      schedule = *chosen;
     }
     if (std::string reason = verifySchedule(schedule, op, info); !reason.empty())
       return op->emitOpError() << "cannot use schedule " << schedule << ": " << reason;
