@@ -44,6 +44,12 @@ struct AssignSchedulesPass final : impl::AssignSchedulesPassBase<AssignSchedules
     // In any order other tiles are the default; what is asked for besides stays.
     if (auto gradient = dyn_cast<AttendGradOp>(op); gradient && !changed->getOrdered())
       return changeSchedule(getHopperGradDefault(gradient, /*ordered=*/false), fields);
+    // The keys that the default weighs early may not fit other tiles.
+    if (schedule.getEarly() && !verifySchedule(*changed, op, info).empty()) {
+      ScheduleAttr late = llvm::cantFail(changeSchedule(llvm::cantFail(changeSchedule(schedule, "early=0")), fields));
+      if (verifySchedule(late, op, info).empty())
+        return late;
+    }
     return changed;
   }
 
