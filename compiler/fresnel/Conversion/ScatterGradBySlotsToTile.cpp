@@ -37,7 +37,18 @@ public:
 
   void write() {
     locate();
+    beginPadding();
+    addUnits();
     clearPadding();
+  }
+
+private:
+  using Values = SmallVector<Val>;
+  /// The sums of the levels above a unit's.
+  using Carry = SmallVector<Values>;
+  int64_t getCarried() const { return levels - 1 - unitLevels; }
+
+  void addUnits() {
     int64_t units = shape.windows.back() / unit;
     if (units == 1) {
       Carry none;
@@ -55,12 +66,6 @@ public:
       return next;
     });
   }
-
-private:
-  using Values = SmallVector<Val>;
-  /// The sums of the levels above a unit's.
-  using Carry = SmallVector<Values>;
-  int64_t getCarried() const { return levels - 1 - unitLevels; }
 
   /// Begins the kernel. The threads of neighbouring heads, whose rows [B, N, H, D] memory holds side by
   /// side, are neighbours.
@@ -89,14 +94,28 @@ private:
     slotHead = getSharedHead(head, op.getDy(), op.getSlots());
   }
 
-  /// Slots without an entry hold zeros; each thread looks after a few.
-  void clearPadding() {
+  /// Slots without an entry hold zeros. The threads of a coarsest window look after a share of the slots, each after a
+  /// few, and clear whole rows: there are few. What one has to know is on its way while it adds up its tokens.
+  void beginPadding() {
     int64_t count = cast<RankedTensorType>(op.getIndices().getType()).getDimSize(2);
     int64_t share = llvm::divideCeil(count, documents.getItems());
-    Val first = span * double(share);
-    b.forRange(first, b.min(first + double(share), b.i32(count)), b.i32(1), [&](Val slot) {
-      Val empty = b.load(indices, {batch, slotHead, slot}) < 0.0;
-      b.ifThen(exists ? empty & exists : empty, [&] { b.store(getZero(), target, {batch, head, slot, column}); });
+    firstSlot = span * double(share) + column / double(one.width);
+    endSlot = b.min(span * double(share) + double(share), b.i32(count));
+    if (share <= one.chunks)
+      ownIndex = b.load(indices, {batch, slotHead, b.min(firstSlot, b.i32(count - 1))});
+  }
+
+  void clearPadding() {
+    if (ownIndex)
+      return clearIfEmpty(firstSlot, (ownIndex < 0.0) & (firstSlot < endSlot));
+    b.forRange(firstSlot, endSlot, b.i32(one.chunks),
+               [&](Val slot) { clearIfEmpty(slot, b.load(indices, {batch, slotHead, slot}) < 0.0); });
+  }
+
+  void clearIfEmpty(Val slot, Val empty) {
+    b.ifThen(exists ? empty & exists : empty, [&] {
+      b.forRange(b.i32(0), b.i32(one.chunks), b.i32(1),
+                 [&](Val chunk) { b.store(getZero(), target, {batch, head, slot, chunk * double(one.width)}); });
     });
   }
 
@@ -183,6 +202,8 @@ private:
   PyramidDocuments::Place place;
   /// `span` counts the coarsest windows of all documents, `number` those of one, as tokens are counted.
   Val source, indices, slots, target, batch, head, slotHead, column, span, number, exists;
+  /// The first slot that a thread clears if it is empty, the end of its team's, and what the first one holds.
+  Val firstSlot, endSlot, ownIndex;
 };
 
 } // namespace
