@@ -21,6 +21,9 @@ namespace {
 
 /// Slots that a thread holds at once.
 constexpr int64_t kMaxSlots = 32;
+/// Blocks of 256 threads on a multiprocessor for which units of few slots have the registers. A thread waits for memory
+/// twice, so that it takes 1280 threads or more to write at the rate of memory.
+constexpr int64_t kBlocks = 6, kFewSlots = 8, kFewRows = 4;
 
 /// Rows of a unit: the first that every window holds in whole or is made of.
 int64_t chooseUnit(const PyramidShape &shape) {
@@ -31,6 +34,9 @@ int64_t chooseUnit(const PyramidShape &shape) {
 }
 
 class SlotKernel {
+  using Values = SmallVector<Val>;
+  using Slots = SmallVector<Values>;
+
 public:
   /// Row j takes entry (j + shift) div F - shift of a level with windows of F tokens;
   /// `mean` divides what an entry gives by the tokens of its window.
@@ -50,17 +56,28 @@ public:
 
   void write() {
     locate();
-    int64_t entries = 0;
-    for (int64_t level = 0; level < getLevels(); ++level)
-      entries += getEntries(level);
-    store(group * entries <= kMaxSlots ? sumMembers() : sumMembersInTurn());
+    if (areRowsShared())
+      return store(roundRows());
+    Values sums = group * countEntries() <= kMaxSlots ? sumMembers() : sumMembersInTurn(), rounded;
+    for (int64_t i = 0; i < unit; ++i)
+      rounded.push_back(round(ArrayRef(sums).slice(i * one.width, one.width)));
+    store(rounded);
   }
 
 private:
-  using Values = SmallVector<Val>;
   int64_t getLevels() const { return shape.windows.size(); }
   /// Entries of a level that one unit reads.
   int64_t getEntries(int64_t level) const { return std::max<int64_t>(1, unit / shape.windows[level]); }
+
+  int64_t countEntries() const {
+    int64_t entries = 0;
+    for (int64_t level = 0; level < getLevels(); ++level)
+      entries += getEntries(level);
+    return entries;
+  }
+  /// Whether rows of a unit without tokens of their own are the same ones, written several times. Means are too, but
+  /// reading their tokens' rows with the others is faster.
+  bool areRowsShared() const { return group == 1 && getLevels() > 1 && !windows.mean; }
 
   /// Begins the kernel. A unit's threads are neighbours, and so are the units of neighbouring
   /// heads, whose rows [B, N, H, D] memory holds side by side.
@@ -68,6 +85,8 @@ private:
     int64_t all = documents.getItems() * heads, perBlock = one.rowsPerBlock();
     auto kernel = b.beginKernel(request.getName(), request.getArgumentTypes(), one.threads(),
                                 {int64_t(llvm::divideCeil(all, perBlock)), 1, one.batch});
+    if (areRowsShared() && getEntries(1) == 1 && unit <= kFewRows && countEntries() <= kFewSlots)
+      kernel->setAttr(tile::kMinBlocksAttr, b.getI32IntegerAttr(kBlocks));
     source = b.argument(kernel, 0);
     slots = b.argument(kernel, 1);
     target = b.argument(kernel, 2);
@@ -86,11 +105,10 @@ private:
     firstRow = number * double(unit) - double(windows.shift);
   }
 
-  /// Rounds and writes the unit's rows. Only the first and the last units have rows that do not exist.
-  void store(ArrayRef<Val> sums) {
-    Values rounded;
-    for (int64_t i = 0; i < unit; ++i)
-      rounded.push_back(narrow(b, sums.slice(i * one.width, one.width), result.getElementType()));
+  Val round(ArrayRef<Val> sums) { return narrow(b, sums, result.getElementType()); }
+
+  /// Writes the unit's rounded rows. Only the first and the last units have rows that do not exist.
+  void store(ArrayRef<Val> rounded) {
     auto storeRow = [&](int64_t i) {
       b.store(rounded[i], target, {batch, head, documents.getEntry(place, 0, firstRow + double(i)), column});
     };
@@ -144,8 +162,6 @@ private:
     return documents.getShare(place, level, getWindow(level, i));
   }
 
-  using Slots = SmallVector<Values>;
-
   /// The slots of a unit in the map of query head `from`, level by level.
   Slots findSlots(Val from) {
     Slots found(getLevels());
@@ -177,6 +193,41 @@ private:
     for (int64_t i = 0; i < getEntries(getLevels() - 1); ++i)
       addLevels(getLevels() - 1, i, lowest, Values(one.width, b.f32(0)), loaded, sums);
     return sums;
+  }
+
+  Val getLargest(ArrayRef<Val> values) {
+    Val largest = values[0];
+    for (Val value : values.drop_front())
+      largest = b.max(largest, value);
+    return largest;
+  }
+
+  /// The rounded rows of a unit whose query heads are its own. Few tokens were selected; where none of a unit's was,
+  /// its rows are those of the levels above, rounded once for each of their entries.
+  Values roundRows() {
+    Slots found = findSlots(head);
+    Values above = sum(loadLevels(head, found, 1), 1);
+    int64_t children = unit / getEntries(1);
+    auto getAbove = [&](int64_t row) { return ArrayRef(above).slice(row / children * one.width, one.width); };
+    return b.ifElse(
+        getLargest(found[0]) >= 0.0,
+        [&] {
+          Values tokens, rounded;
+          for (Val slot : found[0])
+            tokens.push_back(loadRow(head, slot));
+          for (int64_t row = 0; row < unit; ++row) {
+            Values sums(getAbove(row));
+            addTo(sums, widen(b, tokens[row], one.width));
+            rounded.push_back(round(sums));
+          }
+          return rounded;
+        },
+        [&] {
+          Values rounded;
+          for (int64_t row = 0; row < unit; ++row)
+            rounded.push_back(row % children ? rounded.back() : round(getAbove(row)));
+          return rounded;
+        });
   }
 
   Val getMember(int64_t member) { return group == 1 ? head : head * double(group) + double(member); }
@@ -223,11 +274,8 @@ private:
 
   /// Adds the rows of the unit's tokens in query head `from`.
   Values addTokens(Val from, ArrayRef<Val> found, const Values &sums) {
-    Val last = found[0];
-    for (Val slot : found.drop_front())
-      last = b.max(last, slot);
     return b.ifElse(
-        last >= 0.0,
+        getLargest(found) >= 0.0,
         [&] {
           Values rows, more = sums;
           for (Val slot : found)
