@@ -25,8 +25,12 @@ using namespace fresnel;
 namespace {
 
 constexpr int64_t kThreads = 128;
-/// Tokens whose rows a lane holds in registers at most.
-constexpr int64_t kMaxUnit = 16;
+/// Tokens whose rows a lane holds in registers at most. Where tokens end within a window, or lanes have no chunk, norms
+/// leave room for fewer.
+constexpr int64_t kMaxUnit = 16, kMaxUnitWithEnd = 4;
+/// Blocks on a multiprocessor that have the registers; `kNormBlocks` with rows of 128 16-bit elements. Left alone,
+/// ptxas aims at others, and spills.
+constexpr int64_t kNormBlocks = 6, kManyValuesBlocks = 4, kNormChunks = 16;
 
 class PoolLevelsKernel {
 public:
@@ -35,16 +39,9 @@ public:
         shape(x.getDimSize(2), op.getLevels(), op.getFactor(), op.getDocuments()), levels(op.getLevels()),
         factor(op.getFactor()), width(getVectorWidth(x.getElementType())), chunks(x.getDimSize(3) / width),
         lanes(std::min<int64_t>(32, llvm::PowerOf2Ceil(chunks))), parts(llvm::divideCeil(chunks, lanes)) {
-    while (unitLevels + 1 < levels && unit * factor <= kMaxUnit) {
-      unit *= factor;
-      ++unitLevels;
-    }
-    // Several coarsest windows together, where one is short.
-    tokens = std::max(unit, shape.windows.back());
-    while (unitLevels + 1 == levels && unit * factor <= kMaxUnit)
-      tokens = unit *= factor;
-    documents.emplace(
-        b, shape, [&](const DocumentShape &document) { return int64_t(llvm::divideCeil(document.sizes[0], tokens)); });
+    cutSpans(kMaxUnit);
+    if (op.getNorms() && (isPartial() || !documents->areMultiplesOf(tokens)))
+      cutSpans(kMaxUnitWithEnd);
     spans = documents->getItems();
     complete = documents->areMultiplesOf(tokens);
   }
@@ -59,10 +56,10 @@ private:
     Values squares;
   };
 
+  void cutSpans(int64_t maxUnit);
   void walk();
   void pool(Val first, Val number, Carry &carry);
   Values loadSquare(Val row, Val token, Val column, Val active, Val *square);
-  Val widenExactly(Val value);
   void storeMean(int64_t level, Val index, const Values &sum, int64_t part);
   void finishNorms(Val first, Val number, Values squares, Carry &carry);
   Values reduceAcrossLanes(Val first, Values squares);
@@ -87,14 +84,35 @@ private:
   Val source, rows, norms, batch, head, lane, firstToken, exists;
 };
 
+/// Cuts the documents into spans of tokens, one for a team, and those into units.
+void PoolLevelsKernel::cutSpans(int64_t maxUnit) {
+  unit = 1;
+  unitLevels = 0;
+  while (unitLevels + 1 < levels && unit * factor <= maxUnit) {
+    unit *= factor;
+    ++unitLevels;
+  }
+  // Several coarsest windows together, where one is short.
+  tokens = std::max(unit, shape.windows.back());
+  while (unitLevels + 1 == levels && unit * factor <= maxUnit)
+    tokens = unit *= factor;
+  documents.emplace(
+      b, shape, [&](const DocumentShape &document) { return int64_t(llvm::divideCeil(document.sizes[0], tokens)); });
+}
+
 void PoolLevelsKernel::write() {
   int64_t teams = x.getDimSize(0) * x.getDimSize(1) * spans, perBlock = kThreads / lanes;
   auto kernel = b.beginKernel(request.getName(), request.getArgumentTypes(), kThreads,
                               {int64_t(llvm::divideCeil(teams, perBlock)), 1, 1});
-  // The conditions of an incomplete end take registers. Left alone, ptxas aims at
-  // five blocks per multiprocessor there and spills.
-  if (!complete)
-    kernel->setAttr(tile::kMinBlocksAttr, b.getI32IntegerAttr(4));
+  // Conditions at an end, and the sums of levels above a unit's, take registers, and so do those that few lanes
+  // exchange.
+  int64_t blocks = 0;
+  if (!complete || (op.getNorms() && getCarried()))
+    blocks = kManyValuesBlocks;
+  else if (op.getNorms() && chunks == kNormChunks)
+    blocks = kNormBlocks;
+  if (blocks)
+    kernel->setAttr(tile::kMinBlocksAttr, b.getI32IntegerAttr(int32_t(blocks)));
   source = b.argument(kernel, 0);
   rows = b.argument(kernel, 1);
   if (op.getNorms())
@@ -140,18 +158,6 @@ void PoolLevelsKernel::walk() {
   });
 }
 
-/// Exactly the value as f64, without a conversion (those run at an eighth of the
-/// rate): the exponent is rebiased. The sign is dropped, as only squares count.
-/// Zero and subnormal numbers come out as about 2^-127, whose square is lost when
-/// the sum is rounded to f32; infinities as 2^128, whose square rounds to infinity.
-Val PoolLevelsKernel::widenExactly(Val value) {
-  Val bits = b.bitcast(value, b.getI32Type());
-  Val high = ((bits & double(INT32_MAX)) >> b.i32(3)) + double(896 << 20);
-  // 16-bit types have no bits there.
-  Val low = x.getElementType().isF32() ? bits << b.i32(29) : b.i32(0);
-  return joinWide(b, low, high);
-}
-
 /// A token's chunk as f32, 0 where there is none; adds its squares to `square`, if given.
 SmallVector<Val> PoolLevelsKernel::loadSquare(Val row, Val token, Val column, Val active, Val *square) {
   Values values = widen(b, row, width);
@@ -161,7 +167,7 @@ SmallVector<Val> PoolLevelsKernel::loadSquare(Val row, Val token, Val column, Va
       value = b.select(valid, value, b.f32(0));
   if (square)
     for (Val value : values) {
-      Val wide = widenExactly(value);
+      Val wide = b.cast(value, b.getF64Type());
       *square = b.fma(wide, wide, *square);
     }
   return values;
@@ -248,7 +254,8 @@ SmallVector<Val> PoolLevelsKernel::reduceAcrossLanes(Val first, Values squares) 
   for (Val square : squares) {
     for (int64_t m = mask; m > 0; m /= 2)
       square = square + shuffleXorWide(b, square, m);
-    sums.push_back(b.cast(square, b.getF32Type()));
+    // A token with NaN is of infinite norm, so that it is selected and seen: a maximum would lose NaN.
+    sums.push_back(b.min(b.cast(square, b.getF32Type()), b.f32(std::numeric_limits<float>::infinity())));
   }
   for (int64_t i = 0; i < held; ++i) {
     Val token = lane / double(sharing) * double(held) + double(i);
