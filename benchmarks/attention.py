@@ -5,12 +5,14 @@ medians: sustained (four launches in a row a sample, no pause: the GPU is at its
 sample, L2 flushed before it). The results are compared with cuDNN's first: a wrong kernel is not timed. With --backward
 the gradients are timed, from what the forward launch left, with everything in front of and behind the main kernel, as
 for PyTorch; without ordered=false two launches must give the same bits. FlashAttention-3 and -4 take part where their
-packages are installed. Prints a Markdown table. Needs PyTorch with CUDA. Usage: attention.py --fresnel PATH
---runtime libfresnel_rt.so [--backward] [--filter REGEX] [--schedule NAME=FIELDS ...], for example --schedule
-unordered=ordered=false
+packages are installed. Packed documents are 16 of random lengths, or have those that follow their mask: documents:8192+128
+has one of 8192 tokens and then as many of 128 as fit. Prints a Markdown table. Needs PyTorch with CUDA. Usage: attention.py
+--fresnel PATH --runtime libfresnel_rt.so [--backward] [--filter REGEX] [--peers REGEX] [--schedule NAME=FIELDS ...], for
+example --schedule unordered=ordered=false
 """
 
 import argparse
+import functools
 import importlib
 import inspect
 import pathlib
@@ -34,6 +36,7 @@ CASES = [
     *(("causal", 4, 16, 16, 4096, d) for d in (192, 256)),
     *(("window", 1, 16, 16, n, 128) for n in (65536, 131072)),
     *(("documents", 1, 16, 16, n, 128) for n in (8192, 32768, 65536)),
+    *((f"documents:{lengths}", 1, 16, 16, 65536, 128) for lengths in ("8192", "1024", "128", "32768+256")),
     *(("lighthouse", 1, 8, 8, n, 128) for n in (32768, 98304, 131072)),
 ]
 WINDOW, DOCUMENTS = 4096, 16
@@ -48,10 +51,16 @@ def get_dims(case):
     return dim if isinstance(dim, tuple) else (dim, dim)
 
 
+def get_method(case):
+    """The mask without the lengths of its documents."""
+    return case[0].partition(":")[0]
+
+
 def compile_bundle(arguments, case, schedule, path):
     mask, batch, heads, kv_heads, length, _ = case
     dim, value_dim = get_dims(case)
-    method = mask if mask in ("window", "documents", "lighthouse") else "dense"
+    method = get_method(case)
+    method = method if method in ("window", "documents", "lighthouse") else "dense"
     sets = {"batch": batch, "heads": heads, "kv_heads": kv_heads, "seq_len": length, "head_dim": dim}
     if method == "dense":
         sets["causal"] = "true" if mask == "causal" else "false"
@@ -59,7 +68,7 @@ def compile_bundle(arguments, case, schedule, path):
     if method == "window":
         sets["window"] = WINDOW
     if method == "documents":
-        sets["documents"] = DOCUMENTS
+        sets["documents"] = len(cut_documents(case)) - 1
     command = [arguments.fresnel, "compile", method, "-o", str(path), "--no-ptxas", "--no-db"]
     if arguments.backward:
         command += ["--grad", "--grad-of", "out"]
@@ -86,33 +95,60 @@ def make_window_mask(torch, length, size=128):
                                     seq_lengths=(length, length))
 
 
-def cut_documents(length):
-    """Ends of documents of random lengths, 0 first."""
-    return [0, *sorted(random.Random(length).sample(range(1, length), DOCUMENTS - 1)), length]
+def make_document_mask(torch, starts, size=128):
+    """Causal attention within documents as a BlockMask, from where the document of each token starts."""
+    from torch.nn.attention.flex_attention import BlockMask
+    length = len(starts)
+    rows = -(-length // size)
+    row = torch.arange(rows, device=starts.device, dtype=torch.int32)
+    first, last = starts[row * size], starts[(row * size + size - 1).clamp(max=length - 1)]
+    # Blocks from `left` on are seen by some rows, those from `whole` on by all; the diagonal's is the last.
+    left, whole = first // size, torch.minimum((last + size - 1) // size, row)
+    count, position = whole - left, row[None]
+    partial = torch.where(position == count[:, None], row[:, None], left[:, None] + position).clamp(max=rows - 1)
+    full = (whole[:, None] + position).clamp(max=rows - 1)
+    return BlockMask.from_kv_blocks((count + 1).view(1, 1, rows).int(), partial.view(1, 1, rows, rows).int(),
+                                    (row - whole).view(1, 1, rows).int(), full.view(1, 1, rows, rows).int(),
+                                    BLOCK_SIZE=size, mask_mod=lambda b, h, i, j: (i >= j) & (starts[i] <= j),
+                                    seq_lengths=(length, length))
 
 
-def find_document_peers(torch, length, inputs):
-    from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+def cut_documents(case):
+    """Ends of documents, 0 first."""
+    mask, *_, length, _ = case
+    lengths = [int(tokens) for tokens in mask.partition(":")[2].split("+") if tokens]
+    if not lengths:
+        return [0, *sorted(random.Random(length).sample(range(1, length), DOCUMENTS - 1)), length]
+    ends = [0]
+    while ends[-1] < length:
+        ends.append(min(length, ends[-1] + lengths[min(len(ends), len(lengths)) - 1]))
+    return ends
+
+
+def find_document_peers(torch, flash, case, inputs):
+    from torch.nn.attention.flex_attention import flex_attention
     from torch.nn.attention.varlen import varlen_attn
-    q, k, v, ends = inputs["q"], inputs["k"], inputs["v"], cut_documents(length)
+    q, k, v, ends = inputs["q"], inputs["k"], inputs["v"], cut_documents(case)
     cuts = inputs["cu_seqlens"].view(-1)
-    document = torch.searchsorted(cuts, torch.arange(length, device="cuda", dtype=torch.int32), right=True)
-    blocks = create_block_mask(lambda b, h, i, j: (i >= j) & (document[i] == document[j]), None, None, length, length)
+    tokens = torch.arange(ends[-1], device="cuda", dtype=torch.int32)
+    blocks = make_document_mask(torch, cuts[torch.searchsorted(cuts, tokens, right=True) - 1])
     compiled, longest = torch.compile(flex_attention), max(end - start for start, end in zip(ends, ends[1:]))
     causal = {"is_causal": True} if "is_causal" in inspect.signature(varlen_attn).parameters else {"window_size": (-1, 0)}
 
-    def packed(x):
-        return x.transpose(1, 2)[0]
+    def varlen(function, **causal):
+        out = function(*(inputs[x].transpose(1, 2)[0] for x in "qkv"), cuts, cuts, longest, longest, **causal)
+        return (out[0] if isinstance(out, tuple) else out)[None].transpose(1, 2)
 
-    def varlen():
-        out = varlen_attn(packed(q), packed(k), packed(v), cuts, cuts, longest, longest, **causal)
-        return out[None].transpose(1, 2)
-
-    return {"FlexAttention": lambda: compiled(q, k, v, block_mask=blocks), "FlashAttention-2, varlen": varlen}
+    peers = {"FlexAttention": lambda: compiled(q, k, v, block_mask=blocks),
+             "FlashAttention-2, varlen": lambda: varlen(varlen_attn, **causal)}
+    add_flash_attention(torch, peers, case, inputs, {
+        f"{name}, varlen": functools.partial(varlen, module.flash_attn_varlen_func, causal=True)
+        for name, module in flash.items() if hasattr(module, "flash_attn_varlen_func")})
+    return peers
 
 
 def import_flash_attention(backward):
-    """The functions on [B, N, H, D] by name. Says why one is not part of the run."""
+    """The modules by name. Says why one is not part of the run."""
     found = {}
     for name, modules in FLASH_ATTENTION.items():
         reasons = []
@@ -121,7 +157,7 @@ def import_flash_attention(backward):
                 reasons.append(f"{module} has no gradients")
                 continue
             try:
-                found[name] = importlib.import_module(module).flash_attn_func
+                found[name] = importlib.import_module(module)
                 break
             except ImportError as error:
                 reasons.append(str(error))
@@ -130,18 +166,24 @@ def import_flash_attention(backward):
     return found
 
 
-def add_flash_attention(torch, peers, flash, case, inputs):
-    """What was imported joins the peers, as far as it has kernels for the case."""
-    for name, function in flash.items():
-        def attend(function=function):
-            out = function(*(inputs[x].transpose(1, 2) for x in "qkv"), causal=case[0] == "causal")
-            return (out[0] if isinstance(out, tuple) else out).transpose(1, 2)
+def find_flash_attention(flash, case, inputs):
+    """What was imported, on these inputs."""
+    def attend(function):
+        out = function(*(inputs[x].transpose(1, 2) for x in "qkv"), causal=case[0] == "causal")
+        return (out[0] if isinstance(out, tuple) else out).transpose(1, 2)
+
+    return {name: functools.partial(attend, module.flash_attn_func) for name, module in flash.items()}
+
+
+def add_flash_attention(torch, peers, case, inputs, functions):
+    """Functions without arguments join the peers, as far as there are kernels for the case."""
+    for name, function in functions.items():
         try:
-            shape, want = attend().shape, (*inputs["q"].shape[:-1], inputs["v"].shape[-1])
+            shape, want = function().shape, (*inputs["q"].shape[:-1], inputs["v"].shape[-1])
             torch.cuda.synchronize()
             if shape != want:
                 raise ValueError(f"it gives an output of {tuple(shape)} instead of {want}")
-            peers[name] = attend
+            peers[name] = function
         except (AssertionError, NotImplementedError, RuntimeError, ValueError) as error:
             print(f"attention.py: {name} has no kernel for {case}: {str(error).splitlines()[0]}", file=sys.stderr)
 
@@ -157,8 +199,8 @@ def find_peers(torch, flash, case, inputs):
             return torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=mask != "full",
                                                                     enable_gqa=heads != kv_heads)
 
-    if mask == "documents":
-        return find_document_peers(torch, length, inputs)
+    if get_method(case) == "documents":
+        return find_document_peers(torch, flash, case, inputs)
     if mask == "window":
         from torch.nn.attention.flex_attention import flex_attention
         blocks = make_window_mask(torch, length)
@@ -168,16 +210,17 @@ def find_peers(torch, flash, case, inputs):
     if heads == kv_heads and mask != "lighthouse" and q.shape == v.shape:
         peers["FlashAttention-2"] = lambda: sdpa(SDPBackend.FLASH_ATTENTION)
     if mask in ("causal", "full"):
-        add_flash_attention(torch, peers, flash, case, inputs)
+        add_flash_attention(torch, peers, case, inputs, find_flash_attention(flash, case, inputs))
     return peers
 
 
 def count_flops(case):
     mask, batch, heads, _, length, _ = case
-    ends = cut_documents(length)
     pairs = {"full": length * length, "causal": length * length / 2,
-             "window": length * WINDOW - WINDOW * WINDOW / 2,
-             "documents": sum((end - start) ** 2 / 2 for start, end in zip(ends, ends[1:]))}.get(mask)
+             "window": length * WINDOW - WINDOW * WINDOW / 2}.get(mask)
+    if get_method(case) == "documents":
+        ends = cut_documents(case)
+        pairs = sum((end - start) ** 2 / 2 for start, end in zip(ends, ends[1:]))
     return pairs and 2 * batch * heads * sum(get_dims(case)) * pairs
 
 
@@ -285,14 +328,17 @@ def run_case(torch, library, flash, arguments, case, folder):
     inputs = {name: torch.randn(batch, length, h, d, device="cuda", dtype=torch.bfloat16).transpose(1, 2)
               for name, h, d in (("q", heads, dim), ("k", kv_heads, dim), ("v", kv_heads, value_dim),
                                  ("dout", heads, value_dim))}
-    if mask == "documents":
-        inputs["cu_seqlens"] = torch.tensor(cut_documents(length), device="cuda", dtype=torch.int32).view(1, 1, -1)
+    if get_method(case) == "documents":
+        inputs["cu_seqlens"] = torch.tensor(cut_documents(case), device="cuda", dtype=torch.int32).view(1, 1, -1)
     plans = []
     for index, (_, fields) in enumerate(arguments.schedules):
         bundle = pathlib.Path(folder) / f"method{index}.fkb"
         compile_bundle(arguments, case, fields, bundle)
         plans.append((Plan(torch, library, bundle, inputs), fields))
     peers = find_peers(torch, flash, case, inputs)
+    peers = {name: peer for name, peer in peers.items() if re.search(arguments.peers, name)}
+    if not peers:
+        sys.exit(f"attention.py: no peer of {case} has '{arguments.peers}'")
     if arguments.backward:
         ours, theirs, errors = prepare_backward(torch, plans, peers, inputs)
     else:
@@ -332,6 +378,7 @@ def main():
     parser.add_argument("--samples", type=int, default=9)
     parser.add_argument("--backward", action="store_true", help="time the gradients")
     parser.add_argument("--filter", default="", help="only cases whose text has this, for example '^causal, 1'")
+    parser.add_argument("--peers", default="", help="only peers whose name has this; the first is the one to compare with")
     parser.add_argument("--case", dest="cases", action="append", type=parse_case, metavar="MASK,B,H,KV_HEADS,N,D[,VALUE_DIM]",
                         help="this case instead of the table's; may come several times")
     parser.add_argument("--schedule", dest="schedules", action="append", type=parse_schedule,
