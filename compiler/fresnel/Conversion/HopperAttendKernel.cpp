@@ -72,6 +72,10 @@ void HopperAttendKernel::allocate() {
   valueRing = allocRing(stages, tileN, shape.valueDim, shape.element);
   numberRead = allocBarriers(queryRing.stages);
   tileNumber = b.alloc({queryRing.stages}, b.getI32Type());
+  if (int64_t ordered = countHopperOrder(request.schedule, op)) {
+    order = b.alloc({ordered}, b.getI32Type());
+    orderKeys = b.allocReusing(keyRing.tiles, {ordered}, b.getI32Type(), tile::Layout::Linear);
+  }
   if (early)
     scratch = b.alloc({consumers, kHopperScratch}, b.getF32Type());
 }
@@ -94,6 +98,8 @@ void HopperAttendKernel::initialise() {
     tile::ClusterBarrierOp::create(b);
   else
     b.barrier();
+  if (order)
+    at.sortTiles(orderKeys, order, 128 * (consumers + 1));
   if (!shape.hasBlocks())
     return;
   at.readLists(b.argument(kernel, 3));

@@ -21,6 +21,9 @@
 // the queries of two tiles fit, the first scores of the next are computed behind the
 // last product of the one that ends, so that the matrix unit never waits between tiles.
 //
+// Over packed documents the work of a tile is in the data. Each block of a persistent kernel reads the bounds of a
+// head's tiles when it begins and puts them in the order of their work, so that here, too, the last ones are short.
+//
 // The blocks of a cluster have neighbouring tiles of one head. Each loads its share of a
 // block of keys into the memory of all, once the consumers of all have given the slot back.
 // Under a causal mask a tile gives back unread what only later queries see.
@@ -72,6 +75,8 @@ protected:
   /// The queries and the output of the tile that a consumer is at; if they are held in registers, its own queries.
   Val qTile, oTile;
   Val tileNumber, numberRead;
+  /// Where tiles start in the order of their work: that order, and memory in which it is made.
+  Val order, orderKeys;
   /// With `early`, for each consumer: where its threads store what they have summed by then.
   Val scratch;
   /// Two tiles of queries if tiles are chained, else one. If consumers hold their queries in registers, a tile is one

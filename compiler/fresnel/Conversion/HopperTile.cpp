@@ -23,18 +23,51 @@ void HopperTile::readLists(Val tensor) {
               shape.documents ? &edges : nullptr);
 }
 
-/// Under a causal mask the heads are cut into sections whose keys and values fit
+KeyBlocks HopperTile::visitFrom(Val row) {
+  Val position = row + double(shape.getOffset());
+  if (!shape.documents)
+    return math.visit(position, rows.tokens);
+  DocumentEdges edges = loadDocumentEdges(b, documents, row, rows.tokens, shape.getDocumentSteps());
+  KeyBlocks blocks = math.visit(position, rows.tokens, &edges);
+  // Whatever the bounds hold, the roles take one step together.
+  blocks.count = b.max(blocks.count, b.i32(1));
+  return blocks;
+}
+
+void HopperTile::sortTiles(Val keys, Val order, int64_t threads) {
+  Val thread = b.id(tile::Id::Thread), zero = b.i32(0), one = b.i32(1), tiles = b.i32(getTokenTiles());
+  auto forEach = [&](function_ref<void(Val)> body) { b.forRange(thread, tiles, b.i32(threads), body); };
+  // No two are equal.
+  forEach([&](Val tile) {
+    Val work = visitFrom(tile * double(rows.tokens)).count;
+    b.store(work * double(getTokenTiles()) + tile, keys, {tile});
+  });
+  b.barrier();
+  forEach([&](Val tile) {
+    Val key = b.load(keys, {tile});
+    Val place = b.forRange(zero, tiles, one, {zero}, [&](Val other, ArrayRef<Val> before) {
+      return SmallVector<Val>{before[0] + b.cast(b.load(keys, {other}) > key, b.getI32Type())};
+    })[0];
+    b.store(tile, order, {place});
+  });
+  // The memory of the keys is written by copies next.
+  tile::FenceAsyncOp::create(b);
+  b.barrier();
+  this->order = order;
+}
+
+/// Under a causal mask, and where they are sorted, the heads are cut into sections whose keys and values fit
 /// L2, and a section's tiles start in the order of their work, the most first: the
 /// last ones to end are short.
 void HopperTile::locate(Val index) {
   int64_t blocks = getTokenTiles(), groups = shape.heads / rows.group, heads = groups * shape.batches;
   int64_t cluster = schedule.getCluster();
   Val block, flatHead;
-  if (shape.causal && shape.window <= 0 && !shape.hasBlocks()) {
+  if (order || (shape.causal && shape.window <= 0 && !shape.hasBlocks())) {
     int64_t section =
         getHopperSection(schedule, shape.keys, shape.headDim + shape.valueDim, shape.heads / shape.kvHeads, heads);
     auto [head, tile] = walkSections(cluster > 1 ? index / double(cluster) : index, heads, section, blocks / cluster);
-    block = double(blocks / cluster - 1) - tile;
+    block = order ? b.load(order, {tile}) : double(blocks / cluster - 1) - tile;
     if (cluster > 1)
       block = block * double(cluster) + index % double(cluster);
     flatHead = head;
@@ -54,14 +87,7 @@ void HopperTile::locate(Val index) {
     visited.count = lists->steps;
     return;
   }
-  if (shape.documents) {
-    DocumentEdges edges = loadDocumentEdges(b, documents, firstRow, rows.tokens, shape.getDocumentSteps());
-    visited = math.visit(position, rows.tokens, &edges);
-    // Whatever the bounds hold, the roles take one step together.
-    visited.count = b.max(visited.count, b.i32(1));
-  } else {
-    visited = math.visit(position, rows.tokens);
-  }
+  visited = visitFrom(firstRow);
   // Plus 0, which nobody sees: with one or two steps in sight LLVM and ptxas would merge
   // the copies of the loop, and spill.
   visited.count = visited.count + b.id(tile::Id::BlockZ);

@@ -26,6 +26,9 @@ public:
   void readLists(Val tensor);
   /// With documents: their bounds, before the first tile is located.
   void setDocuments(Val bounds) { documents = bounds; }
+  /// With documents: puts the tiles of a head in the order of their work, the most first, which `locate` follows from
+  /// then on. All `threads` together; `keys` is memory for a number of each tile, too. Ends with a barrier.
+  void sortTiles(Val keys, Val order, int64_t threads);
   /// Where tile `index` lies and what it visits.
   void locate(Val index);
   /// In a cluster, once the tile is located: visits what any of its tiles does.
@@ -57,6 +60,9 @@ private:
     return llvm::alignTo(llvm::divideCeil(shape.queries, rows.tokens), schedule.getCluster());
   }
 
+  /// What the tile of queries from `row` on visits.
+  KeyBlocks visitFrom(Val row);
+
   KernelBuilder &b;
   const AttendShape &shape;
   ScheduleAttr schedule;
@@ -64,6 +70,8 @@ private:
   BlockTiles rows;
   /// The bounds of all documents, and the group's.
   Val documents;
+  /// A head's tiles in the order in which they start, if they are sorted.
+  Val order;
   DocumentEdges groupEdges;
   DocumentRows groupDocuments;
 };

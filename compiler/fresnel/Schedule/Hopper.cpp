@@ -35,6 +35,12 @@ static constexpr int64_t kTwoBlockBytes = 226 * 1024;
 /// Keys of a step of several blocks where the rows of a tile have lists of their own: for each block they are asked
 /// whether they see it.
 static constexpr int64_t kRowListKeys = 64;
+/// Those for both bounds of the documents of two rows, and of the warpgroup's: without a diagonal they are needed from
+/// the first block to the last, and a chained tile has others beside the sums of the one before.
+static constexpr int64_t kBoundRegisters = 8;
+/// Up to so many tiles of a head are put in the order of their work by each thread block of a persistent kernel over
+/// documents. With more, the last ones to end are a smaller part than the order costs.
+static constexpr int64_t kMaxOrderedTiles = 512;
 /// Registers of a consumer beside its fragments: addresses, masks, row state.
 static constexpr int64_t kOtherRegisters = 28;
 
@@ -73,10 +79,20 @@ static int64_t getInputBytes(ScheduleAttr schedule, AttendOp op, bool chained) {
   return queries * schedule.getTileM() * keyRow + blocks + others + scratch;
 }
 
+/// Scores and accumulator in f32, weights in 16 bits, of 64 rows in 128 threads.
+static int64_t countConsumerRegisters(ScheduleAttr schedule, AttendOp op) {
+  int64_t tileN = schedule.getTileN();
+  return tileN / 2 + getValueDim(op) / 2 + tileN / 4 + kOtherRegisters;
+}
+
 bool fresnel::isHopperChained(ScheduleAttr schedule, AttendOp op) {
   // An output that takes the queries' place is as large.
   bool alike = getHeadDim(op) == getValueDim(op);
-  return schedule.getPersistent() && !op.getDocuments() && alike && getInputBytes(schedule, op, true) <= kSharedBytes;
+  int64_t bounds = op.getDocuments() && !op.getCausal() ? kBoundRegisters : 0;
+  int64_t have = getHopperRegisters(schedule.getTileM() / 64, /*minBlocks=*/1).consumer;
+  bool fits =
+      getInputBytes(schedule, op, true) <= kSharedBytes && countConsumerRegisters(schedule, op) + bounds <= have;
+  return schedule.getPersistent() && alike && fits;
 }
 
 /// Without a tile for the output.
@@ -89,12 +105,6 @@ bool fresnel::hasHopperOutputTile(ScheduleAttr schedule, AttendOp op) {
   return schedule.getPersistent() && getInputBytes(schedule, op) + output <= kSharedBytes;
 }
 
-/// Scores and accumulator in f32, weights in 16 bits, of 64 rows in 128 threads.
-static int64_t countConsumerRegisters(ScheduleAttr schedule, AttendOp op) {
-  int64_t tileN = schedule.getTileN();
-  return tileN / 2 + getValueDim(op) / 2 + tileN / 4 + kOtherRegisters;
-}
-
 bool fresnel::holdsHopperQueries(ScheduleAttr schedule, AttendOp op) {
   // Measured with head dim 128: 1 to 3 % faster under a causal mask, as much slower without. Kernels with a few blocks
   // of keys spill.
@@ -105,11 +115,23 @@ bool fresnel::holdsHopperQueries(ScheduleAttr schedule, AttendOp op) {
   return countConsumerRegisters(schedule, op) + getHeadDim(op) / 4 <= have;
 }
 
-int64_t fresnel::getHopperSharedBytes(ScheduleAttr schedule, AttendOp op) {
+/// Without the order of tiles.
+static int64_t getTileBytes(ScheduleAttr schedule, AttendOp op) {
   int64_t bytes = getInputBytes(schedule, op);
   if (op.getBlocks())
     bytes += getHopperTiles(schedule, op).set.getBytes();
   return hasHopperOutputTile(schedule, op) ? bytes + schedule.getTileM() * getRowBytes(getValueDim(op)) : bytes;
+}
+
+int64_t fresnel::countHopperOrder(ScheduleAttr schedule, AttendOp op) {
+  int64_t queries = cast<RankedTensorType>(op.getQ().getType()).getDimSize(2);
+  int64_t tiles = llvm::divideCeil(queries, schedule.getTileM());
+  bool gains = schedule.getPersistent() && op.getDocuments() && tiles > 1 && tiles <= kMaxOrderedTiles;
+  return gains && getTileBytes(schedule, op) + 4 * tiles <= kSharedBytes ? tiles : 0;
+}
+
+int64_t fresnel::getHopperSharedBytes(ScheduleAttr schedule, AttendOp op) {
+  return getTileBytes(schedule, op) + 4 * countHopperOrder(schedule, op);
 }
 
 int64_t fresnel::getHopperMinBlocks(ScheduleAttr schedule, AttendOp op) {

@@ -41,6 +41,9 @@ bool holdsHopperQueries(ScheduleAttr schedule, AttendOp op);
 /// shared memory for both; else the output takes the queries' place.
 bool hasHopperOutputTile(ScheduleAttr schedule, AttendOp op);
 
+/// Tiles of a head that a kernel over documents starts in the order of their work, the most first; 0 if it does not.
+int64_t countHopperOrder(ScheduleAttr schedule, AttendOp op);
+
 /// Shared memory of the kernel, in bytes.
 int64_t getHopperSharedBytes(ScheduleAttr schedule, AttendOp op);
 
