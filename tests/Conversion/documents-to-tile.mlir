@@ -7,13 +7,19 @@
 !l = tensor<1x4x1000xf32>
 !d = tensor<1x2x1000xi32>
 
-// A thread per token compares it with every entry.
+// A thread per token. Together they read the entries: those at the block's tokens become bits, of the others the nearest
+// ones are kept.
 // CHECK-LABEL: tile.kernel @document_bounds_0(%{{.*}}: !tile.global<1x1x9xi32>, %{{.*}}: !tile.global<1x2x1000xi32>)
 // CHECK-SAME: grid = array<i32: 4, 1, 1>
 // CHECK: %[[C9:.*]] = arith.constant 9 : i32
-// CHECK: scf.for {{.*}} to %[[C9]]
+// CHECK: tile.barrier
+// CHECK: scf.for {{.*}} to %[[C9]] step %c256_i32
+// CHECK: tile.atomic or
 // CHECK: arith.maxsi
 // CHECK: arith.minsi
+// CHECK-COUNT-2: tile.atomic max
+// CHECK: tile.barrier
+// CHECK: math.ctpop
 
 // Under a causal mask a tile begins at the document of its first row, and rows compare keys
 // with the starts alone.
