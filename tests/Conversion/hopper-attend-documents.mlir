@@ -6,8 +6,8 @@
 // CHECK-LABEL: tile.kernel @attend_0(
 // CHECK: tile.alloc : !tile.shared<4x64x128xbf16, swizzled>
 // CHECK: %[[KEYS:.*]] = tile.alloc : !tile.shared<2x128x128xbf16, swizzled>
-// CHECK: %[[ORDER:.*]] = tile.alloc : !tile.shared<32xi32, linear>
-// CHECK: %[[WORK:.*]] = tile.alloc reuse %[[KEYS]] : {{.*}} : !tile.shared<32xi32, linear>
+// CHECK: %[[ORDER:.*]] = tile.alloc : !tile.shared<32xi16, linear>
+// CHECK: %[[WORK:.*]] = tile.alloc reuse %[[KEYS]] : {{.*}} : !tile.shared<36xi32, linear>
 // CHECK: tile.barrier
 // CHECK: scf.for %[[TILE:.*]] = %{{.*}} to %c32_i32 step %c384_i32
 // CHECK: tile.load %arg3
@@ -16,9 +16,10 @@
 // CHECK: scf.for %[[TILE:.*]] = %{{.*}} to %c32_i32 step %c384_i32
 // CHECK: %[[MINE:.*]] = tile.load %[[WORK]][%[[TILE]]]
 // CHECK: %[[PLACE:.*]] = scf.for
-// CHECK: %[[OTHER:.*]] = tile.load %[[WORK]]
-// CHECK: arith.cmpi sgt, %[[OTHER]], %[[MINE]]
-// CHECK: tile.store %[[TILE]], %[[ORDER]][%[[PLACE]]]
+// CHECK: %[[OTHERS:.*]] = tile.load %[[WORK]]{{.*}} -> vector<4xi32>
+// CHECK-COUNT-4: arith.cmpi sgt, %{{.*}}, %[[MINE]]
+// CHECK: %[[SHORT:.*]] = arith.trunci %[[TILE]]
+// CHECK: tile.store %[[SHORT]], %[[ORDER]][%[[PLACE]]]
 // CHECK: tile.fence_async
 // CHECK-NEXT: tile.barrier
 // CHECK: tile.warp_specialize producer
@@ -50,10 +51,10 @@ fresnel.program @main(%q: !t, %k: !t, %v: !t, %m: !d) {
 // CHECK: tile.alloc : !tile.shared<4x64x128xbf16, swizzled>
 // CHECK-NOT: tile.fence_async
 // CHECK: tile.warp_specialize producer
-// CHECK: arith.subi %c512_i32
-!t = tensor<1x1x65664x128xbf16>
-!d = tensor<1x2x65664xi32>
-!l = tensor<1x1x65664xf32>
+// CHECK: arith.subi %c256_i32
+!t = tensor<1x1x32896x128xbf16>
+!d = tensor<1x2x32896xi32>
+!l = tensor<1x1x32896xf32>
 fresnel.program @attend_0(%q: !t, %k: !t, %v: !t, %m: !d) attributes {fresnel.kernel,
     fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 128, tile_n = 128, persistent = true>} {
   %o, %l = fresnel.attend %q, %k, %v documents(%m : !d) {causal = true} : !t, !t, !t

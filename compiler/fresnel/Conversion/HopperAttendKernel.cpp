@@ -73,8 +73,8 @@ void HopperAttendKernel::allocate() {
   numberRead = allocBarriers(queryRing.stages);
   tileNumber = b.alloc({queryRing.stages}, b.getI32Type());
   if (int64_t ordered = countHopperOrder(request.schedule, op)) {
-    order = b.alloc({ordered}, b.getI32Type());
-    orderKeys = b.allocReusing(keyRing.tiles, {ordered}, b.getI32Type(), tile::Layout::Linear);
+    order = b.alloc({ordered}, b.getIntegerType(16));
+    orderKeys = b.allocReusing(keyRing.tiles, {ordered + 4}, b.getI32Type(), tile::Layout::Linear);
   }
   if (early)
     scratch = b.alloc({consumers, kHopperScratch}, b.getF32Type());
@@ -162,7 +162,14 @@ void HopperAttendKernel::loadQueries(Val index, Val turn) {
   }
 }
 
-void HopperAttendKernel::produceTile(Val index, Val base, Val turn) {
+Val HopperAttendKernel::askForNext() {
+  if (!persistent)
+    return Val();
+  Val counter = b.argument(kernel, outArgument + 2);
+  return b.atomic(tile::Combine::Add, b.i32(1), counter, {b.i32(0)}) + double(std::min(tiles, kHopperMultiprocessors));
+}
+
+Val HopperAttendKernel::produceTile(Val index, Val base, Val turn) {
   at.locate(index);
   if (cluster > 1)
     at.joinCluster();
@@ -175,23 +182,22 @@ void HopperAttendKernel::produceTile(Val index, Val base, Val turn) {
     fill(1, keyRing, base, i);
     fill(2, valueRing, base, i - 1.0);
   });
+  Val next = askForNext();
   fill(2, valueRing, base, at.visited.count - 1.0);
+  return next;
 }
 
 void HopperAttendKernel::produce() {
   Val elected = b.wrap(tile::ElectOp::create(b, b.getI1Type()));
   b.ifThen((b.id(tile::Id::Warp) == b.i32(0)) & elected, [&] {
     Val zero = b.i32(0), first = b.id(tile::Id::BlockX);
-    if (!persistent)
-      return produceTile(first, zero, zero);
-    Val counter = b.argument(kernel, outArgument + 2);
-    int64_t blocks = std::min(tiles, kHopperMultiprocessors);
+    if (!persistent) {
+      produceTile(first, zero, zero);
+      return;
+    }
     auto hasTile = [&](ArrayRef<Val> state) { return state[0] < double(tiles); };
     SmallVector<Val> end = b.whileLoop({first, zero, zero}, hasTile, [&](ArrayRef<Val> state) {
-      produceTile(state[0], state[1], state[2]);
-      // Asked for when the last loads are under way: a tile that is reserved
-      // earlier could be started sooner by another block.
-      Val next = b.atomic(tile::Combine::Add, b.i32(1), counter, {zero}) + double(blocks);
+      Val next = produceTile(state[0], state[1], state[2]);
       return SmallVector<Val>{next, state[1] + at.visited.count, state[2] + 1.0};
     });
     // A number beyond the last tile sends the consumers home.

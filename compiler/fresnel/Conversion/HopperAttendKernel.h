@@ -99,9 +99,13 @@ private:
   /// Writes the tile's number, once every consumer thread has read the one before, and returns its queries' slot.
   Val announce(Val index, Val turn);
   void loadQueries(Val index, Val turn);
+  /// In a persistent kernel, the number of the tile that comes next. A tile that is reserved earlier than it must be
+  /// could be started sooner by another block.
+  Val askForNext();
   /// Hands on the queries of one tile, and its keys and values in the order in
-  /// which the consumers release the slots.
-  void produceTile(Val index, Val base, Val turn);
+  /// which the consumers release the slots. Returns the next tile, which was asked for in front of the last load: that
+  /// one waits for a slot, and the answer arrives meanwhile.
+  Val produceTile(Val index, Val base, Val turn);
   void produce();
 };
 

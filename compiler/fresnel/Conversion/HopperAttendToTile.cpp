@@ -248,9 +248,9 @@ private:
     return b.slice(queryRing.tiles, held ? slot * double(consumers) + group : slot);
   }
 
-  void enterTile(Val index, Val turn) {
-    at.locate(index);
-    at.locateGroup(groupRow);
+  void enterTile(Val index, Val turn, ArrayRef<Val> bounds = {}) {
+    at.locate(index, bounds);
+    at.locateGroup(groupRow, bounds);
     qTile = getQueries(turn);
   }
 
@@ -279,15 +279,20 @@ private:
     enterTile(first, zero);
     holdQueries();
     State begun = begin(zero);
-    SmallVector<Val> init = {begun.acc, begun.weights, begun.maximum, begun.sum, first, zero, zero};
-    if (held)
-      init.push_back(qLhs);
+    // What is known of a tile goes with it: its queries, if they are held, and the bounds of its documents.
+    auto addKnown = [&](SmallVector<Val> values) {
+      if (held)
+        values.push_back(qLhs);
+      values.append(at.getBounds());
+      return values;
+    };
+    SmallVector<Val> init = addKnown({begun.acc, begun.weights, begun.maximum, begun.sum, first, zero, zero});
     auto getState = [](ArrayRef<Val> values) { return State{values[0], values[1], values[2], values[3]}; };
     auto visit = [&](ArrayRef<Val> carried) {
       Val index = carried[4], base = carried[5], turn = carried[6];
-      enterTile(index, turn);
+      enterTile(index, turn, carried.drop_front(held ? 8 : 7));
       if (held)
-        qLhs = carried.back();
+        qLhs = carried[7];
       State state = visitRest(base, getState(carried), [&] {
         if (!ownOutput)
           releaseQueries(turn);
@@ -311,10 +316,7 @@ private:
       enterTile(next, turn);
       holdQueries();
       State state = iterate(base, zero, last, isFirstMasked(), [&](Val acc) { store(acc, last, place); });
-      SmallVector<Val> begun = {state.acc, state.weights, state.maximum, state.sum, next, base, turn};
-      if (held)
-        begun.push_back(qLhs);
-      return begun;
+      return addKnown({state.acc, state.weights, state.maximum, state.sum, next, base, turn});
     };
     SmallVector<Val> end = loopFromHead(b, init, visit, lead);
     State last = getState(end);

@@ -23,11 +23,14 @@ void HopperTile::readLists(Val tensor) {
               shape.documents ? &edges : nullptr);
 }
 
-KeyBlocks HopperTile::visitFrom(Val row) {
+DocumentEdges HopperTile::loadEdges(Val row, int64_t count) {
+  return shape.documents ? loadDocumentEdges(b, documents, row, count, shape.getDocumentSteps()) : DocumentEdges();
+}
+
+KeyBlocks HopperTile::visitFrom(Val row, const DocumentEdges &edges) {
   Val position = row + double(shape.getOffset());
   if (!shape.documents)
     return math.visit(position, rows.tokens);
-  DocumentEdges edges = loadDocumentEdges(b, documents, row, rows.tokens, shape.getDocumentSteps());
   KeyBlocks blocks = math.visit(position, rows.tokens, &edges);
   // Whatever the bounds hold, the roles take one step together.
   blocks.count = b.max(blocks.count, b.i32(1));
@@ -35,20 +38,24 @@ KeyBlocks HopperTile::visitFrom(Val row) {
 }
 
 void HopperTile::sortTiles(Val keys, Val order, int64_t threads) {
-  Val thread = b.id(tile::Id::Thread), zero = b.i32(0), one = b.i32(1), tiles = b.i32(getTokenTiles());
-  auto forEach = [&](function_ref<void(Val)> body) { b.forRange(thread, tiles, b.i32(threads), body); };
-  // No two are equal.
-  forEach([&](Val tile) {
-    Val work = visitFrom(tile * double(rows.tokens)).count;
-    b.store(work * double(getTokenTiles()) + tile, keys, {tile});
+  constexpr int64_t width = 4;
+  int64_t tiles = getTokenTiles(), padded = llvm::alignTo(tiles, width);
+  Val thread = b.id(tile::Id::Thread), zero = b.i32(0);
+  // No two are equal, and those of no tile are the least.
+  b.forRange(thread, b.i32(padded), b.i32(threads), [&](Val tile) {
+    Val row = tile * double(rows.tokens), work = visitFrom(row, loadEdges(row, rows.tokens)).count;
+    b.store(b.select(tile < double(tiles), work * double(tiles) + tile, b.i32(-1)), keys, {tile});
   });
   b.barrier();
-  forEach([&](Val tile) {
+  b.forRange(thread, b.i32(tiles), b.i32(threads), [&](Val tile) {
     Val key = b.load(keys, {tile});
-    Val place = b.forRange(zero, tiles, one, {zero}, [&](Val other, ArrayRef<Val> before) {
-      return SmallVector<Val>{before[0] + b.cast(b.load(keys, {other}) > key, b.getI32Type())};
+    Val place = b.forRange(zero, b.i32(padded), b.i32(width), {zero}, [&](Val first, ArrayRef<Val> state) {
+      Val others = b.load(keys, {first}, width), before = state[0];
+      for (int64_t i = 0; i < width; ++i)
+        before = before + b.cast(b.extract(others, i) > key, b.getI32Type());
+      return SmallVector<Val>{before};
     })[0];
-    b.store(tile, order, {place});
+    b.store(b.cast(tile, b.getIntegerType(16)), order, {place});
   });
   // The memory of the keys is written by copies next.
   tile::FenceAsyncOp::create(b);
@@ -56,10 +63,11 @@ void HopperTile::sortTiles(Val keys, Val order, int64_t threads) {
   this->order = order;
 }
 
-/// Under a causal mask, and where they are sorted, the heads are cut into sections whose keys and values fit
+/// Under a causal mask, and where tiles are sorted, the heads are cut into sections whose keys and values fit
 /// L2, and a section's tiles start in the order of their work, the most first: the
-/// last ones to end are short.
-void HopperTile::locate(Val index) {
+/// last ones to end are short. With documents that is the order of the last section, and the others go through the
+/// sequence from its end, as neighbours read the same keys.
+void HopperTile::locate(Val index, ArrayRef<Val> bounds) {
   int64_t blocks = getTokenTiles(), groups = shape.heads / rows.group, heads = groups * shape.batches;
   int64_t cluster = schedule.getCluster();
   Val block, flatHead;
@@ -67,7 +75,10 @@ void HopperTile::locate(Val index) {
     int64_t section =
         getHopperSection(schedule, shape.keys, shape.headDim + shape.valueDim, shape.heads / shape.kvHeads, heads);
     auto [head, tile] = walkSections(cluster > 1 ? index / double(cluster) : index, heads, section, blocks / cluster);
-    block = order ? b.load(order, {tile}) : double(blocks / cluster - 1) - tile;
+    block = double(blocks / cluster - 1) - tile;
+    if (order)
+      block = b.select(head >= double((heads - 1) / section * section), b.cast(b.load(order, {tile}), b.getI32Type()),
+                       block);
     if (cluster > 1)
       block = block * double(cluster) + index % double(cluster);
     flatHead = head;
@@ -87,7 +98,13 @@ void HopperTile::locate(Val index) {
     visited.count = lists->steps;
     return;
   }
-  visited = visitFrom(firstRow);
+  if (bounds.empty()) {
+    edges = loadEdges(firstRow, rows.tokens);
+  } else {
+    edges.firstStart = bounds[0];
+    edges.lastEnd = shape.causal ? Val() : bounds[3];
+  }
+  visited = visitFrom(firstRow, edges);
   // Plus 0, which nobody sees: with one or two steps in sight LLVM and ptxas would merge
   // the copies of the loop, and spill.
   visited.count = visited.count + b.id(tile::Id::BlockZ);
@@ -116,13 +133,28 @@ Val HopperTile::getStart(Val i) {
   return block * double(schedule.getTileN());
 }
 
-void HopperTile::locateGroup(Val groupRow) {
+SmallVector<Val> HopperTile::getBounds() const {
+  if (!shape.documents || shape.hasBlocks())
+    return {};
+  SmallVector<Val> bounds{edges.firstStart, groupEdges.lastStart, groupDocuments.starts};
+  if (!shape.causal)
+    bounds.append({edges.lastEnd, groupEdges.firstEnd, groupDocuments.ends});
+  return bounds;
+}
+
+void HopperTile::locateGroup(Val groupRow, ArrayRef<Val> bounds) {
   groupPosition = position + groupRow;
   if (!shape.documents)
     return;
+  if (!bounds.empty()) {
+    groupEdges.lastStart = bounds[1];
+    groupEdges.firstEnd = shape.causal ? Val() : bounds[4];
+    groupDocuments = {bounds[2], shape.causal ? Val() : bounds[5]};
+    return;
+  }
   Val row = firstRow + divideBy(groupRow, rows.group);
   if (!shape.hasBlocks())
-    groupEdges = loadDocumentEdges(b, documents, row, kGroupRows, shape.getDocumentSteps());
+    groupEdges = loadEdges(row, kGroupRows);
   DocumentSide side = shape.causal ? DocumentSide::Starts : DocumentSide::Both;
   groupDocuments = loadDocumentRows(b, documents, row, kGroupRows, side, rows.group, shape.getDocumentSteps());
 }

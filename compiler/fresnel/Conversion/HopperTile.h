@@ -27,17 +27,19 @@ public:
   /// With documents: their bounds, before the first tile is located.
   void setDocuments(Val bounds) { documents = bounds; }
   /// With documents: puts the tiles of a head in the order of their work, the most first, which `locate` follows from
-  /// then on. All `threads` together; `keys` is memory for a number of each tile, too. Ends with a barrier.
+  /// then on. All `threads` together; `keys` is memory for four numbers more than tiles. Ends with a barrier.
   void sortTiles(Val keys, Val order, int64_t threads);
-  /// Where tile `index` lies and what it visits.
-  void locate(Val index);
+  /// Where tile `index` lies and what it visits. With documents, `bounds` are those that are known of the tile.
+  void locate(Val index, llvm::ArrayRef<Val> bounds = {});
   /// In a cluster, once the tile is located: visits what any of its tiles does.
   void joinCluster();
   /// First key of the i-th block that is visited.
   Val getStart(Val i);
 
   /// In a consumer, once the tile is located: its rows are those from `groupRow` of the tile on.
-  void locateGroup(Val groupRow);
+  void locateGroup(Val groupRow, llvm::ArrayRef<Val> bounds = {});
+  /// Once both are: the bounds of documents that have been loaded for it; none without documents, or with block lists.
+  llvm::SmallVector<Val> getBounds() const;
   /// Whether keys, a fragment, lie in the documents of the group's rows; null without documents.
   Val isInDocument(Val keys);
   /// Without block lists: hides keys of the i-th block from the group's rows.
@@ -60,8 +62,9 @@ private:
     return llvm::alignTo(llvm::divideCeil(shape.queries, rows.tokens), schedule.getCluster());
   }
 
-  /// What the tile of queries from `row` on visits.
-  KeyBlocks visitFrom(Val row);
+  /// What the tile of queries from `row` on visits; with documents, those of its first and of its last row.
+  KeyBlocks visitFrom(Val row, const DocumentEdges &edges);
+  DocumentEdges loadEdges(Val row, int64_t count);
 
   KernelBuilder &b;
   const AttendShape &shape;
@@ -70,9 +73,9 @@ private:
   BlockTiles rows;
   /// The bounds of all documents, and the group's.
   Val documents;
-  /// A head's tiles in the order in which they start, if they are sorted.
+  /// A head's tiles in the order in which those of the last section start, if they are sorted.
   Val order;
-  DocumentEdges groupEdges;
+  DocumentEdges edges, groupEdges;
   DocumentRows groupDocuments;
 };
 

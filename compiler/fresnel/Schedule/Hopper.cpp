@@ -40,7 +40,7 @@ static constexpr int64_t kRowListKeys = 64;
 static constexpr int64_t kBoundRegisters = 8;
 /// Up to so many tiles of a head are put in the order of their work by each thread block of a persistent kernel over
 /// documents. With more, the last ones to end are a smaller part than the order costs.
-static constexpr int64_t kMaxOrderedTiles = 512;
+static constexpr int64_t kMaxOrderedTiles = 256;
 /// Registers of a consumer beside its fragments: addresses, masks, row state.
 static constexpr int64_t kOtherRegisters = 28;
 
@@ -127,11 +127,11 @@ int64_t fresnel::countHopperOrder(ScheduleAttr schedule, AttendOp op) {
   int64_t queries = cast<RankedTensorType>(op.getQ().getType()).getDimSize(2);
   int64_t tiles = llvm::divideCeil(queries, schedule.getTileM());
   bool gains = schedule.getPersistent() && op.getDocuments() && tiles > 1 && tiles <= kMaxOrderedTiles;
-  return gains && getTileBytes(schedule, op) + 4 * tiles <= kSharedBytes ? tiles : 0;
+  return gains && getTileBytes(schedule, op) + 2 * tiles <= kSharedBytes ? tiles : 0;
 }
 
 int64_t fresnel::getHopperSharedBytes(ScheduleAttr schedule, AttendOp op) {
-  return getTileBytes(schedule, op) + 4 * countHopperOrder(schedule, op);
+  return getTileBytes(schedule, op) + 2 * countHopperOrder(schedule, op);
 }
 
 int64_t fresnel::getHopperMinBlocks(ScheduleAttr schedule, AttendOp op) {
