@@ -37,13 +37,12 @@
 // HOPPER: tile.load %{{.*}} : !tile.global<1x2x1000xi32> -> i32
 // HOPPER: tile.tma_load
 // HOPPER: tile.lookup
-// The diagonal, plain blocks, and those that begin before the document of a row.
-// HOPPER: scf.for
+// The block of the diagonal, plain blocks, and those that begin before the document of a row.
 // HOPPER: tile.col_index
 // HOPPER: arith.cmpi sge
-// HOPPER: scf.for
+// HOPPER: scf.for {{.*}} iter_args
 // HOPPER-NOT: tile.col_index
-// HOPPER: scf.for
+// HOPPER: scf.for {{.*}} iter_args
 // HOPPER: tile.col_index
 // HOPPER: tile.store_matrix
 fresnel.program @causal(%q: !q, %k: !k, %cu: tensor<1x1x9xi32>) {

@@ -2,9 +2,14 @@
 // the loop over blocks, and where one tile leads to the next.
 // REQUIRES: ptxas, nvdisasm
 // DEFINE: %{count} = %python %tests/gpu/early_weights.py --fresnel %fresnel --ptxas %ptxas --nvdisasm %nvdisasm
-// DEFINE: %{dense} = dense --no-db --set head_dim=128 --set seq_len=16384 --set heads=16
-// RUN: %{count} %{dense} --schedule early=0 | FileCheck %s --check-prefix=NONE
-// RUN: %{count} %{dense} --schedule early=32 | FileCheck %s --check-prefix=EARLY
+// DEFINE: %{sizes} = --no-db --set head_dim=128 --set seq_len=16384 --set heads=16
+// RUN: %{count} dense %{sizes} --schedule early=0 | FileCheck %s --check-prefix=NONE
+// RUN: %{count} dense %{sizes} --schedule early=32 | FileCheck %s --check-prefix=EARLY
+// The same where a window or documents hide keys on the left; between the tiles of documents nothing is weighed early.
+// RUN: %{count} window %{sizes} --set window=4096 --schedule early=32 | FileCheck %s --check-prefix=WINDOW
+// RUN: %{count} documents %{sizes} --set documents=16 --schedule early=32 | FileCheck %s --check-prefix=DOCUMENTS
 
 // NONE: attend_0: {{[0-3] [0-3]}} exponentials before the wait
 // EARLY: attend_0: {{1[6-9]|2[0-3]}} {{1[6-9]|2[0-3]}} exponentials before the wait
+// WINDOW: attend_0: {{1[6-9]|2[0-3]}} {{1[6-9]|2[0-3]}} {{1[6-9]|2[0-3]}} exponentials before the wait
+// DOCUMENTS: attend_1: {{1[6-9]|2[0-3]}} {{1[6-9]|2[0-3]}} {{[0-3]}} exponentials before the wait

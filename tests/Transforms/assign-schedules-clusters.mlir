@@ -6,7 +6,7 @@
 // CHECK: @attend_0({{.*}}<family = hopper, tile_m = 128, tile_n = 192, cluster = 2>
 // CHECK: @attend_1({{.*}}<family = hopper, tile_m = 128, tile_n = 192, cluster = 2>
 // A window, and fewer keys.
-// CHECK: @attend_2({{.*}}<family = hopper, tile_m = 128, tile_n = 160, persistent = true>
+// CHECK: @attend_2({{.*}}<family = hopper, tile_m = 128, tile_n = 128, persistent = true, early = 16>
 // CHECK: @attend_3({{.*}}<family = hopper, tile_m = 128, tile_n = 192>
 fresnel.program @main(%q: !n, %k: !m) {
   %a, %la = fresnel.attend %q, %q, %q {causal = true} : !n, !n, !n

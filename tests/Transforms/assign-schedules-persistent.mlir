@@ -37,10 +37,23 @@ fresnel.program @chained(%q: tensor<1x2x16384x128xbf16>, %k: tensor<1x2x16400x12
 // -----
 
 // What counts of a window is what a row sees.
-// CHECK: #fresnel.schedule<family = hopper, tile_m = 128, tile_n = 160, persistent = true>}
+// CHECK: #fresnel.schedule<family = hopper, tile_m = 128, tile_n = 128, persistent = true, early = 16>}
 // CHECK: #fresnel.schedule<family = hopper, tile_m = 128, tile_n = 192>}
 fresnel.program @windows(%q: tensor<1x2x65536x128xbf16>) {
   %a, %la = fresnel.attend %q, %q, %q {causal = true, window = 4096} : tensor<1x2x65536x128xbf16>, tensor<1x2x65536x128xbf16>, tensor<1x2x65536x128xbf16>
   %b, %lb = fresnel.attend %a, %a, %a {causal = true, window = 32768} : tensor<1x2x65536x128xbf16>, tensor<1x2x65536x128xbf16>, tensor<1x2x65536x128xbf16>
   fresnel.return %b {names = ["out"]} : tensor<1x2x65536x128xbf16>
+}
+
+// -----
+
+// Documents cut the rows of any number of keys short. Without a mask there are no queries in registers.
+// CHECK: #fresnel.schedule<family = hopper, tile_m = 128, tile_n = 128, persistent = true, early = 16>}
+// CHECK: #fresnel.schedule<family = hopper, tile_m = 128, tile_n = 128, persistent = true>}
+!q = tensor<1x2x131072x128xbf16>
+!d = tensor<1x2x131072xi32>
+fresnel.program @documents(%q: !q, %m: !d) {
+  %a, %la = fresnel.attend %q, %q, %q documents(%m : !d) {causal = true} : !q, !q, !q
+  %b, %lb = fresnel.attend %a, %a, %a documents(%m : !d) : !q, !q, !q
+  fresnel.return %b {names = ["out"]} : !q
 }

@@ -165,8 +165,10 @@ private:
     release(keyRing, slot);
     scores = hideUnlisted(masked ? hide(scores, i) : scores, i);
     Val maximum = finish ? Val() : state.maximum, sum = finish ? Val() : state.sum;
-    SoftmaxStep step = math.softmax(scores, maximum, sum, masked || hasRowLists(), lazy, findListed(i), early);
-    if (early)
+    // Where one tile leads to the next, the bounds of documents have the registers that the sums would need.
+    int64_t weighed = finish && shape.documents ? 0 : early;
+    SoftmaxStep step = math.softmax(scores, maximum, sum, masked || hasRowLists(), lazy, findListed(i), weighed);
+    if (weighed)
       tile::AnchorOp::create(b, Value(step.early), Value(b.slice(scratch, group)));
     acc = waitFor(acc, 0);
     release(valueRing, slotBefore);

@@ -20,8 +20,8 @@ static constexpr int64_t kSectionBytes = int64_t(32) << 20;
 static constexpr int64_t kMaxPersistentKeys = 8192, kMaxChainedKeys = 16384, kMaxPlainFullKeys = 2048;
 /// Up to this many keys all of these are persistent only if there are tiles to follow others.
 static constexpr int64_t kMaxPlainKeys = 4096;
-/// Keys that are weighed before the wait for the product with values, in chained kernels under a causal mask of more
-/// than so many keys.
+/// Keys that are weighed before the wait for the product with values, in kernels that hold their queries in registers,
+/// of more than so many keys.
 static constexpr int64_t kEarlyKeys = 16, kMaxLateKeys = 1024;
 /// From this many keys on, more than L2 holds of a head, blocks fetch them in pairs.
 static constexpr int64_t kMinClusterKeys = 131072;
@@ -288,13 +288,14 @@ ScheduleAttr fresnel::getHopperDefault(AttendOp op) {
   bool isShort = op.getDocuments() || (pays && row <= (isChained && causal ? kMaxChainedKeys : kMaxPersistentKeys));
   bool persistent = isShort && !hasFewTiles(op, keys);
   int64_t cluster = isChained && row >= kMinClusterKeys ? 2 : 1;
-  // Elsewhere ptxas takes nearly all exponentials in front, or little is won; with a window it is slower.
-  bool isPlain = causal && op.getWindow() <= 0 && !op.getDocuments();
-  bool gains = persistent && isChained && isPlain && keys > kMaxLateKeys;
-  int64_t early = gains ? kEarlyKeys : 0;
   auto make = [&](int64_t tileM, int64_t tileN) {
-    return ScheduleAttr::get(op.getContext(), Family::Hopper, tileM, tileN, /*stages=*/2, persistent,
-                             /*ping_pong=*/true, /*section=*/0, cluster, early);
+    auto makeEarly = [&](int64_t early) {
+      return ScheduleAttr::get(op.getContext(), Family::Hopper, tileM, tileN, /*stages=*/2, persistent,
+                               /*ping_pong=*/true, /*section=*/0, cluster, early);
+    };
+    // Elsewhere ptxas takes nearly all exponentials in front, or little is won.
+    bool gains = keys > kMaxLateKeys && holdsHopperQueries(makeEarly(kEarlyKeys), op);
+    return makeEarly(gains ? kEarlyKeys : 0);
   };
   switch (getHeadDim(op)) {
   case 64:
@@ -309,7 +310,10 @@ ScheduleAttr fresnel::getHopperDefault(AttendOp op) {
     // Wide blocks correct the accumulator less often; beside a diagonal, and at the end, short
     // sequences pay for them with hidden scores.
     // Where keys stand for several tokens, the mask takes the registers that more columns would need.
-    if (isPooled(op) || brief || (hasSharedKeys(op) && (isShort || keys <= kMaxPlainFullKeys)))
+    // Documents and windows have edges on the left, too, and under a causal mask narrow blocks leave room for the
+    // queries.
+    if (isPooled(op) || brief || op.getDocuments() || (hasSharedKeys(op) && (isShort || keys <= kMaxPlainFullKeys)) ||
+        (op.getWindow() > 0 && isShort))
       return make(128, 128);
     return make(128, isShort ? 160 : 192);
   case 192:
