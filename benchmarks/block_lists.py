@@ -81,6 +81,20 @@ def make_lists(torch, case):
     return lists.gather(3, order.topk(entries).indices).contiguous()
 
 
+def make_own_lists(torch, case):
+    """Lists of single tokens that neighbours do not share: each token's own block, the first, and random ones of its past."""
+    _, key_block, entries, _, kv_heads, length, _ = case
+    own = torch.arange(length, device="cuda")[:, None] // key_block
+    future = torch.arange(length // key_block, device="cuda") > own
+    lists = []
+    for _ in range(kv_heads):
+        scores = torch.rand(future.shape, device="cuda").masked_fill(future, -1)
+        scores[:, 0] = 2
+        some = scores.scatter_(1, own, 2.0).topk(entries)
+        lists.append(some.indices.int().masked_fill(some.values < 0, -1))
+    return torch.stack(lists)[None].contiguous()
+
+
 def make_flex_attention(torch, case, inputs):
     import torch._functorch.config
     from torch.nn.attention.flex_attention import BlockMask, flex_attention
@@ -186,7 +200,7 @@ def run_case(torch, library, arguments, list_attention, case, folder):
     write_program(case, program)
     compile_bundle(arguments, str(program), bundle)
     inputs = random_inputs(torch, heads, kv_heads, length, dim)
-    inputs["list"] = make_lists(torch, case)
+    inputs["list"] = make_own_lists(torch, case) if arguments.own_lists and query_block == 1 else make_lists(torch, case)
     plan = Plan(torch, library, bundle, inputs)
     peer_name, peer, peer_has_gradients = None, None, False
     if not arguments.no_peer:
@@ -225,6 +239,7 @@ def main():
     parser.add_argument("--no-grad", action="store_true", help="the forward only")
     parser.add_argument("--schedule", default="", help="with --no-grad: fields that change the schedules")
     parser.add_argument("--gradient-schedule", default="", help="fields that change the gradients' schedules")
+    parser.add_argument("--own-lists", action="store_true", help="lists of single tokens that neighbours do not share")
     parser.add_argument("--no-peer", action="store_true", help="Fresnel only")
     arguments = parser.parse_args()
     try:

@@ -57,16 +57,35 @@ fresnel.program @main(%q: !q, %k: !k, %l: !l, %g: !q, %b: !b) {
 
 // -----
 
-// Lists of tokens that 16 heads share: a step is 4 tokens of 16 heads, and each consumer walks its own block of 64 keys.
+// Lists of tokens that 16 heads share: a step is 4 tokens of 16 heads, any that list the block, and each consumer walks
+// its own block of 64 keys.
 // CHECK-LABEL: tile.kernel @attend_grad_q_1(
 // CHECK-SAME: min_blocks = 2 : i32
 // CHECK: tile.copy_async {{.*}} {group = 16 : i32}
 // CHECK-LABEL: tile.kernel @attend_grad_kv_3(
-// CHECK-SAME: !tile.tensor_map<4, 64, bf16, heads = 16>
+// CHECK-SAME: !tile.tensor_map<1, 64, bf16, heads = 16>
+// CHECK: tile.alloc : !tile.shared<4x4xi32, linear>
+// Rows of each walk, and those that need no mask.
+// CHECK: tile.alloc : !tile.shared<4xi32, linear>
+// CHECK: %[[WAITING:.*]] = tile.alloc : !tile.shared<2x1028xi32, linear>
 // CHECK: tile.mbarrier_init %{{.*}} arrivals(128)
-// The first bit of each nibble.
-// CHECK: arith.andi %{{.*}}, %c286331153_i32
+// CHECK-COUNT-2: tile.atomic add
+// The rows of a window wait, and are taken four at a time, each by copies of its own.
+// CHECK: tile.warp_specialize
+// CHECK: %[[MINE:.*]] = tile.slice %[[WAITING]]
+// CHECK: tile.ballot
+// CHECK: tile.store %{{.*}}, %[[MINE]]
+// CHECK: tile.barrier
+// CHECK-COUNT-4: tile.tma_load %arg0
+// CHECK: tile.barrier
+// CHECK: tile.store %{{.*}}, %[[MINE]]
 // CHECK: consumer(2)
+// Steps without a mask, and those with one: four tokens.
+// CHECK: scf.for
+// CHECK-NOT: tile.lookup
+// CHECK: tile.mbarrier_arrive %{{.*}} if %true
+// CHECK: scf.for
+// CHECK: tile.lookup
 // CHECK: tile.mbarrier_arrive %{{.*}} if %true
 !q = tensor<1x32x1000x128xbf16>
 !k = tensor<1x2x1000x128xbf16>

@@ -46,8 +46,9 @@ def random_length(rng, group):
     return rng.choice((67, 127, 509, 256, 384, rng.randint(64, 700))) // (2 if group >= 8 else 1)
 
 
-# Of programs. Tiles: lists that the gradients of the hopper family serve.
-KINDS = ("token", "token", "block", "tiles", "tiles", "odd", "pooled")
+# Of programs. Tiles: lists that the gradients of the hopper family serve. Gathered: those whose gradients of keys and
+# values gather the rows of a step.
+KINDS = ("token", "token", "block", "tiles", "tiles", "odd", "pooled", "gathered")
 
 
 def make_program(rng, kinds, documents):
@@ -56,7 +57,12 @@ def make_program(rng, kinds, documents):
     kind = rng.choice(kinds)
     group, kv_heads, dim, dtype, batch = random_heads(rng)
     length = random_length(rng, group)
+    if kind == "gathered":
+        group = rng.choice((16, 16, 32))
     heads, keys = group * kv_heads, length
+    if kind == "gathered" and rng.random() < 0.5:
+        # More rows than a producer looks at together.
+        length, keys = rng.randint(1025, 3000), rng.randint(64, 300)
     if kind == "tiles" and heads * batch <= 4:
         length = keys = rng.choice((1024, 1021, rng.randint(600, 1600)))
     attributes, schedule, gradient = random_attributes(rng, kind == "pooled"), "", ""
@@ -75,11 +81,14 @@ def make_program(rng, kinds, documents):
         query_block, key_block = {"token": (1, rng.choice((16, 32, 64))),
                                   "block": (rng.choice((64, 128, 192, 256)), rng.choice((16, 32, 64, 128, 256))),
                                   "tiles": (rng.choice((64, 128)), rng.choice((32, 32, 64, 128, 256))),
+                                  "gathered": (rng.choice((1, 1, 1, 16, 32)), rng.choice((64, 64, 128, 192))),
                                   "odd": (rng.choice((1, 3, 16, 48, 100)), rng.choice((1, 7, 48, 100)))}[kind]
-        if rng.random() < 0.2:
+        if kind != "gathered" and rng.random() < 0.2:
             # With one key every gradient of a score is the difference of two equal numbers.
             keys = max(16, length + rng.randint(-50, 50))
         list_heads = kv_heads * rng.choice([g for g in range(1, group + 1) if group % g == 0])
+        if kind == "gathered":
+            list_heads = heads if query_block > 1 else kv_heads * rng.choice((1, group // 16))
         # As with one key in each row.
         entries = rng.randint(2 if key_block == 1 else 1, min(20, -(-keys // key_block)))
         list_type = f"tensor<{batch}x{list_heads}x{-(-length // query_block)}x{entries}xi32>"
@@ -176,11 +185,12 @@ def make_case(rng, arguments):
     if arguments.cut_only:
         text, description = make_cut_program(rng)
         return "case.mlir", text, {}, description, layout, "", "", True
-    if arguments.methods or rng.random() < 0.25 and not (arguments.tiles_only or arguments.pooled_only):
+    only = ("tiles", "tiles", "token") if arguments.tiles_only else ("pooled",) if arguments.pooled_only else ()
+    only = ("gathered",) if arguments.gathered_only else only
+    if arguments.methods or rng.random() < 0.25 and not only:
         method, sets = make_method(rng, arguments.methods.split(",") if arguments.methods else METHODS)
         return method, "", sets, method, layout, "", "", grad
-    kinds = ("tiles", "tiles", "token") if arguments.tiles_only else ("pooled",) if arguments.pooled_only else KINDS
-    text, description, schedule, gradient = make_program(rng, kinds, arguments.documents)
+    text, description, schedule, gradient = make_program(rng, only or KINDS, arguments.documents)
     return "case.mlir", text, {}, description, layout, schedule, gradient, grad
 
 
@@ -236,6 +246,7 @@ def main():
     parser.add_argument("--documents", type=float, default=0.2, help="the part that lies within documents, where there may be some")
     parser.add_argument("--tiles-only", action="store_true", help="only lists of whole tiles")
     parser.add_argument("--pooled-only", action="store_true", help="only pooled keys")
+    parser.add_argument("--gathered-only", action="store_true", help="only lists whose gradients gather the rows of a step")
     parser.add_argument("--cut-only", action="store_true", help="only gradients that cut walks over the rows that list a block")
     parser.add_argument("--methods", default="", help="only these methods, with commas between them")
     parser.add_argument("--wrap", default="", help="command that runs each case, e.g. compute-sanitizer")

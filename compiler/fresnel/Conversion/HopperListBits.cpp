@@ -71,7 +71,8 @@ Val HopperListBits::forEach(Val bits, Val init, function_ref<Val(Val, Val)> body
 }
 
 void HopperListBits::countSteps(Val counters, Val thread, int64_t threads) {
-  int64_t walks = cast<tile::SharedType>(counters.getType()).getShape()[0], perWalk = lists * getSpans();
+  int64_t walks = cast<tile::SharedType>(counters.getType()).getShape()[0] / getCounters(1);
+  int64_t perWalk = lists * getSpans();
   b.forRange(thread, b.i32(walks * perWalk), b.i32(threads), [&](Val i) {
     Val at = divideBy(i, perWalk), rest = moduloBy(i, perWalk);
     ListWalkPiece piece = pieces.getPiece(at);
@@ -79,11 +80,34 @@ void HopperListBits::countSteps(Val counters, Val thread, int64_t threads) {
     Val bits = combine(load(piece, list, word));
     if (getSpan() == 2)
       bits = b.select((bits | combine(load(piece, list, word + 1.0))) == 0.0, b.i32(0), b.i32(1));
-    else
+    else if (!steps.gathered)
       bits = fold(bits);
-    b.ifThen(bits != 0.0, [&] { b.atomic(tile::Combine::Add, b.popcount(bits), counters, {at}); });
+    Val counter = steps.gathered ? at * double(lists) + list : at;
+    b.ifThen(bits != 0.0, [&] {
+      b.atomic(tile::Combine::Add, b.popcount(bits), counters, {counter});
+      if (!hasOpen())
+        return;
+      // All rows of the word see the last key of the walk.
+      Val position = word * double(32 * shape.queryBlock) + double(shape.getOffset());
+      b.ifThen(position >= (piece.tile + 1.0) * double(walkKeys) - 1.0,
+               [&] { b.atomic(tile::Combine::Add, b.popcount(bits), counters, {at + double(walks)}); });
+    });
   });
   b.barrier();
+}
+
+Val HopperListBits::getSteps(Val counters, Val walk) {
+  if (!steps.gathered)
+    return b.load(counters, {walk});
+  return b.forRange(b.i32(0), b.i32(lists), b.i32(1), {b.i32(0)}, [&](Val list, ArrayRef<Val> sum) {
+    Val rows = b.load(counters, {walk * double(lists) + list});
+    return SmallVector<Val>{sum[0] + divideBy(rows + double(steps.rows - 1), steps.rows)};
+  })[0];
+}
+
+Val HopperListBits::getOpenSteps(Val counters, Val walk) {
+  int64_t walks = cast<tile::SharedType>(counters.getType()).getShape()[0] / getCounters(1);
+  return divideBy(b.load(counters, {walk + double(walks)}), steps.rows);
 }
 
 void HopperListBits::forSteps(const ListWalkPiece &piece, Val lane, Body body) {
@@ -120,12 +144,60 @@ Val HopperListBits::walkWords(const ListWalkPiece &piece, Val lane, Val list, Va
       for (auto [low, high] : llvm::zip(lows, highs))
         listed.append({low >> bit, high ? high : low >> bit});
       return b.forRange(b.i32(0), b.i32(getRepeats()), b.i32(1), {count}, [&](Val repeat, ArrayRef<Val> carried) {
-        int64_t groups = readers / steps.group;
-        Val head = (kvHead * double(lists) + list) * double(readers) + moduloBy(repeat, groups) * double(steps.group);
-        Val token = row * double(shape.queryBlock) + divideBy(repeat, groups) * double(steps.tokens);
-        body(carried[0], head, token, listed);
+        Val token = row * double(shape.queryBlock) + divideBy(repeat, readers / steps.group) * double(steps.tokens);
+        body(carried[0], getHead(list, repeat), token, listed);
         return SmallVector<Val>{carried[0] + 1.0};
       })[0];
     });
+  });
+}
+
+Val HopperListBits::getHead(Val list, Val repeat) const {
+  return (kvHead * double(lists) + list) * double(readers) +
+         moduloBy(repeat, readers / steps.group) * double(steps.group);
+}
+
+Val HopperListBits::queueRows(Val word, Val base, Val lane, Val waiting, Val count) {
+  return forEach(b.ballot(word != 0.0), count, [&](Val source, Val counted) {
+    Val bits = b.shuffle(tile::Shuffle::Index, word, source), higher = (bits >> lane) >> 1.0;
+    // The last lane has the first word: later rows come first.
+    Val row = (base + (double(kLanes - 1) - source)) * 32.0 + lane;
+    b.ifThen(((bits >> lane) & 1.0) != 0.0, [&] { b.store(row, waiting, {counted + b.popcount(higher)}); });
+    return counted + b.popcount(bits);
+  });
+}
+
+void HopperListBits::forGathered(const ListWalkPiece &piece, Val lane, Val waiting, Val barrier, GatheredBody body) {
+  int64_t windows = llvm::divideCeil(words, kLanes);
+  Val zero = b.i32(0), one = b.i32(1);
+  auto meet = [&] {
+    tile::BarrierOp::create(b, Value(barrier), b.getI32IntegerAttr(int32_t(kLanes)), /*arrive=*/false);
+  };
+  auto loadWindow = [&](Val list, Val base) { return load(piece, list, base + (double(kLanes - 1) - lane))[0]; };
+  b.forRange(zero, b.i32(lists), one, {zero}, [&](Val list, ArrayRef<Val> outer) {
+    Val last = b.i32((windows - 1) * kLanes);
+    SmallVector<Val> init{outer[0], zero, loadWindow(list, last)};
+    Val counted = b.forRange(zero, b.i32(windows), one, init, [&](Val window, ArrayRef<Val> carried) {
+      Val base = last - window * double(kLanes);
+      // The next words are on their way while the steps of these are.
+      Val next = loadWindow(list, b.max(base - double(kLanes), zero));
+      Val total = queueRows(carried[2], base, lane, waiting, carried[1]);
+      meet();
+      Val isLast = window == double(windows - 1);
+      Val count = divideBy(total + b.select(isLast, b.i32(steps.rows - 1), zero), steps.rows);
+      Val end = b.forRange(zero, count, one, {carried[0]}, [&](Val step, ArrayRef<Val> inner) {
+        return b.forRange(zero, b.i32(getRepeats()), one, {inner[0]}, [&](Val repeat, ArrayRef<Val> number) {
+          body(number[0], getHead(list, repeat), step * double(steps.rows), total);
+          return SmallVector<Val>{number[0] + 1.0};
+        });
+      })[0];
+      // Too few rows for a step wait for those of the next window.
+      Val done = count * double(steps.rows), left = b.max(total - done, zero);
+      Val moved = b.load(waiting, {b.min(done + lane, b.i32(kListWindow))});
+      meet();
+      b.ifThen(lane < left, [&] { b.store(moved, waiting, {lane}); });
+      return SmallVector<Val>{end, left, next};
+    })[0];
+    return SmallVector<Val>{counted};
   });
 }

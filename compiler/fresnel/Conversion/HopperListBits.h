@@ -23,15 +23,31 @@ public:
   /// Steps of one head, or heads side by side, and row: all parts for each reader.
   int64_t getRepeats() const { return readers / steps.group * steps.parts; }
 
-  /// Adds the steps of each walk, of one head or heads side by side, to `counters`. All threads of the
-  /// thread block together; ends with a barrier.
+  /// Numbers that `countSteps` adds to, of all walks.
+  int64_t getCounters(int64_t walks) const { return walks * (steps.gathered ? lists : 1) + (hasOpen() ? walks : 0); }
+  /// Whether the steps that need no mask come first, and are counted. A soft cap has no registers left for two loops.
+  bool hasOpen() const {
+    bool isBound = shape.window > 0 || shape.documents || shape.softcap > 0;
+    return steps.gathered && lists == 1 && shape.causal && !isBound;
+  }
+  /// Adds the steps of each walk, of one head or heads side by side, or the rows of each of its lists where rows are
+  /// gathered, to `counters`. All threads of the thread block together; ends with a barrier.
   void countSteps(Val counters, Val thread, int64_t threads);
+  /// The steps of a walk that were counted, and those that need no mask.
+  Val getSteps(Val counters, Val walk);
+  Val getOpenSteps(Val counters, Val walk);
 
   /// What is written for each step of a walk, in order: given its number, its first query head and token, and bits of
   /// its list rows, block by block: those of its first and of its second half.
   using Body = llvm::function_ref<void(Val, Val, Val, llvm::ArrayRef<Val>)>;
   /// In a warp, all lanes together.
   void forSteps(const ListWalkPiece &piece, Val lane, Body body);
+
+  /// The same where rows are gathered: given the number of a step, its first query head, and where in `waiting`, an
+  /// array of the walk in shared memory, its first list row lies, and the end of those that are there. The warp's
+  /// lanes meet at `barrier`.
+  using GatheredBody = llvm::function_ref<void(Val, Val, Val, Val)>;
+  void forGathered(const ListWalkPiece &piece, Val lane, Val waiting, Val barrier, GatheredBody body);
 
 private:
   /// Words of a step.
@@ -45,6 +61,9 @@ private:
   Val fold(Val word);
   /// Calls `body` with the number of each set bit, the lowest first, and what is carried along.
   Val forEach(Val bits, Val init, llvm::function_ref<Val(Val, Val)> body);
+  /// Puts the rows of the words of all lanes behind the `count` that wait, and returns how many wait then.
+  Val queueRows(Val word, Val base, Val lane, Val waiting, Val count);
+  Val getHead(Val list, Val repeat) const;
   Val walkWords(const ListWalkPiece &piece, Val lane, Val list, Val base, Val i, Body body);
 
   KernelBuilder &b;

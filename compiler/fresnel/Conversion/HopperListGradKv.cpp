@@ -4,9 +4,10 @@
 //
 // A thread block owns 128 keys, 64 for each consumer: of one block, which the consumers walk together, or of two, which
 // each walks alone. A walk, or a piece of one (HopperListWalks.h), visits the queries that list the block, in steps of
-// 64 rows: tokens of one head, or fewer tokens of several heads that share their lists. A warp of the producer scans
-// the block's row of the transposed lists, fetches a step's queries and gradients of the output with bulk copies, and
-// puts LSE and delta of each row beside them (HopperListSums.h): the consumers know no lists.
+// 64 rows: tokens of one head, or fewer tokens of several heads that share their lists, neighbours or gathered ones
+// (HopperListBits.h). A warp of the producer scans the block's row of the transposed lists, fetches a step's queries
+// and gradients of the output with bulk copies, and puts LSE and delta of each row beside them (HopperListSums.h): the
+// consumers know no lists.
 //
 //===----------------------------------------------------------------------===//
 
@@ -22,6 +23,8 @@ namespace {
 class HopperListGradKv : HopperListSums {
   /// The named barrier of all consumers.
   static constexpr int64_t kAllBarrier = kOwnBarrier + kConsumers;
+  /// That of the warp that produces the first walk; the other's follows.
+  static constexpr int64_t kWalkBarrier = kAllBarrier + 1;
 
 public:
   HopperListGradKv(AttendGradKvOp op, const KernelRequest &request, KernelBuilder &builder)
@@ -73,7 +76,9 @@ private:
   void allocate() {
     // The slots of each walk, one after the other.
     allocateTiles(keyRows, walks * stages, blocks);
-    counters = b.alloc({walks}, b.getI32Type());
+    counters = b.alloc({bits.getCounters(walks)}, b.getI32Type());
+    if (steps.gathered)
+      waiting = b.alloc({walks, kListWindow + steps.rows}, b.getI32Type());
     keysFull = allocBarriers(walks);
     pieces.allocate();
   }
@@ -87,9 +92,9 @@ private:
       // Each thread, which reads values by itself.
       initBarriers(queries.empty, 128 * kConsumers / walks);
       initBarriers(keysFull, 1, /*fence=*/true);
-      for (int64_t walk = 0; walk < walks; ++walk)
-        b.store(b.i32(0), counters, {b.i32(walk)});
     });
+    b.forRange(thread, b.i32(bits.getCounters(walks)), b.i32(kThreads),
+               [&](Val i) { b.store(b.i32(0), counters, {i}); });
     b.barrier();
     locate();
     bits.countSteps(counters, thread, kThreads);
@@ -133,15 +138,44 @@ private:
     std::pair<Val, Val> place = getSlot(i);
     // These loads are on their way while the slot is waited for.
     SmallVector<RowValues> values;
-    for (int64_t half = 0; half < kRows / kLanes; ++half)
-      values.push_back(loadValues(half, head, token, blocks, [&](Val local, int64_t block) {
+    for (int64_t half = 0; half < kRows / kLanes; ++half) {
+      // Rows are in the order of the boxes: head by head.
+      Val row = lane + double(half * kLanes), local = moduloBy(row, steps.tokens);
+      values.push_back(loadValues(row, head + divideBy(row, steps.tokens), token + local, blocks, [&](int64_t block) {
         // What is walked for one block lists that.
         if (steps.rows == 1 && blocks == 1)
           return Val();
         Val bit = steps.rows > 32 ? lane : divideBy(local, shape.queryBlock);
         return ((listed[2 * block + half] >> bit) & 1.0) != 0.0;
       }));
-    fillSlot(place, head, token, values, [&](int64_t block) { return getLseRow(place.first, b.i32(block)); });
+    }
+    auto loadRows = [&](Val slot) {
+      loadTiles(head, token, slot);
+      b.store(token, tokens, {slot});
+    };
+    fillSlot(place, values, loadRows, [&](int64_t block) { return getLseRow(place.first, b.i32(block)); });
+  }
+
+  /// The rows that wait from `first` on, of which there are some up to `end`.
+  void produceGathered(Val i, Val head, Val first, Val end) {
+    std::pair<Val, Val> place = getSlot(i);
+    int64_t boxRows = kRows / steps.rows;
+    auto getToken = [&](Val at) { return b.load(waitingRows, {b.min(at, end - 1.0)}) * double(shape.queryBlock); };
+    SmallVector<RowValues> values;
+    for (int64_t half = 0; half < kRows / kLanes; ++half) {
+      Val row = lane + double(half * kLanes), local = moduloBy(row, boxRows), at = first + divideBy(row, boxRows);
+      values.push_back(loadValues(row, head + divideBy(local, shape.queryBlock),
+                                  getToken(at) + moduloBy(local, shape.queryBlock), /*blocks=*/1,
+                                  [&](int64_t) { return at < end; }));
+    }
+    auto loadRows = [&](Val slot) {
+      for (int64_t box = 0; box < steps.rows; ++box) {
+        Val token = getToken(first + double(box));
+        loadTiles(head, token, slot, b.i32(box * boxRows));
+        b.store(token, b.slice(tokens, slot), {b.i32(box)});
+      }
+    };
+    fillSlot(place, values, loadRows, [&](int64_t) { return getLseRow(place.first, Val()); });
   }
 
   void produce() {
@@ -152,6 +186,12 @@ private:
       elected = b.wrap(tile::ElectOp::create(b, b.getI1Type()));
       own = pieces.getPiece(walk);
       b.ifThen(elected, [&] { loadOwned(); });
+      if (steps.gathered) {
+        waitingRows = b.slice(waiting, walk);
+        bits.forGathered(own, lane, waitingRows, walk + double(kWalkBarrier),
+                         [&](Val i, Val head, Val first, Val end) { produceGathered(i, head, first, end); });
+        return;
+      }
       bits.forSteps(own, lane,
                     [&](Val i, Val head, Val token, ArrayRef<Val> listed) { produceStep(i, head, token, listed); });
     });
@@ -196,10 +236,15 @@ private:
   SmallVector<Val> sumWalk(Val consumer, Val total) {
     Val zero = getZero(), none = b.i32(0);
     auto loop = [&](bool keys, bool values) {
+      auto walkFrom = [&](Val first, Val end, bool masked, ArrayRef<Val> init) {
+        return b.forRange(first, end, b.i32(1), init,
+                          [&](Val i, ArrayRef<Val> carried) { return iterate(keys, values, masked, i, carried); });
+      };
       SmallVector<Val> init(int(keys) + int(values), zero);
-      return b.forRange(none, total, b.i32(1), init, [&](Val i, ArrayRef<Val> carried) {
-        return iterate(keys, values, /*masked=*/true, i, carried);
-      });
+      if (!bits.hasOpen())
+        return walkFrom(none, total, /*masked=*/true, init);
+      Val open = bits.getOpenSteps(counters, walk) * double(bits.getRepeats());
+      return walkFrom(open, total, /*masked=*/true, walkFrom(none, open, /*masked=*/false, init));
     };
     if (overlaps())
       return b.ifElse(
@@ -216,7 +261,7 @@ private:
     Val consumer = b.id(tile::Id::Warpgroup) - 1.0;
     walk = walks == 1 ? b.i32(0) : consumer;
     own = pieces.getPiece(walk);
-    Val total = b.load(counters, {walk}) * double(bits.getRepeats());
+    Val total = bits.getSteps(counters, walk) * double(bits.getRepeats());
     groupRow = wide ? b.i32(0) : consumer * double(kGroupRows);
     firstKey = own.tile * double(walkKeys);
     if (walks == 1)
@@ -242,9 +287,10 @@ private:
   bool wide;
   HopperListWalks pieces;
   HopperListBits bits;
-  Val counters, keysFull;
+  /// Rows that wait to be gathered, for each walk.
+  Val counters, waiting, keysFull;
   // In the roles.
-  Val walk;
+  Val walk, waitingRows;
   ListWalkPiece own;
 };
 

@@ -14,7 +14,7 @@ SmallVector<Type> HopperListSums::getMappedTypes() {
     return tile::TensorMapType::get(b.getContext(), rows, 64, shape.element, heads);
   };
   SmallVector<Type> types(request.views.begin(), request.views.end());
-  types[kQ] = types[kDout] = map(steps.tokens, steps.group);
+  types[kQ] = types[kDout] = map(steps.gathered ? shape.queryBlock : steps.tokens, steps.group);
   types[kK] = types[kV] = map(kGroupRows);
   types.end()[-1] = types.end()[-2] = map(kGroupRows);
   return types;
@@ -29,7 +29,7 @@ void HopperListSums::allocateTiles(int64_t keyRows, int64_t slots, int64_t lsesP
   douts = b.alloc({slots, kRows, shape.headDim}, shape.element, tile::Layout::Swizzled);
   lses = b.alloc({slots * lsesPerSlot, kRows}, b.getF32Type());
   deltas = b.alloc({slots, kRows}, b.getF32Type());
-  tokens = b.alloc({slots}, b.getI32Type());
+  tokens = steps.gathered ? b.alloc({slots, steps.rows}, b.getI32Type()) : b.alloc({slots}, b.getI32Type());
 }
 
 void HopperListSums::prefetchMaps() {
@@ -46,32 +46,32 @@ void HopperListSums::load(Argument map, Val head, Val row, Val target, Val barri
                           Value(barriers), Value(slot), Value(tileRow), /*evict_last=*/false, /*evict_first=*/false);
 }
 
-HopperListSums::RowValues HopperListSums::loadValues(int64_t half, Val head, Val token, int64_t blocks,
-                                                     function_ref<Val(Val, int64_t)> isListed) {
-  // Rows are in the order of the boxes: head by head.
-  Val row = lane + double(half * kLanes), local = moduloBy(row, steps.tokens), rowToken = token + local;
-  Val inside = rowToken < double(shape.queries), near = b.min(rowToken, b.i32(shape.queries - 1));
-  Val rowHead = head + divideBy(row, steps.tokens);
-  Val lse = b.load(argument(kLse), {batch, rowHead, near}), delta = b.load(argument(kDelta), {batch, rowHead, near});
+HopperListSums::RowValues HopperListSums::loadValues(Val row, Val head, Val token, int64_t blocks,
+                                                     function_ref<Val(int64_t)> isListed) {
+  Val inside = token < double(shape.queries), near = b.min(token, b.i32(shape.queries - 1));
+  Val lse = b.load(argument(kLse), {batch, head, near}), delta = b.load(argument(kDelta), {batch, head, near});
   RowValues values{row, {}, b.select(inside, delta, b.f32(0))};
   for (int64_t block = 0; block < blocks; ++block) {
     Val open = inside & (lse > -INFINITY);
-    if (Val listed = isListed(local, block))
+    if (Val listed = isListed(block))
       open = open & listed;
     values.lses.push_back(b.select(open, lse * M_LOG2E, b.f32(INFINITY)));
   }
   return values;
 }
 
-void HopperListSums::fillSlot(std::pair<Val, Val> place, Val head, Val token, ArrayRef<RowValues> values,
+void HopperListSums::loadTiles(Val head, Val token, Val slot, Val tileRow) {
+  load(kQ, head, token, b.slice(queries.tiles, slot), queries.full, slot, tileRow);
+  load(kDout, head, token, b.slice(douts, slot), queries.full, slot, tileRow);
+}
+
+void HopperListSums::fillSlot(std::pair<Val, Val> place, ArrayRef<RowValues> values, function_ref<void(Val)> loadRows,
                               function_ref<Val(int64_t)> getLseRow) {
-  Val slot = place.first, query = b.slice(queries.tiles, slot), dout = b.slice(douts, slot);
+  Val slot = place.first;
   wait(queries.empty, slot, place.second ^ 1.0);
   b.ifThen(elected, [&] {
-    expect(queries.full, slot, 2 * cast<tile::SharedType>(query.getType()).getBytes());
-    load(kQ, head, token, query, queries.full, slot);
-    load(kDout, head, token, dout, queries.full, slot);
-    b.store(token, tokens, {slot});
+    expect(queries.full, slot, 2 * cast<tile::SharedType>(b.slice(queries.tiles, slot).getType()).getBytes());
+    loadRows(slot);
   });
   Val deltaRow = b.slice(deltas, slot);
   for (const RowValues &value : values) {
@@ -114,9 +114,16 @@ Val HopperListSums::getVisible(Val slot) {
   if (!shape.causal && !shape.documents)
     return Val();
   Type index = tile::getAccType(kGroupRows, kRows, b.getI32Type());
-  Val first = b.load(tokens, {slot}) + double(shape.getOffset());
-  Val row = b.wrap(tile::ColIndexOp::create(b, index, Value(b.i32(0))));
-  Val position = moduloBy(row, steps.tokens) + first;
+  Val row = b.wrap(tile::ColIndexOp::create(b, index, Value(b.i32(0)))), first, local = moduloBy(row, steps.tokens);
+  if (steps.gathered) {
+    int64_t boxRows = kRows / steps.rows;
+    first = b.wrap(tile::LookupOp::create(b, index, Value(b.slice(tokens, slot)), ValueRange(),
+                                          Value(divideBy(row, boxRows)), b.getI32IntegerAttr(0)));
+    local = moduloBy(row, shape.queryBlock);
+  } else {
+    first = b.load(tokens, {slot});
+  }
+  Val position = local + (first + double(shape.getOffset()));
   Val visible = isVisible(shape, b.wrap(tile::RowIndexOp::create(b, index, Value(firstKey))), position);
   return shape.documents ? visible & isInDocument(documents, position) : visible;
 }

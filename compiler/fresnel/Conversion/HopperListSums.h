@@ -2,10 +2,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// What the hopper kernels have in common that sum the gradients of keys and values over block lists: a producer hands
-// out steps of 64 rows of queries and gradients of the output, with LSE and delta of each row beside them, an infinite
-// LSE where the row does not list the block; each consumer owns 64 keys and values. Scores are computed transposed,
-// keys by queries, and are with their gradients left operands of the products that sum dV and dK, in registers.
+// How the hopper kernel sums the gradients of keys and values over block lists: a producer hands out steps of 64 rows
+// of queries and gradients of the output, with LSE and delta of each row beside them, an infinite LSE where the row
+// does not list the block; each consumer owns 64 keys and values. Scores are computed transposed, keys by queries, and
+// are with their gradients left operands of the products that sum dV and dK, in registers.
 //
 //===----------------------------------------------------------------------===//
 #ifndef FRESNEL_CONVERSION_HOPPERLISTSUMS_H
@@ -53,19 +53,21 @@ protected:
   //===--------------------------------------------------------------------===//
 
   void load(Argument map, Val head, Val row, Val target, Val barriers, Val slot, Val tileRow = {});
-  /// LSE for each block of a walk, and delta of a row of a step.
+  /// Of a row of a step: its place, LSE for each block of a walk, and delta.
   struct RowValues {
     Val row;
     llvm::SmallVector<Val> lses;
     Val delta;
   };
-  /// Of a half of a step's rows: `blocks` blocks, of which `isListed` says whether the row of a token, counted from the
-  /// step's first, lists them, or null if it does.
-  RowValues loadValues(int64_t half, Val head, Val token, int64_t blocks,
-                       llvm::function_ref<Val(Val, int64_t)> isListed);
-  /// Fills a slot once it is free; all lanes of a warp together. `getLseRow` has the rows of `lses`.
-  void fillSlot(std::pair<Val, Val> place, Val head, Val token, llvm::ArrayRef<RowValues> values,
+  /// Of the row of a step that has this place in the order of the boxes, head and token. `isListed` says whether it
+  /// lists a block of the walk, of which there are `blocks`, or null if it does.
+  RowValues loadValues(Val row, Val head, Val token, int64_t blocks, llvm::function_ref<Val(int64_t)> isListed);
+  /// Fills a slot once it is free; all lanes of a warp together. `loadRows` starts its copies, `getLseRow` has the rows
+  /// of `lses`.
+  void fillSlot(std::pair<Val, Val> place, llvm::ArrayRef<RowValues> values, llvm::function_ref<void(Val)> loadRows,
                 llvm::function_ref<Val(int64_t)> getLseRow);
+  /// The queries and gradients of the output of a slot, from a row of its tiles on or all.
+  void loadTiles(Val head, Val token, Val slot, Val tileRow = {});
 
   //===--------------------------------------------------------------------===//
   // Consumers
@@ -95,6 +97,7 @@ protected:
   AttendGradMath math;
   tile::KernelOp kernel;
   Val thread, batch, kvHead;
+  /// The first token of each step, or of each list row that it gathers.
   Val owned, keyTile, valueTile, douts, lses, deltas, tokens;
   Ring queries;
   // In the producer.

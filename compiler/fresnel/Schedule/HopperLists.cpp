@@ -25,6 +25,8 @@ static constexpr int64_t kPieceSteps = 1024;
 static constexpr int64_t kMaxCutBlocks = 16;
 /// Heads of a step: a step of fewer than 4 tokens would be a box of many small pieces.
 static constexpr int64_t kMaxGroup = 16;
+/// Rows of a step that are gathered one by one: each takes copies of its own.
+static constexpr int64_t kMaxGathered = 4;
 
 static RankedTensorType getTensor(Value value) { return cast<RankedTensorType>(value.getType()); }
 
@@ -49,6 +51,8 @@ ListSteps fresnel::getListSteps(Operation *op) {
     steps.parts = queryBlock / steps.tokens;
   } else if (steps.tokens % queryBlock == 0) {
     steps.rows = steps.tokens / queryBlock;
+    // A walk over two blocks visits rows that list either.
+    steps.gathered = steps.rows <= kMaxGathered && llvm::isPowerOf2_64(steps.rows) && getWalkBlocks(op) == 1;
   }
   return steps;
 }
@@ -94,7 +98,10 @@ static int64_t getSharedBytes(ScheduleAttr schedule, Operation *op) {
   if (ownsKeys(op)) {
     // Where a block is no multiple of the tile each consumer walks one of its own. Tiles, the LSE for each block and
     // delta of each row, the step's token; barriers; the counts of steps, and which piece a walk is.
-    int64_t slots = stages * schedule.getTileM() / getWalkKeys(op);
+    int64_t walks = schedule.getTileM() / getWalkKeys(op), slots = stages * walks;
+    // Rows that wait, and the tokens of a step.
+    if (getListSteps(op).gathered)
+      owned += 4 * (walks * (kListWindow + kMaxGathered) + slots * kMaxGathered);
     return owned + slots * ListSteps::kRows * (2 * row + 4 * getWalkBlocks(op) + 4) + 32 * slots + 256;
   }
   BlockTiles tiles = getHopperTiles(schedule, cast<AttendGradQOp>(op));

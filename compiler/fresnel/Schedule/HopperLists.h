@@ -23,7 +23,11 @@ struct ListSteps {
   int64_t group, tokens;
   /// List rows of a step, a power of two; then `parts` is 1. Or steps of a list row.
   int64_t rows, parts;
+  /// Whether the rows of a step are any that list the block, each fetched by itself, rather than neighbours.
+  bool gathered = false;
 };
+/// List rows that a producer's warp looks at together, and which wait to be gathered.
+constexpr int64_t kListWindow = 1024;
 /// For the gradient of keys and values; the rows are 0 where the blocks of queries do not fit steps.
 ListSteps getListSteps(mlir::Operation *op);
 
