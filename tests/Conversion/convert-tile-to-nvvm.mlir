@@ -60,3 +60,33 @@ tile.kernel @anchored(%m: !tile.global<1x1x64xf32>) attributes {block = array<i3
   tile.anchor %rows, %scratch : tensor<64xf32, #tile.rows>, !tile.shared<256xf32, linear>
   tile.return
 }
+
+// Panels of 32 columns: as many copies, the map's swizzle, chunks exchanged with the number of a pair of rows, and
+// operands that step through two k16 in a panel.
+// CHECK-LABEL: llvm.func @narrow
+// CHECK-SAME: {cols = 32 : i64, {{.*}}kind = "tensor_map", {{.*}}swizzle = 64 : i64}
+// CHECK-SAME: fresnel.shared_bytes = 29704 : i32
+// CHECK-COUNT-3: cp.async.bulk.tensor.4d.shared::cluster.global
+// CHECK-DAG: %[[ROW:.*]] = llvm.lshr %{{.*}}, %{{.*}} : i32
+// CHECK-COUNT-3: stmatrix.sync.aligned.m8n8.x4.shared::cta.b16
+// CHECK-DAG: llvm.mlir.constant(-9223371899415756800 : i64)
+// CHECK-DAG: llvm.mlir.constant(-9223371899403239424 : i64)
+// CHECK: add.s64 da, $48, 0;\0Aadd.s64 db, $49, 0;{{.*}}add.s64 da, $48, 2;\0Aadd.s64 db, $49, 64;{{.*}}add.s64 da, $48, 256;\0Aadd.s64 db, $49, 128;
+// CHECK-COUNT-3: cp.async.bulk.tensor.4d.global.shared::cta
+// CHECK-NOT: {{ }}tile.
+tile.kernel @narrow(%m: !tile.tensor_map<48, 32, bf16>, %o: !tile.tensor_map<64, 32, bf16>)
+    attributes {block = array<i32: 128, 1, 1>, grid = array<i32: 1, 1, 1>} {
+  %c0 = arith.constant 0 : i32
+  %values = tile.alloc : !tile.shared<48x96xbf16, swizzled64>
+  %weights = tile.alloc : !tile.shared<64x48xbf16, swizzled64>
+  %out = tile.alloc : !tile.shared<64x96xbf16, swizzled64>
+  %full = tile.alloc : !tile.barriers<1>
+  tile.tma_load %m[%c0, %c0, %c0] to %values on %full[%c0] : !tile.tensor_map<48, 32, bf16>, !tile.shared<48x96xbf16, swizzled64>, !tile.barriers<1>
+  %zero = arith.constant dense<0.0> : tensor<64x48xf32, #tile.acc>
+  tile.store_matrix %zero, %weights row(%c0) : tensor<64x48xf32, #tile.acc>, !tile.shared<64x48xbf16, swizzled64>
+  %p = tile.wgmma %weights row(%c0), %values : !tile.shared<64x48xbf16, swizzled64>, !tile.shared<48x96xbf16, swizzled64> -> tensor<64x96xf32, #tile.acc>
+  %s = tile.wgmma_wait 0, %p : tensor<64x96xf32, #tile.acc>
+  tile.store_matrix %s, %out row(%c0) : tensor<64x96xf32, #tile.acc>, !tile.shared<64x96xbf16, swizzled64>
+  tile.tma_store %out row(%c0) to %o[%c0, %c0, %c0] : !tile.shared<64x96xbf16, swizzled64>, !tile.tensor_map<64, 32, bf16>
+  tile.return
+}

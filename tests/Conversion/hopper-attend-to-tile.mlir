@@ -1,13 +1,14 @@
 // The hopper family: TMA and mbarrier rings, a producer and two consumers that take turns.
 // RUN: fresnel-opt %s --fresnel-lower-to-tile --split-input-file | FileCheck %s
 
+// Rows of 96 columns fill panels of 32.
 // CHECK-LABEL: tile.kernel @attend_0(
-// CHECK-SAME: !tile.tensor_map<128, 64, bf16>
-// CHECK-SAME: !tile.tensor_map<64, 64, bf16>
+// CHECK-SAME: !tile.tensor_map<128, 32, bf16>
+// CHECK-SAME: !tile.tensor_map<64, 32, bf16>
 // CHECK-SAME: !tile.global<1x4x1000xf32>
 // CHECK-SAME: block = array<i32: 384, 1, 1>
-// CHECK: tile.alloc : !tile.shared<1x128x96xbf16, swizzled>
-// CHECK: tile.alloc : !tile.shared<2x160x96xbf16, swizzled>
+// CHECK: tile.alloc : !tile.shared<1x128x96xbf16, swizzled64>
+// CHECK: tile.alloc : !tile.shared<2x160x96xbf16, swizzled64>
 // CHECK: tile.mbarrier_init
 // CHECK: tile.warp_specialize producer registers(24)
 // CHECK: tile.tma_load
@@ -26,6 +27,20 @@
 // CHECK: tile.tma_store
 fresnel.program @main(%q: tensor<1x4x1000x96xbf16>, %k: tensor<1x2x1100x96xbf16>) {
   %o, %l = fresnel.attend %q, %k, %k {causal = true} : tensor<1x4x1000x96xbf16>, tensor<1x2x1100x96xbf16>, tensor<1x2x1100x96xbf16>
+  fresnel.return %o, %l {names = ["out", "lse"]} : tensor<1x4x1000x96xbf16>, tensor<1x4x1000xf32>
+}
+
+// -----
+
+// The output takes the queries' place, and is laid out as they are, whatever the values are: else a consumer's rows of the
+// one would not lie in its own of the other, which it alone no longer needs.
+// CHECK-LABEL: tile.kernel @attend_0(
+// CHECK-SAME: !tile.tensor_map<128, 64, bf16>, %{{.*}}: !tile.tensor_map<{{[0-9]+}}, 64, bf16>, %{{.*}}: !tile.tensor_map<{{[0-9]+}}, 32, bf16>, %{{.*}}: !tile.tensor_map<64, 64, bf16>
+// CHECK: %[[QUERIES:.*]] = tile.alloc : !tile.shared<1x128x128xbf16, swizzled>
+// CHECK: tile.alloc reuse %[[QUERIES]] {{.*}} : !tile.shared<128x96xbf16, swizzled>
+// CHECK: tile.alloc : !tile.shared<2x{{[0-9]+}}x96xbf16, swizzled64>
+fresnel.program @main(%q: tensor<1x4x1000x128xbf16>, %v: tensor<1x4x1000x96xbf16>) {
+  %o, %l = fresnel.attend %q, %q, %v {causal = true} : tensor<1x4x1000x128xbf16>, tensor<1x4x1000x128xbf16>, tensor<1x4x1000x96xbf16>
   fresnel.return %o, %l {names = ["out", "lse"]} : tensor<1x4x1000x96xbf16>, tensor<1x4x1000xf32>
 }
 
@@ -148,4 +163,43 @@ fresnel.program @attend_0(%q: !long, %k: !long, %v: !long) attributes {fresnel.k
 fresnel.program @main(%q: !long, %k: !long, %v: !long) {
   %o, %l = fresnel.launch @attend_0(%q, %k, %v) : (!long, !long, !long) -> (!long, tensor<1x4x1024xf32>)
   fresnel.return %o, %l {names = ["out", "lse"]} : !long, tensor<1x4x1024xf32>
+}
+
+// -----
+
+// Without turns they meet in every step.
+// CHECK-LABEL: tile.kernel @attend_0(
+// CHECK: tile.store_matrix
+// CHECK-NEXT: tile.fence_async
+// CHECK: tile.barrier id(%{{.*}}) threads(128)
+// CHECK: scf.for
+// CHECK: tile.store_matrix
+// CHECK-NEXT: tile.fence_async
+// CHECK: tile.barrier id(%{{.*}}) threads(128)
+!long = tensor<1x4x1024x96xbf16>
+fresnel.program @attend_0(%q: !long, %k: !long, %v: !long) attributes {fresnel.kernel,
+    fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 192, tile_n = 144, ping_pong = false, shared_weights = true>} {
+  %o, %l = fresnel.attend %q, %k, %v : !long, !long, !long
+  fresnel.return %o, %l {names = ["out", "lse"]} : !long, tensor<1x4x1024xf32>
+}
+fresnel.program @main(%q: !long, %k: !long, %v: !long) {
+  %o, %l = fresnel.launch @attend_0(%q, %k, %v) : (!long, !long, !long) -> (!long, tensor<1x4x1024xf32>)
+  fresnel.return %o, %l {names = ["out", "lse"]} : !long, tensor<1x4x1024xf32>
+}
+
+// -----
+
+// L2 holds keys and values of five of these heads: sixteen are cut into four sections of four, 128 tiles a head.
+// CHECK-LABEL: tile.kernel @attend_0(
+// CHECK: %[[INDEX:.*]] = arith.remsi %{{.*}}, %c512_i32
+// CHECK: arith.remsi %[[INDEX]], %c4_i32
+!heads = tensor<1x16x16384x96xbf16>
+fresnel.program @attend_0(%q: !heads, %k: !heads, %v: !heads) attributes {fresnel.kernel,
+    fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 128, tile_n = 192>} {
+  %o, %l = fresnel.attend %q, %k, %v {causal = true} : !heads, !heads, !heads
+  fresnel.return %o, %l {names = ["out", "lse"]} : !heads, tensor<1x16x16384xf32>
+}
+fresnel.program @main(%q: !heads, %k: !heads, %v: !heads) {
+  %o, %l = fresnel.launch @attend_0(%q, %k, %v) : (!heads, !heads, !heads) -> (!heads, tensor<1x16x16384xf32>)
+  fresnel.return %o, %l {names = ["out", "lse"]} : !heads, tensor<1x16x16384xf32>
 }

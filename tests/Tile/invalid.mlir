@@ -228,6 +228,14 @@ func.func @wgmma_c2(%a: tensor<64x64xbf16, #tile.lhs>, %b: !tile.shared<64x64xbf
 
 // -----
 
+func.func @wgmma_c2_panels(%a: !tile.shared<64x64xbf16, swizzled64>, %b: !tile.shared<64x64xbf16, swizzled>) {
+  // expected-error @+1 {{shared operands must be swizzled 16-bit tiles, with panels of 64 columns if transposed on the left, but got}}
+  %0 = tile.wgmma %a lhs_transposed, %b : !tile.shared<64x64xbf16, swizzled64>, !tile.shared<64x64xbf16, swizzled> -> tensor<64x64xf32, #tile.acc>
+  return
+}
+
+// -----
+
 func.func @wgmma_c3(%a: !tile.shared<64x64xbf16, swizzled>) {
   // expected-error @+1 {{`row` accompanies a shared left operand that is not transposed, and only that}}
   %0 = tile.wgmma %a, %a : !tile.shared<64x64xbf16, swizzled>, !tile.shared<64x64xbf16, swizzled> -> tensor<64x64xf32, #tile.acc>
@@ -255,6 +263,22 @@ func.func @tma_load_c1_row(%m: !tile.tensor_map<48, 64, bf16>, %t: !tile.shared<
 func.func @tma_load_c1_heads(%m: !tile.tensor_map<4, 64, bf16, heads = 8>, %t: !tile.shared<64x64xbf16, swizzled>, %b: !tile.barriers<1>, %i: i32) {
   // expected-error @+1 {{the boxes of}}
   tile.tma_load %m[%i, %i, %i] to %t on %b[%i] : !tile.tensor_map<4, 64, bf16, heads = 8>, !tile.shared<64x64xbf16, swizzled>, !tile.barriers<1>
+  return
+}
+
+// -----
+
+func.func @tma_load_c1_panels(%m: !tile.tensor_map<64, 64, bf16>, %t: !tile.shared<64x96xbf16, swizzled64>, %b: !tile.barriers<1>, %i: i32) {
+  // expected-error @+1 {{the boxes of '!tile.tensor_map<64, 64, bf16>' do not fill '!tile.shared<64x96xbf16, swizzled64>'}}
+  tile.tma_load %m[%i, %i, %i] to %t on %b[%i] : !tile.tensor_map<64, 64, bf16>, !tile.shared<64x96xbf16, swizzled64>, !tile.barriers<1>
+  return
+}
+
+// -----
+
+func.func @tma_store_c1(%m: !tile.tensor_map<64, 64, bf16>, %t: !tile.shared<64x96xbf16, swizzled64>, %i: i32) {
+  // expected-error @+1 {{the boxes of '!tile.tensor_map<64, 64, bf16>' are not as wide as the panels of '!tile.shared<64x96xbf16, swizzled64>'}}
+  tile.tma_store %t row(%i) to %m[%i, %i, %i] : !tile.shared<64x96xbf16, swizzled64>, !tile.tensor_map<64, 64, bf16>
   return
 }
 
@@ -334,6 +358,11 @@ func.func private @shared_swizzle(!tile.shared<4x32xbf16, swizzled>)
 
 // -----
 
+// expected-error @+1 {{a swizzled64 tile needs a multiple of 8 rows, but got 4}}
+func.func private @shared_swizzle64(!tile.shared<4x32xbf16, swizzled64>)
+
+// -----
+
 func.func @bulk_load_c1(%src: !tile.global<1x8x64xf32>, %bars: !tile.barriers<1>) {
   %c0 = arith.constant 0 : i32
   %row = tile.alloc : !tile.shared<6xf32, linear>
@@ -369,6 +398,16 @@ func.func @store_matrix_c1(%s: tensor<64x64xf32, #tile.acc>) {
   %tile = tile.alloc : !tile.shared<32x64xbf16, swizzled>
   // expected-error @+1 {{cannot write 'tensor<64x64xf32, #tile.acc>' transposed to '!tile.shared<32x64xbf16, swizzled>'}}
   tile.store_matrix %s, %tile row(%c0) transposed : tensor<64x64xf32, #tile.acc>, !tile.shared<32x64xbf16, swizzled>
+  return
+}
+
+// -----
+
+func.func @store_matrix_c1_panels(%s: tensor<64x64xf32, #tile.acc>) {
+  %c0 = arith.constant 0 : i32
+  %tile = tile.alloc : !tile.shared<64x64xbf16, swizzled64>
+  // expected-error @+1 {{cannot write 'tensor<64x64xf32, #tile.acc>' transposed to '!tile.shared<64x64xbf16, swizzled64>'}}
+  tile.store_matrix %s, %tile row(%c0) transposed : tensor<64x64xf32, #tile.acc>, !tile.shared<64x64xbf16, swizzled64>
   return
 }
 

@@ -226,6 +226,10 @@ tile.kernel @sums(%stats: !tile.global<1x8x2x1024xf32>, %sums: !tile.global<1x8x
   %pairs = tile.alloc : !tile.shared<64x64xbf16, swizzled>
   // CHECK: tile.wgmma %{{.*}} lhs_transposed, %{{.*}} : !tile.shared<64x64xbf16, swizzled>, <64x128xbf16, swizzled>
   %turned = tile.wgmma %pairs lhs_transposed, %half : !tile.shared<64x64xbf16, swizzled>, !tile.shared<64x128xbf16, swizzled> -> tensor<64x128xf32, #tile.acc>
+  // CHECK: tile.wgmma %{{.*}} row(%{{.*}}), %{{.*}} : !tile.shared<64x80xbf16, swizzled64>, <80x96xbf16, swizzled64>
+  %narrow = tile.alloc : !tile.shared<64x80xbf16, swizzled64>
+  %values = tile.alloc : !tile.shared<80x96xbf16, swizzled64>
+  %out = tile.wgmma %narrow row(%c0), %values : !tile.shared<64x80xbf16, swizzled64>, !tile.shared<80x96xbf16, swizzled64> -> tensor<64x96xf32, #tile.acc>
   // CHECK: tile.store_fragment
   tile.store_fragment %s, %square : tensor<64x64xf32, #tile.acc>, !tile.shared<4096xf32, linear>
   // CHECK: tile.store_fragment %{{.*}}, %{{.*}}[%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}] : tensor<64x64xf32, #tile.acc>, !tile.global<1x8x16x8192xf32>

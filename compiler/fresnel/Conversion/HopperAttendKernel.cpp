@@ -48,28 +48,39 @@ void HopperAttendKernel::write() {
 //===----------------------------------------------------------------------===//
 
 SmallVector<Type> HopperAttendKernel::getArgumentTypes() {
-  auto map = [&](int64_t rows) -> Type { return tile::TensorMapType::get(b.getContext(), rows, 64, shape.element); };
+  // The output is laid out as the queries.
+  auto map = [&](int64_t rows, int64_t dim) -> Type {
+    return tile::TensorMapType::get(b.getContext(), rows, getHopperPanel(dim), shape.element);
+  };
   int64_t box = shape.hasBlocks() ? std::min(tileN, shape.keyBlock) : tileN / cluster;
-  SmallVector<Type> types{grouped ? Type(request.views[0]) : map(queryRows), map(box), map(box)};
+  SmallVector<Type> types{grouped ? Type(request.views[0]) : map(queryRows, shape.headDim), map(box, shape.headDim),
+                          map(box, shape.valueDim)};
   types.append(request.views.begin() + 3, request.views.begin() + outArgument);
-  types.append({grouped ? Type(request.views[outArgument]) : map(kGroupRows), request.views[outArgument + 1]});
+  types.append(
+      {grouped ? Type(request.views[outArgument]) : map(kGroupRows, shape.headDim), request.views[outArgument + 1]});
   if (persistent)
     types.push_back(tile::GlobalType::get(b.getContext(), {1}, b.getI32Type(), /*strided=*/false));
   return types;
 }
 
+/// Tiles of whole panels.
+static tile::Layout getLayout(int64_t columns) {
+  return getHopperPanel(columns) == 64 ? tile::Layout::Swizzled : tile::Layout::Swizzled64;
+}
+
 void HopperAttendKernel::allocate() {
   int64_t turns = chained ? 2 : 1;
-  Val queries = b.alloc({turns * (tileM / queryRows), queryRows, shape.headDim}, shape.element, tile::Layout::Swizzled);
+  tile::Layout keyLayout = getLayout(shape.headDim), valueLayout = getLayout(shape.valueDim);
+  Val queries = b.alloc({turns * (tileM / queryRows), queryRows, shape.headDim}, shape.element, keyLayout);
   queryRing = {turns, queries, allocBarriers(turns), allocBarriers(turns)};
   qTile = b.slice(queries, b.i32(0));
   // Else a warpgroup's output takes the place of its own queries, which it no longer needs.
   if (ownOutput)
-    oTile = b.alloc({tileM, shape.valueDim}, shape.element, tile::Layout::Swizzled);
+    oTile = b.alloc({tileM, shape.valueDim}, shape.element, keyLayout);
   else if (!chained)
-    oTile = b.allocReusing(queryRing.tiles, {tileM, shape.valueDim}, shape.element, tile::Layout::Swizzled);
-  keyRing = allocRing(stages, tileN, shape.headDim, shape.element);
-  valueRing = allocRing(stages, tileN, shape.valueDim, shape.element);
+    oTile = b.allocReusing(queryRing.tiles, {tileM, shape.valueDim}, shape.element, keyLayout);
+  keyRing = allocRing(stages, tileN, shape.headDim, shape.element, keyLayout);
+  valueRing = allocRing(stages, tileN, shape.valueDim, shape.element, valueLayout);
   numberRead = allocBarriers(queryRing.stages);
   tileNumber = b.alloc({queryRing.stages}, b.getI32Type());
   if (int64_t ordered = countHopperOrder(request.schedule, op)) {

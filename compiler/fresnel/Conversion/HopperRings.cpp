@@ -34,8 +34,9 @@ Val HopperRings::allocBarriers(int64_t count) {
   return b.wrap(tile::AllocOp::create(b, tile::BarriersType::get(b.getContext(), count), Value()));
 }
 
-HopperRings::Ring HopperRings::allocRing(int64_t stages, int64_t rows, int64_t columns, Type element) {
-  Val tiles = b.alloc({stages, rows, columns}, element, tile::Layout::Swizzled);
+HopperRings::Ring HopperRings::allocRing(int64_t stages, int64_t rows, int64_t columns, Type element,
+                                         tile::Layout layout) {
+  Val tiles = b.alloc({stages, rows, columns}, element, layout);
   return {stages, tiles, allocBarriers(stages), allocBarriers(stages)};
 }
 

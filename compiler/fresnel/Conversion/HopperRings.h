@@ -43,7 +43,8 @@ protected:
   void writeRoles(int64_t consumers, HopperRegisters registers, llvm::function_ref<void()> produce,
                   llvm::function_ref<void()> consume);
   Val allocBarriers(int64_t count);
-  Ring allocRing(int64_t stages, int64_t rows, int64_t columns, mlir::Type element);
+  Ring allocRing(int64_t stages, int64_t rows, int64_t columns, mlir::Type element,
+                 tile::Layout layout = tile::Layout::Swizzled);
   void initBarriers(Val barriers, int64_t arrivals, bool fence = false);
 
   /// The slot of the i-th tile and the parity of its turn.

@@ -66,8 +66,18 @@ int64_t fresnel::getHopperSection(ScheduleAttr schedule, int64_t keys, int64_t c
   return std::min(section, heads);
 }
 
-/// Bytes of a row of a tile: whole panels of 64 columns.
-static int64_t getRowBytes(int64_t dim) { return llvm::alignTo(2 * dim, 128); }
+int64_t fresnel::getHopperPanel(int64_t columns) {
+  return llvm::alignTo(columns, 32) < llvm::alignTo(columns, 64) ? 32 : 64;
+}
+
+/// Bytes of a row of a tile: whole panels.
+static int64_t getRowBytes(int64_t columns) { return 2 * llvm::alignTo(columns, getHopperPanel(columns)); }
+
+/// The same of the output, which is laid out as the queries: where it takes their place, a consumer's rows lie in its
+/// own.
+static int64_t getOutputRowBytes(AttendOp op) {
+  return 2 * llvm::alignTo(getValueDim(op), getHopperPanel(getHeadDim(op)));
+}
 
 /// Without a tile for the output; chained, with the queries of two tiles.
 static int64_t getInputBytes(ScheduleAttr schedule, AttendOp op, bool chained) {
@@ -101,7 +111,7 @@ static int64_t getInputBytes(ScheduleAttr schedule, AttendOp op) {
 }
 
 bool fresnel::hasHopperOutputTile(ScheduleAttr schedule, AttendOp op) {
-  int64_t output = schedule.getTileM() * getRowBytes(getValueDim(op));
+  int64_t output = schedule.getTileM() * getOutputRowBytes(op);
   return schedule.getPersistent() && getInputBytes(schedule, op) + output <= kSharedBytes;
 }
 
@@ -120,7 +130,7 @@ static int64_t getTileBytes(ScheduleAttr schedule, AttendOp op) {
   int64_t bytes = getInputBytes(schedule, op);
   if (op.getBlocks())
     bytes += getHopperTiles(schedule, op).set.getBytes();
-  return hasHopperOutputTile(schedule, op) ? bytes + schedule.getTileM() * getRowBytes(getValueDim(op)) : bytes;
+  return hasHopperOutputTile(schedule, op) ? bytes + schedule.getTileM() * getOutputRowBytes(op) : bytes;
 }
 
 int64_t fresnel::countHopperOrder(ScheduleAttr schedule, AttendOp op) {

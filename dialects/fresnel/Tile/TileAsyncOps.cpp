@@ -22,9 +22,11 @@ LogicalResult WgmmaOp::verify() {
                          << (getTransposed() ? " transposed" : "") << " into " << result
                          << " (64 rows, N a multiple of 8 up to 256, K a multiple of 16)";
   for (SharedType operand : {rhs, tile}) // wgmma_c2
-    if (operand &&
-        (operand.getLayout() != Layout::Swizzled || operand.getElementBytes() != 2 || operand.getRank() != 2))
-      return emitOpError() << "shared operands must be swizzled 16-bit tiles, but got " << operand;
+    if (operand && (!operand.isSwizzled() || operand.getElementBytes() != 2 || operand.getRank() != 2 ||
+                    (operand == tile && getLhsTransposed() && operand.getLayout() != Layout::Swizzled)))
+      return emitOpError() << "shared operands must be swizzled 16-bit tiles, with panels of 64 columns if transposed "
+                              "on the left, but got "
+                           << operand;
   if ((tile && !getLhsTransposed()) != bool(getLhsRow()) || (lhs && getLhsTransposed())) // wgmma_c3
     return emitOpError() << "`row` accompanies a shared left operand that is not transposed, and only that";
   APInt row;
@@ -35,16 +37,28 @@ LogicalResult WgmmaOp::verify() {
   return success();
 }
 
+/// Whether a box is as wide as the panels of a tile.
+static bool fitsPanels(TensorMapType map, SharedType tile) {
+  return tile.isSwizzled() && map.getCols() == tile.getPanelCols() && tile.getElementType() == map.getElementType();
+}
+
 LogicalResult TmaLoadOp::verify() {
   auto map = cast<TensorMapType>(getMap().getType());
   auto target = cast<SharedType>(getTarget().getType());
   int64_t rows = map.getBoxRows();
   bool fills = getTileRow() ? rows % 8 == 0 && target.getRows() % rows == 0 : target.getRows() == rows;
-  if (target.getRank() != 2 || !fills || map.getCols() != 64 ||
-      target.getElementType() != map.getElementType()) // tma_load_c1
+  if (target.getRank() != 2 || !fills || !fitsPanels(map, target)) // tma_load_c1
     return emitOpError() << "the boxes of " << map << " do not fill " << target;
   if (getEvictFirst() && getEvictLast()) // tma_load_c2
     return emitOpError() << "cannot both keep lines and give them up first";
+  return success();
+}
+
+LogicalResult TmaStoreOp::verify() {
+  auto map = cast<TensorMapType>(getMap().getType());
+  auto source = cast<SharedType>(getSource().getType());
+  if (source.getRank() != 2 || !fitsPanels(map, source)) // tma_store_c1
+    return emitOpError() << "the boxes of " << map << " are not as wide as the panels of " << source;
   return success();
 }
 
@@ -77,9 +91,9 @@ LogicalResult StoreMatrixOp::verify() {
   auto target = cast<SharedType>(getTarget().getType());
   int64_t cols = value.getShape()[1];
   bool fits = getTransposed()
-                  ? target.getCols() == 64 && target.getRows() >= cols
+                  ? target.getCols() == 64 && target.getPanels() == 1 && target.getRows() >= cols
                   : target.getRows() >= 64 && (getColumn() ? target.getCols() >= cols : target.getCols() == cols);
-  if (value.getShape()[0] != 64 || cols % 16 || target.getRank() != 2 || target.getLayout() != Layout::Swizzled ||
+  if (value.getShape()[0] != 64 || cols % 16 || target.getRank() != 2 || !target.isSwizzled() ||
       target.getElementBytes() != 2 || !fits || (getTransposed() && getColumn())) // store_matrix_c1
     return emitOpError() << "cannot write " << value << (getTransposed() ? " transposed" : "") << " to " << target;
   bool isLhs = isa<LhsAttr>(value.getEncoding());

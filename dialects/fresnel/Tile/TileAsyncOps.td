@@ -19,7 +19,7 @@ def Tile_WgmmaOp : Tile_Op<"wgmma", [AttrSizedOperandSegments, MemoryEffects<[Me
 
     Constraints:
     - C1: the fragments have 64 rows; N is a multiple of 8 in [8, 256]; K a multiple of 16.
-    - C2: shared operands are swizzled and 16-bit.
+    - C2: shared operands are swizzled and 16-bit; with `lhs_transposed` the left one is not `swizzled64`.
     - C3: `lhs_row` accompanies a shared `lhs` that is not transposed, and only that.
     - C4: `rhs_row` is a multiple of 8, and of 16 where rows of `rhs` are K.
   }];
@@ -101,8 +101,8 @@ def Tile_TmaLoadOp : Tile_Op<"tma_load", [MemoryEffects<[MemRead, MemWrite]>]> {
     tile of every block of the cluster, and completes on the mbarrier of each.
 
     Constraints:
-    - C1: the box has 64 columns and the tile's rows; with `tile_row` (a multiple of 8) a multiple of 8
-      that divides them. Columns beyond the tensor's arrive as zeros.
+    - C1: the box has the columns of the tile's panels and the tile's rows; with `tile_row` (a multiple of 8) a
+      multiple of 8 that divides them. Columns beyond the tensor's arrive as zeros.
     - C2: there is only one of `evict_last` and `evict_first`.
   }];
   let arguments = (ins Tile_TensorMapType:$map, I32:$batch, I32:$head, I32:$row, Tile_SharedType:$target,
@@ -127,11 +127,15 @@ def Tile_TmaStoreOp : Tile_Op<"tma_store", [MemoryEffects<[MemRead, MemWrite]>]>
     Copies the box's rows of the tile, from `tile_row` on, to (batch, head, row).
     Rows beyond the tensor's end are not written. The tile must be left alone
     until the same thread's `tile.tma_store_wait`.
+
+    Constraints:
+    - C1: the tile is swizzled, and the box has the columns of its panels.
   }];
   let arguments = (ins Tile_SharedType:$source, I32:$tile_row, Tile_TensorMapType:$map, I32:$batch, I32:$head, I32:$row);
   let assemblyFormat = [{
     $source `row` `(` $tile_row `)` `to` $map `[` $batch `,` $head `,` $row `]` attr-dict `:` type($source) `,` type($map)
   }];
+  let hasVerifier = 1;
 }
 
 def Tile_TmaStoreWaitOp : Tile_Op<"tma_store_wait"> {
@@ -229,8 +233,8 @@ def Tile_StoreMatrixOp : Tile_Op<"store_matrix", [MemoryEffects<[MemWrite]>]> {
 
     Constraints:
     - C1: the fragment has 64 rows and a multiple of 16 columns; the tile is swizzled, of 16-bit elements, has at least
-      64 rows and the fragment's columns, with `column` at least these; transposed 64 columns and at least as many rows
-      as the fragment has columns, and there is no `column`.
+      64 rows and the fragment's columns, with `column` at least these; transposed 64 columns in one panel and at least as
+      many rows as the fragment has columns, and there is no `column`.
     - C2: an accumulator is f32; a left operand has the tile's element type.
   }];
   let arguments = (ins AnyTypeOf<[Tile_Acc, Tile_Lhs]>:$value, Tile_SharedType:$target, I32:$row,

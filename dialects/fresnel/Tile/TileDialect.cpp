@@ -82,7 +82,7 @@ Type SharedType::parse(AsmParser &parser) {
     return {};
   std::optional<Layout> layout = symbolizeLayout(keyword);
   if (!layout) {
-    parser.emitError(loc, "unknown layout '") << keyword << "'; one of linear, padded, swizzled is expected";
+    parser.emitError(loc, "unknown layout '") << keyword << "'; one of linear, padded, swizzled, swizzled64 is expected";
     return {};
   }
   return getChecked([&] { return parser.emitError(loc); }, parser.getContext(), shape, element, *layout);
@@ -105,15 +105,15 @@ LogicalResult SharedType::verify(function_ref<InFlightDiagnostic()> emitError, A
   if (shape.size() == 1 || rowBytes % 16)
     return emitError() << "a " << stringifyLayout(layout) << " tile needs rows of a multiple of 16 bytes, but got "
                        << rowBytes;
-  if (layout == Layout::Swizzled && shape[shape.size() - 2] % 8)
-    return emitError() << "a swizzled tile needs a multiple of 8 rows, but got " << shape[shape.size() - 2];
+  if ((layout == Layout::Swizzled || layout == Layout::Swizzled64) && shape[shape.size() - 2] % 8)
+    return emitError() << "a " << stringifyLayout(layout) << " tile needs a multiple of 8 rows, but got " << shape[shape.size() - 2];
   return success();
 }
 
 int64_t SharedType::getRowBytes() const {
   int64_t bytes = getCols() * getElementBytes();
-  if (getLayout() == Layout::Swizzled)
-    return llvm::alignTo(bytes, 128);
+  if (isSwizzled())
+    return llvm::alignTo(bytes, getPanelBytes());
   return bytes + (getLayout() == Layout::Padded ? 16 : 0);
 }
 

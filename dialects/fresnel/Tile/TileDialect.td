@@ -71,7 +71,8 @@ class Tile_EnumAttr<I32EnumAttr enum, string mnem> : EnumAttr<Tile_Dialect, enum
 def Tile_Layout : Tile_Enum<"Layout", "bank layout of a shared-memory tile", [
   I32EnumAttrCase<"Linear", 0, "linear">,
   I32EnumAttrCase<"Padded", 1, "padded">,
-  I32EnumAttrCase<"Swizzled", 2, "swizzled">]>;
+  I32EnumAttrCase<"Swizzled", 2, "swizzled">,
+  I32EnumAttrCase<"Swizzled64", 3, "swizzled64">]>;
 
 def Tile_Id : Tile_Enum<"Id", "which hardware index to read", [
   I32EnumAttrCase<"BlockX", 0, "block_x">, I32EnumAttrCase<"BlockY", 1, "block_y">,
@@ -119,7 +120,8 @@ def Tile_SharedType : Tile_Type<"Shared", "shared"> {
     each row followed by 16 bytes so that eight rows of `ldmatrix` meet distinct
     banks; `swizzled`, panels of 64 16-bit columns in which the 16-byte chunk c
     of row r lies at chunk c xor (r mod 8), as TMA's and WGMMA's 128-byte mode;
-    the last panel is whole even if the columns are not.
+    `swizzled64`, panels of 32 such columns and chunks at c xor (r div 2 mod 4), their
+    64-byte mode. The last panel is whole even if the columns are not.
     Example: `!tile.shared<2x64x128xbf16, padded>`.
   }];
   let parameters = (ins ArrayRefParameter<"int64_t">:$shape, "::mlir::Type":$elementType,
@@ -136,8 +138,13 @@ def Tile_SharedType : Tile_Type<"Shared", "shared"> {
     int64_t getRowBytes() const;
     int64_t getTileBytes() const;
     int64_t getBytes() const { return getTileBytes() * getStages(); }
+    bool isSwizzled() const { return getLayout() == Layout::Swizzled || getLayout() == Layout::Swizzled64; }
+    /// Bytes of a row of a swizzled tile's panels, and how many columns these are.
+    int64_t getPanelBytes() const { return getLayout() == Layout::Swizzled64 ? 64 : 128; }
+    int64_t getPanelCols() const { return getPanelBytes() / getElementBytes(); }
+    int64_t getPanels() const { return (getCols() + getPanelCols() - 1) / getPanelCols(); }
     /// The alignment the layout needs: a swizzled tile starts an 8-row atom.
-    int64_t getAlignment() const { return getLayout() == Layout::Swizzled ? 1024 : 16; }
+    int64_t getAlignment() const { return isSwizzled() ? 1024 : 16; }
     /// One tile of a ring of rank 3, one row of an array of rank 2.
     SharedType getTile() const;
   }];
@@ -152,9 +159,10 @@ def Tile_BarriersType : Tile_Type<"Barriers", "barriers"> {
 def Tile_TensorMapType : Tile_Type<"TensorMap", "tensor_map"> {
   let summary = "bulk-copy descriptor of a [batch, head, sequence, head_dim] tensor";
   let description = [{
-    Copies boxes of `rows` x `cols` elements with the 128-byte swizzle, of `heads` heads
-    one after the other. The runtime encodes it for the caller's tensor and passes it by
-    value.
+    Copies boxes of `rows` x `cols` elements of 16 bits, of `heads` heads one after the
+    other, with the swizzle of their width: 64 columns fill panels of `swizzled` tiles, 32
+    those of `swizzled64` tiles. The runtime encodes it for the caller's tensor and passes
+    it by value.
     Example: `!tile.tensor_map<128, 64, bf16>`, `!tile.tensor_map<4, 64, bf16, heads = 16>`.
   }];
   let parameters = (ins "int64_t":$rows, "int64_t":$cols, "::mlir::Type":$elementType,
@@ -166,6 +174,8 @@ def Tile_TensorMapType : Tile_Type<"TensorMap", "tensor_map"> {
   let extraClassDeclaration = [{
     /// Rows of a tile that a box fills.
     int64_t getBoxRows() const { return getHeads() * getRows(); }
+    /// 128 or 64.
+    int64_t getSwizzleBytes() const { return 2 * getCols(); }
   }];
 }
 

@@ -103,13 +103,13 @@ struct TmaLoadLowering final : TilePattern<TmaLoadOp> {
       policy =
           emitter.ptx("createpolicy.fractional.L2::" + priority + ".b64 $0, 1.0;", "=l", {}, emitter.getI64Type())[0];
     }
-    for (int64_t panel = 0; panel < llvm::divideCeilSigned(target.getCols(), 64); ++panel) {
-      Value to = emitter.offset(adaptor.getTarget(), panel * target.getRows() * 128);
+    for (int64_t panel = 0; panel < target.getPanels(); ++panel) {
+      Value to = emitter.offset(adaptor.getTarget(), panel * target.getRows() * target.getPanelBytes());
       if (adaptor.getTileRow())
-        to = emitter.offset(to, emitter.shl(adaptor.getTileRow(), 7));
+        to = emitter.offset(to, emitter.panelRow(target, adaptor.getTileRow()));
+      Value column = emitter.i32(target.getPanelCols() * panel);
       SmallVector<Value> operands{
-          to,     adaptor.getMap(), emitter.i32(64 * panel), adaptor.getRow(), adaptor.getHead(), adaptor.getBatch(),
-          barrier};
+          to, adaptor.getMap(), column, adaptor.getRow(), adaptor.getHead(), adaptor.getBatch(), barrier};
       std::string text = "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes";
       std::string types = "r,l,r,r,r,r,r", last;
       auto append = [&](Value operand, StringRef type) {
@@ -137,12 +137,12 @@ struct TmaStoreLowering final : TilePattern<TmaStoreOp> {
   LogicalResult matchAndRewrite(TmaStoreOp op, OpAdaptor adaptor, ConversionPatternRewriter &rewriter) const override {
     Emitter emitter(op.getLoc(), rewriter);
     auto source = cast<SharedType>(op.getSource().getType());
-    Value rows = emitter.offset(adaptor.getSource(), emitter.shl(adaptor.getTileRow(), 7));
-    for (int64_t panel = 0; panel < llvm::divideCeilSigned(source.getCols(), 64); ++panel)
+    Value rows = emitter.offset(adaptor.getSource(), emitter.panelRow(source, adaptor.getTileRow()));
+    for (int64_t panel = 0; panel < source.getPanels(); ++panel)
       emitter.ptx("cp.async.bulk.tensor.4d.global.shared::cta.tile.bulk_group [$0, {$1, $2, $3, $4}], [$5];",
                   "l,r,r,r,r,r",
-                  {adaptor.getMap(), emitter.i32(64 * panel), adaptor.getRow(), adaptor.getHead(), adaptor.getBatch(),
-                   emitter.offset(rows, panel * source.getRows() * 128)});
+                  {adaptor.getMap(), emitter.i32(source.getPanelCols() * panel), adaptor.getRow(), adaptor.getHead(),
+                   adaptor.getBatch(), emitter.offset(rows, panel * source.getRows() * source.getPanelBytes())});
     NVVM::CpAsyncBulkCommitGroupOp::create(emitter);
     rewriter.eraseOp(op);
     return success();

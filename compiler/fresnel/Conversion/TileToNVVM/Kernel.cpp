@@ -96,7 +96,7 @@ static Signature getSignature(KernelOp kernel) {
                    {named("heads", builder.getI64IntegerAttr(map.getHeads())),
                     named("rows", builder.getI64IntegerAttr(map.getRows())),
                     named("cols", builder.getI64IntegerAttr(map.getCols())),
-                    named("swizzle", builder.getI64IntegerAttr(128))});
+                    named("swizzle", builder.getI64IntegerAttr(map.getSwizzleBytes()))});
       continue;
     }
     auto view = cast<GlobalType>(type);

@@ -98,13 +98,16 @@ std::pair<Value, Value> Emitter::place(Value head, Value position, Value row, in
 
 Value Emitter::sharedOffset(SharedType tile, Value row, Value col) {
   int64_t bytes = tile.getElementBytes();
-  if (tile.getLayout() != Layout::Swizzled)
+  if (!tile.isSwizzled())
     return add(mul(row, i32(tile.getRowBytes())), mul(col, i32(bytes)));
-  // Panels of 128 bytes; the 16-byte chunk is exchanged with the row's low bits.
+  // Panels of 128 or 64 bytes; the 16-byte chunk is exchanged with low bits of the row, of two rows where they
+  // share 128 bytes.
+  bool wide = tile.getPanelBytes() == 128;
   Value byte = mul(col, i32(bytes));
-  Value panel = mul(shr(byte, 7), i32(tile.getRows() * 128));
-  Value chunk = bitXor(bitAnd(shr(byte, 4), 7), bitAnd(row, 7));
-  return add(add(panel, shl(row, 7)), add(shl(chunk, 4), bitAnd(byte, 15)));
+  Value panel = mul(shr(byte, wide ? 7 : 6), i32(tile.getRows() * tile.getPanelBytes()));
+  Value chunk =
+      wide ? bitXor(bitAnd(shr(byte, 4), 7), bitAnd(row, 7)) : bitXor(bitAnd(shr(byte, 4), 3), bitAnd(shr(row, 1), 3));
+  return add(add(panel, panelRow(tile, row)), add(shl(chunk, 4), bitAnd(byte, 15)));
 }
 
 Value Emitter::globalAddress(GlobalType view, Value descriptor, ValueRange indices) {

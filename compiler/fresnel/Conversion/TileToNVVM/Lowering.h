@@ -64,6 +64,8 @@ public:
   /// Row `row` of a tile in groups: `head` + row mod group, and `position` + row div group.
   std::pair<mlir::Value, mlir::Value> place(mlir::Value head, mlir::Value position, mlir::Value row, int64_t group);
 
+  /// Byte offset of a row in a panel of a swizzled tile.
+  mlir::Value panelRow(SharedType tile, mlir::Value row) { return shl(row, tile.getPanelBytes() == 128 ? 7 : 6); }
   /// Byte offset of element (row, col) in a tile; col counts elements.
   mlir::Value sharedOffset(SharedType tile, mlir::Value row, mlir::Value col);
   /// Address of row `indices[rank-2]` of [batch, head, ...] in a global view: the innermost index is given in elements.

@@ -20,9 +20,11 @@ namespace {
 
 /// Matrix descriptor fields (PTX ISA, "Matrix Descriptor Format"): address in
 /// bits 0-13, leading byte offset 16-29, stride byte offset 32-45, each in
-/// 16-byte units, and the 128-byte swizzle in bits 62-63.
-static uint64_t getDescriptorConstant(int64_t leadingBytes, int64_t strideBytes) {
-  return uint64_t(1) << 62 | uint64_t(strideBytes / 16) << 32 | uint64_t(leadingBytes / 16) << 16;
+/// 16-byte units, and the swizzle in bits 62-63: 1 for 128 bytes, 2 for 64.
+/// The stride leads to the next 8 rows.
+static uint64_t getDescriptorConstant(SharedType tile, int64_t leadingBytes) {
+  uint64_t swizzle = tile.getPanelBytes() == 128 ? 1 : 2;
+  return swizzle << 62 | uint64_t(8 * tile.getPanelBytes() / 16) << 32 | uint64_t(leadingBytes / 16) << 16;
 }
 
 /// How a swizzled tile is walked along K: its descriptor constant and the
@@ -33,19 +35,19 @@ struct OperandWalk {
 };
 
 static OperandWalk walkOperand(SharedType tile, bool kMajor) {
-  int64_t panel = tile.getRows() * 128;
+  int64_t panel = tile.getRows() * tile.getPanelBytes(), perPanel = tile.getPanelCols() / 16;
   OperandWalk walk;
   if (kMajor) {
-    // Columns are K: four steps of 32 bytes in a panel, then the next panel.
-    walk.constant = getDescriptorConstant(/*leadingBytes=*/16, /*strideBytes=*/1024);
+    // Columns are K: steps of 32 bytes in a panel, then the next panel.
+    walk.constant = getDescriptorConstant(tile, /*leadingBytes=*/16);
     for (int64_t step = 0; step < tile.getCols() / 16; ++step)
-      walk.steps.push_back(step / 4 * (panel / 16) + step % 4 * 2);
+      walk.steps.push_back(step / perPanel * (panel / 16) + step % perPanel * 2);
     return walk;
   }
-  // Rows are K: 16 rows of 128 bytes a step; the leading offset leads to the next 64 columns.
-  walk.constant = getDescriptorConstant(panel, /*strideBytes=*/1024);
+  // Rows are K: 16 rows of a panel a step; the leading offset leads to the next panel.
+  walk.constant = getDescriptorConstant(tile, panel);
   for (int64_t step = 0; step < tile.getRows() / 16; ++step)
-    walk.steps.push_back(step * 128);
+    walk.steps.push_back(step * tile.getPanelBytes());
   return walk;
 }
 
@@ -80,7 +82,8 @@ struct WgmmaLowering final : TilePattern<WgmmaOp> {
     if (adaptor.getAcc())
       for (auto [i, value] : llvm::enumerate(emitter.unpack(adaptor.getAcc())))
         bind(value, Twine(i));
-    OperandWalk rhs = walkOperand(cast<SharedType>(op.getRhs().getType()), op.getTransposed());
+    auto rhsType = cast<SharedType>(op.getRhs().getType());
+    OperandWalk rhs = walkOperand(rhsType, op.getTransposed());
     // Rows of K from `rhs_row` on are as many as the left operand has columns.
     if (auto columns = dyn_cast<RankedTensorType>(op.getLhs().getType()))
       rhs.steps.truncate(columns.getShape()[1] / 16);
@@ -88,7 +91,7 @@ struct WgmmaLowering final : TilePattern<WgmmaOp> {
     int64_t lhsFirst = bindLhs(op, adaptor, emitter, lhs, bind);
     Value rhsTile = adaptor.getRhs();
     if (adaptor.getRhsRow())
-      rhsTile = emitter.offset(rhsTile, emitter.shl(adaptor.getRhsRow(), 7));
+      rhsTile = emitter.offset(rhsTile, emitter.panelRow(rhsType, adaptor.getRhsRow()));
     int64_t rhsIndex = bind(buildDescriptor(emitter, rhsTile, rhs.constant), "l");
 
     std::string text = "{\n.reg .pred zero, one;\n.reg .b64 da, db;\nsetp.ne.b32 zero, 0, 0;\n"
@@ -122,7 +125,7 @@ struct WgmmaLowering final : TilePattern<WgmmaOp> {
     walk = walkOperand(tile, /*kMajor=*/!op.getLhsTransposed());
     Value rows = adaptor.getLhs();
     if (adaptor.getLhsRow())
-      rows = emitter.offset(rows, emitter.shl(adaptor.getLhsRow(), 7));
+      rows = emitter.offset(rows, emitter.panelRow(tile, adaptor.getLhsRow()));
     return bind(buildDescriptor(emitter, rows, walk.constant), "l");
   }
 
