@@ -61,14 +61,15 @@ tile.kernel @anchored(%m: !tile.global<1x1x64xf32>) attributes {block = array<i3
   tile.return
 }
 
-// Panels of 32 columns: as many copies, the map's swizzle, chunks exchanged with the number of a pair of rows, and
-// operands that step through two k16 in a panel.
+// Panels of 32 columns: as many copies, the map's swizzle, chunks exchanged with the number of a pair of rows, operands
+// that step through two k16 in a panel, and stores to the next panel that add its distance to the address.
 // CHECK-LABEL: llvm.func @narrow
 // CHECK-SAME: {cols = 32 : i64, {{.*}}kind = "tensor_map", {{.*}}swizzle = 64 : i64}
 // CHECK-SAME: fresnel.shared_bytes = 29704 : i32
 // CHECK-COUNT-3: cp.async.bulk.tensor.4d.shared::cluster.global
 // CHECK-DAG: %[[ROW:.*]] = llvm.lshr %{{.*}}, %{{.*}} : i32
-// CHECK-COUNT-3: stmatrix.sync.aligned.m8n8.x4.shared::cta.b16
+// CHECK-COUNT-2: stmatrix.sync.aligned.m8n8.x4.shared::cta.b16 [$0+0]
+// CHECK: stmatrix.sync.aligned.m8n8.x4.shared::cta.b16 [$0+4096]
 // CHECK-DAG: llvm.mlir.constant(-9223371899415756800 : i64)
 // CHECK-DAG: llvm.mlir.constant(-9223371899403239424 : i64)
 // CHECK: add.s64 da, $48, 0;\0Aadd.s64 db, $49, 0;{{.*}}add.s64 da, $48, 2;\0Aadd.s64 db, $49, 64;{{.*}}add.s64 da, $48, 256;\0Aadd.s64 db, $49, 128;

@@ -3,6 +3,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "fresnel/Conversion/TileToNVVM/Lowering.h"
+#include "llvm/Support/FormatVariadic.h"
 
 using namespace mlir;
 using namespace fresnel::tile;
@@ -239,13 +240,19 @@ struct StoreMatrixLowering final : TilePattern<StoreMatrixOp> {
     Emitter emitter(op.getLoc(), rewriter);
     auto target = cast<SharedType>(op.getTarget().getType());
     SmallVector<Value> registers = getRegisters(op, adaptor, emitter);
-    StringRef text = op.getTransposed() ? "stmatrix.sync.aligned.m8n8.x4.trans.shared::cta.b16 [$0], {$1, $2, $3, $4};"
-                                        : "stmatrix.sync.aligned.m8n8.x4.shared::cta.b16 [$0], {$1, $2, $3, $4};";
+    // Blocks at the same place of their panels lie a constant apart, which the instruction adds to one register.
+    bool fixed = !op.getTransposed() && !op.getColumn();
+    int64_t perPanel = target.getPanelCols() / 16, panelBytes = target.getRows() * target.getPanelBytes();
+    SmallVector<Value> places;
     for (int64_t block = 0, blocks = registers.size() / 4; block < blocks; ++block) {
-      auto [row, col] = getPlace(op, adaptor, emitter, block);
-      Value address = emitter.offset(adaptor.getTarget(), emitter.sharedOffset(target, row, col));
-      SmallVector<Value> operands{address};
+      if (!fixed || block < perPanel) {
+        auto [row, col] = getPlace(op, adaptor, emitter, block);
+        places.push_back(emitter.offset(adaptor.getTarget(), emitter.sharedOffset(target, row, col)));
+      }
+      SmallVector<Value> operands{fixed ? places[block % perPanel] : places[block]};
       operands.append(registers.begin() + 4 * block, registers.begin() + 4 * block + 4);
+      std::string text = llvm::formatv("stmatrix.sync.aligned.m8n8.x4{0}.shared::cta.b16 [$0+{1}], {{$1, $2, $3, $4};",
+                                       op.getTransposed() ? ".trans" : "", fixed ? block / perPanel * panelBytes : 0);
       emitter.ptx(text, "r,r,r,r,r", operands);
     }
     rewriter.eraseOp(op);
