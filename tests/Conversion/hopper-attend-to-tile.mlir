@@ -203,3 +203,84 @@ fresnel.program @main(%q: !heads, %k: !heads, %v: !heads) {
   %o, %l = fresnel.launch @attend_0(%q, %k, %v) : (!heads, !heads, !heads) -> (!heads, tensor<1x16x16384xf32>)
   fresnel.return %o, %l {names = ["out", "lse"]} : !heads, tensor<1x16x16384xf32>
 }
+
+// -----
+
+// L2 holds keys and values of five of these heads: sixteen are cut into four sections of four, 128 tiles a head.
+// CHECK-LABEL: tile.kernel @attend_0(
+// CHECK: %[[INDEX:.*]] = arith.remsi %{{.*}}, %c512_i32
+// CHECK: arith.remsi %[[INDEX]], %c4_i32
+!heads = tensor<1x16x16384x96xbf16>
+fresnel.program @attend_0(%q: !heads, %k: !heads, %v: !heads) attributes {fresnel.kernel,
+    fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 128, tile_n = 192>} {
+  %o, %l = fresnel.attend %q, %k, %v {causal = true} : !heads, !heads, !heads
+  fresnel.return %o, %l {names = ["out", "lse"]} : !heads, tensor<1x16x16384xf32>
+}
+fresnel.program @main(%q: !heads, %k: !heads, %v: !heads) {
+  %o, %l = fresnel.launch @attend_0(%q, %k, %v) : (!heads, !heads, !heads) -> (!heads, tensor<1x16x16384xf32>)
+  fresnel.return %o, %l {names = ["out", "lse"]} : !heads, tensor<1x16x16384xf32>
+}
+
+// -----
+
+// Weights in shared memory: they are stored once the product that reads those of the block in front has ended, for the
+// matrix unit to see. That all of the warpgroup have done so shows where they meet for their turn, or behind the last block.
+// CHECK-LABEL: tile.kernel @attend_0(
+// CHECK-SAME: block = array<i32: 512, 1, 1>
+// CHECK: %[[WEIGHTS:.*]] = tile.alloc : !tile.shared<192x144xbf16, swizzled64>
+// CHECK: consumer(3) registers(160)
+// CHECK: tile.wgmma_wait 0
+// CHECK: tile.store_matrix %{{.*}}, %[[WEIGHTS]] row(%[[ROW:.*]]) : tensor<64x144xbf16, #tile.lhs>
+// CHECK-NEXT: tile.fence_async
+// CHECK-NOT: threads(128)
+// CHECK: scf.for
+// CHECK: tile.barrier id(%{{.*}}) threads(256)
+// CHECK: tile.wgmma %{{.*}} row(%[[ROW]]), %{{.*}} transposed
+// CHECK: tile.wgmma %{{.*}} row(%[[ROW]]), %{{.*}} : !tile.shared<192x144xbf16, swizzled64>, <144x96xbf16, swizzled64> -> tensor<64x96xf32, #tile.acc>
+// CHECK: tile.wgmma_wait 1
+// CHECK: tile.wgmma_wait 0
+// CHECK-NOT: threads(128)
+// CHECK: tile.store_matrix %{{.*}}, %[[WEIGHTS]] row(%[[ROW]])
+// CHECK-NEXT: tile.fence_async
+// CHECK: tile.mbarrier_wait
+// CHECK: tile.barrier id(%{{.*}}) threads(128)
+// CHECK: tile.wgmma %{{.*}} row(%[[ROW]]), %{{.*}} : !tile.shared<192x144xbf16, swizzled64>
+!long = tensor<1x4x1024x96xbf16>
+fresnel.program @attend_0(%q: !long, %k: !long, %v: !long) attributes {fresnel.kernel,
+    fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 192, tile_n = 144, shared_weights = true>} {
+  %o, %l = fresnel.attend %q, %k, %v : !long, !long, !long
+  fresnel.return %o, %l {names = ["out", "lse"]} : !long, tensor<1x4x1024xf32>
+}
+fresnel.program @main(%q: !long, %k: !long, %v: !long) {
+  %o, %l = fresnel.launch @attend_0(%q, %k, %v) : (!long, !long, !long) -> (!long, tensor<1x4x1024xf32>)
+  fresnel.return %o, %l {names = ["out", "lse"]} : !long, tensor<1x4x1024xf32>
+}
+
+// -----
+
+// Of a persistent kernel that has no shared memory for both, the output goes where the weights were, and those of the next
+// tile wait until it has been copied. The queries of the next tile arrive meanwhile.
+// CHECK-LABEL: tile.kernel @attend_0(
+// CHECK: %[[WEIGHTS:.*]] = tile.alloc : !tile.shared<192x144xbf16, swizzled64>
+// CHECK: %[[OUT:.*]] = tile.alloc reuse %[[WEIGHTS]] {{.*}} : !tile.shared<192x96xbf16, swizzled64>
+// CHECK: consumer(3)
+// CHECK: tile.wgmma_wait 0
+// CHECK: scf.if
+// CHECK-NEXT: tile.tma_store_wait
+// CHECK: tile.barrier id(%{{.*}}) threads(128)
+// CHECK: tile.store_matrix %{{.*}}, %[[WEIGHTS]]
+// CHECK: scf.for
+// CHECK: tile.store_matrix %{{.*}}, %[[WEIGHTS]]
+// CHECK: tile.mbarrier_arrive
+// CHECK: tile.wgmma
+// CHECK: tile.store_matrix %{{.*}}, %[[OUT]]
+!long = tensor<1x4x1024x96xbf16>
+fresnel.program @attend_0(%q: !long, %k: !long, %v: !long) attributes {fresnel.kernel,
+    fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 192, tile_n = 144, persistent = true, shared_weights = true>} {
+  %o, %l = fresnel.attend %q, %k, %v : !long, !long, !long
+  fresnel.return %o, %l {names = ["out", "lse"]} : !long, tensor<1x4x1024xf32>
+}
+fresnel.program @main(%q: !long, %k: !long, %v: !long) {
+  %o, %l = fresnel.launch @attend_0(%q, %k, %v) : (!long, !long, !long) -> (!long, tensor<1x4x1024xf32>)
+  fresnel.return %o, %l {names = ["out", "lse"]} : !long, tensor<1x4x1024xf32>
+}

@@ -21,7 +21,7 @@ int64_t getHopperMinBlocks(ScheduleAttr schedule, AttendOp op);
 
 /// Consecutive heads whose tiles are started together under a causal mask: what
 /// the schedule says, or as many as have their keys and values in L2 at the same
-/// time, at least one.
+/// time, at least one, in as few sections, which are alike.
 int64_t getHopperSection(ScheduleAttr schedule, int64_t keys, int64_t columns, int64_t headsPerKeyHead, int64_t heads);
 
 /// Thread blocks of a persistent kernel: the multiprocessors of an H100 or H200.
