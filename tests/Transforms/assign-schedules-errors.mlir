@@ -221,7 +221,7 @@ fresnel.program @main(%q: tensor<1x2x64x128xbf16>) {
 
 fresnel.program @hopper_registers(%in0: tensor<1x2x64x128xbf16>) attributes {fresnel.kernel,
     fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 192, tile_n = 128, stages = 1>} {
-  // expected-error @+1 {{a consumer thread needs about 188 registers, but has 160; lower tile_n, or take tile_m = 128}}
+  // expected-error @+1 {{a consumer thread needs about 188 registers, but has 160; lower tile_n, or take tile_m = 128, or set shared_weights = true}}
   %o, %l = fresnel.attend %in0, %in0, %in0 : tensor<1x2x64x128xbf16>, tensor<1x2x64x128xbf16>, tensor<1x2x64x128xbf16>
   fresnel.return %o {names = ["o"]} : tensor<1x2x64x128xbf16>
 }
@@ -340,4 +340,43 @@ fresnel.program @early_portable(%in0: tensor<1x2x64x128xbf16>, %in1: tensor<1x2x
 fresnel.program @main(%q: tensor<1x2x64x128xbf16>, %k: tensor<1x2x64x128xbf16>) {
   %o = fresnel.launch @early_portable(%q, %k) : (tensor<1x2x64x128xbf16>, tensor<1x2x64x128xbf16>) -> tensor<1x2x64x128xbf16>
   fresnel.return %o {names = ["o"]} : tensor<1x2x64x128xbf16>
+}
+
+// -----
+
+fresnel.program @shared_weights_memory(%in0: tensor<1x2x2048x128xbf16>, %in1: tensor<1x2x2048x128xbf16>) attributes {fresnel.kernel,
+    fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 128, tile_n = 192, shared_weights = true>} {
+  // expected-error @+1 {{the tiles need 278632 bytes of shared memory, but sm_90a has 232448; lower tile_n or stages, or set shared_weights = false, which takes 49152 less}}
+  %o, %l = fresnel.attend %in0, %in1, %in1 : tensor<1x2x2048x128xbf16>, tensor<1x2x2048x128xbf16>, tensor<1x2x2048x128xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x2048x128xbf16>
+}
+fresnel.program @main(%q: tensor<1x2x2048x128xbf16>, %k: tensor<1x2x2048x128xbf16>) {
+  %o = fresnel.launch @shared_weights_memory(%q, %k) : (tensor<1x2x2048x128xbf16>, tensor<1x2x2048x128xbf16>) -> tensor<1x2x2048x128xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x2048x128xbf16>
+}
+
+// -----
+
+fresnel.program @shared_weights_registers(%in0: tensor<1x2x2048x128xbf16>, %in1: tensor<1x2x2048x128xbf16>) attributes {fresnel.kernel,
+    fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 192, tile_n = 160, stages = 1, shared_weights = true>} {
+  // expected-error @+1 {{a consumer thread needs about 172 registers, but has 160; lower tile_n, or take tile_m = 128}}
+  %o, %l = fresnel.attend %in0, %in1, %in1 : tensor<1x2x2048x128xbf16>, tensor<1x2x2048x128xbf16>, tensor<1x2x2048x128xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x2048x128xbf16>
+}
+fresnel.program @main(%q: tensor<1x2x2048x128xbf16>, %k: tensor<1x2x2048x128xbf16>) {
+  %o = fresnel.launch @shared_weights_registers(%q, %k) : (tensor<1x2x2048x128xbf16>, tensor<1x2x2048x128xbf16>) -> tensor<1x2x2048x128xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x2048x128xbf16>
+}
+
+// -----
+
+fresnel.program @shared_weights_portable(%in0: tensor<1x2x2048x128xbf16>, %in1: tensor<1x2x2048x128xbf16>) attributes {fresnel.kernel,
+    fresnel.schedule = #fresnel.schedule<family = portable, shared_weights = true>} {
+  // expected-error @+1 {{only attention of family hopper may keep weights in shared memory; set shared_weights = false}}
+  %o, %l = fresnel.attend %in0, %in1, %in1 : tensor<1x2x2048x128xbf16>, tensor<1x2x2048x128xbf16>, tensor<1x2x2048x128xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x2048x128xbf16>
+}
+fresnel.program @main(%q: tensor<1x2x2048x128xbf16>, %k: tensor<1x2x2048x128xbf16>) {
+  %o = fresnel.launch @shared_weights_portable(%q, %k) : (tensor<1x2x2048x128xbf16>, tensor<1x2x2048x128xbf16>) -> tensor<1x2x2048x128xbf16>
+  fresnel.return %o {names = ["o"]} : tensor<1x2x2048x128xbf16>
 }

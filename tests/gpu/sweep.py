@@ -5,7 +5,7 @@ selection exactly. A third of the cases are small programs of the block-selectio
 the others Lighthouse with dilated scores (dilated_cases.py). Half of the cases compute the gradients, too. Without --wrap
 a case runs once more, and the two outputs must agree in every bit; under compute-sanitizer a case passes only if nothing is
 reported. Usage: sweep.py --fresnel PATH [--cases N] [--seed S] [--jobs J] [--max-seconds T] [--grad-only] [--blocks-only]
-[--dilated-only] [--documents-only] [--lighthouse-only] [--lighthouse-documents-only]
+[--dilated-only] [--documents-only] [--lighthouse-only] [--lighthouse-documents-only] [--head-dim D]
 [--wrap "compute-sanitizer --tool memcheck"]. Exit code 1 if a case failed or none ran.
 """
 
@@ -80,6 +80,14 @@ def make_case(rng, longest, grad_only, method=None):
     schedules = ["", "", "", "tile_m=64", "persistent=true", "ping_pong=false", "early=8", "early=32:persistent=true"]
     if has_clusters(method, sets):
         schedules += ["cluster=2:persistent=false", "cluster=2:persistent=false:tile_n=64:stages=2"]
+    # Weights in shared memory, of few and of many registers, in panels of 64 and of 32 columns.
+    schedules += ["shared_weights=true:tile_n=64", "shared_weights=true:tile_n=80:tile_m=64:early=0"]
+    if sets["head_dim"] <= 128:
+        schedules += [f"shared_weights=true:tile_m=192:tile_n={tile}:{others}" for tile in (48, 96)
+                      for others in ("persistent=true", "persistent=false:early=16")]
+    if sets["head_dim"] <= 96:
+        schedules += [f"shared_weights=true:tile_m=192:tile_n={tile}:persistent={flag}" for tile in (128, 144)
+                      for flag in ("true", "false")]
     schedule = rng.choice(schedules) if sets["head_dim"] >= 64 else ""
     gradients = ["", "", "", "family=portable", "section=1", "section=3", "stages=1"]
     if method == "dense" and sets["head_dim"] >= 192 and sets["heads"] == sets["kv_heads"] and has_one_pass(method, sets):
@@ -243,6 +251,7 @@ def main():
     parser.add_argument("--lighthouse-only", action="store_true", help="only Lighthouse")
     parser.add_argument("--schedule", default="", metavar="FIELD", help="only attention whose schedule, or that of its gradients, sets "
                         "this field")
+    parser.add_argument("--head-dim", type=int, help="only attention with this head dim")
     parser.add_argument("--lighthouse-documents-only", action="store_true", help="only Lighthouse over packed documents")
     parser.add_argument("--max-seconds", type=float, default=1e9)
     parser.add_argument("--wrap", default="", help="command that runs each case, e.g. compute-sanitizer")
@@ -251,10 +260,11 @@ def main():
         only = {"documents": arguments.documents_only, "lighthouse": arguments.lighthouse_only,
                 "lighthouse_documents": arguments.lighthouse_documents_only}
         method = next((name for name, asked in only.items() if asked), None)
-        if method or arguments.schedule:
+        if method or arguments.schedule or arguments.head_dim:
             while True:
                 case = make_case(rng, arguments.longest, arguments.grad_only, method)
-                if any(arguments.schedule in fields for fields in case[3:4 + case[5]]):
+                if arguments.head_dim in (None, case[1]["head_dim"]) and any(
+                        arguments.schedule in fields for fields in case[3:4 + case[5]]):
                     return run_case, case
         blocks = not arguments.grad_only and not arguments.dilated_only and rng.random() < 1 / 3
         if arguments.blocks_only is not None or blocks:

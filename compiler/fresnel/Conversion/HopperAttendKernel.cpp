@@ -17,9 +17,11 @@ HopperAttendKernel::HopperAttendKernel(AttendOp op, const KernelRequest &request
       tileN(request.schedule.getTileN()), stages(request.schedule.getStages()), consumers(tileM / kGroupRows),
       cluster(request.schedule.getCluster()), persistent(request.schedule.getPersistent()),
       chained(isHopperChained(request.schedule, op)), held(holdsHopperQueries(request.schedule, op)),
-      ownOutput(hasHopperOutputTile(request.schedule, op)), queryRows(held ? kGroupRows : tileM),
-      lazy(shape.valueDim >= kLazyValueDim), early(request.schedule.getEarly()), outArgument(3 + op.getMasks().size()),
-      op(op), math(builder, shape, kGroupRows, tileN),
+      reusesWeights(reusesHopperWeights(request.schedule, op)),
+      ownOutput(hasHopperOutputTile(request.schedule, op) || reusesWeights), queryRows(held ? kGroupRows : tileM),
+      lazy(shape.valueDim >= kLazyValueDim), early(request.schedule.getEarly()),
+      sharedWeights(request.schedule.getSharedWeights()), outArgument(3 + op.getMasks().size()), op(op),
+      math(builder, shape, kGroupRows, tileN),
       at(builder, shape, request.schedule, getHopperTiles(request.schedule, op), math), tiles(at.getCount()),
       grouped(at.getGroup() > 1) {}
 
@@ -74,8 +76,12 @@ void HopperAttendKernel::allocate() {
   Val queries = b.alloc({turns * (tileM / queryRows), queryRows, shape.headDim}, shape.element, keyLayout);
   queryRing = {turns, queries, allocBarriers(turns), allocBarriers(turns)};
   qTile = b.slice(queries, b.i32(0));
-  // Else a warpgroup's output takes the place of its own queries, which it no longer needs.
-  if (ownOutput)
+  if (sharedWeights)
+    weightTile = b.alloc({tileM, tileN}, shape.element, getLayout(tileN));
+  // Else a warpgroup's output takes the place of its own queries or weights, which it no longer needs.
+  if (reusesWeights)
+    oTile = b.allocReusing(weightTile, {tileM, shape.valueDim}, shape.element, keyLayout);
+  else if (ownOutput)
     oTile = b.alloc({tileM, shape.valueDim}, shape.element, keyLayout);
   else if (!chained)
     oTile = b.allocReusing(queryRing.tiles, {tileM, shape.valueDim}, shape.element, keyLayout);

@@ -9,6 +9,9 @@
 // softmax of one hides behind the products of the other (Shah et al.,
 // FlashAttention-3, arXiv 2407.08608).
 //
+// The weights are the left operand of the product with the values: in registers, or where these are few in shared
+// memory. There they are replaced once that product has ended, by the warpgroup that owns the rows, which then meets.
+//
 // Key blocks are visited from the last to the first: those that cross the
 // diagonal, the sequence's end or that of a document come first, then the plain
 // ones, then those at the left edge of the window or the document, and the sinks.
@@ -56,12 +59,15 @@ protected:
   const KernelRequest &request;
   AttendShape shape;
   int64_t tileM, tileN, stages, consumers, cluster;
-  bool persistent, chained, held, ownOutput;
+  bool persistent, chained, held;
+  /// Whether the output goes to the place of the weights, or at least not to that of the queries.
+  bool reusesWeights, ownOutput;
   /// Rows of a tile of queries in shared memory.
   int64_t queryRows;
   bool lazy;
   /// How many keys of a block are weighed before the wait for the product with the values of the block before.
   int64_t early;
+  bool sharedWeights;
   /// The output's position among the arguments; the LSE follows it.
   unsigned outArgument;
   AttendOp op;
@@ -79,6 +85,8 @@ protected:
   Val order, orderKeys;
   /// With `early`, for each consumer: where its threads store what they have summed by then.
   Val scratch;
+  /// With `sharedWeights`: the weights of a block, of which each consumer has its own rows.
+  Val weightTile;
   /// Two tiles of queries if tiles are chained, else one. If consumers hold their queries in registers, a tile is one
   /// of 64 rows for each.
   Ring queryRing;

@@ -41,8 +41,8 @@ static SmallVector<Val> loopFromHead(KernelBuilder &b, ArrayRef<Val> init,
   return wrap(loop.getResults());
 }
 
-/// What a consumer carries from one key block to the next: the accumulator, the
-/// weights of the block before as a left operand, and the rows' maximum and sum.
+/// What a consumer carries from one key block to the next: the accumulator, the weights of the block before as a left
+/// operand (a fragment, or the tile in which they are), and the rows' maximum and sum.
 struct State {
   Val acc, weights, maximum, sum;
 };
@@ -94,13 +94,29 @@ private:
   }
 
   Val multiplyValues(const State &state, Val slot) {
-    return b.wrap(tile::WgmmaOp::create(b, state.acc.getType(), Value(state.weights), Value(),
+    return b.wrap(tile::WgmmaOp::create(b, state.acc.getType(), Value(state.weights), sharedWeights ? groupRow : Val(),
                                         Value(b.slice(valueRing.tiles, slot)), Value(state.acc), false));
   }
 
+  /// Weights as a left operand. If it is in shared memory, the product that reads those of the block before has ended;
+  /// the one that reads these begins once all of the warpgroup have met, be it for their turn.
   Val toLhs(Val weights) {
     Type type = tile::getLhsType(kGroupRows, tileN, shape.element);
-    return b.wrap(tile::ToLhsOp::create(b, type, Value(weights)));
+    Val fragment = b.wrap(tile::ToLhsOp::create(b, type, Value(weights)));
+    if (!sharedWeights)
+      return fragment;
+    tile::StoreMatrixOp::create(b, Value(fragment), Value(weightTile), Value(groupRow));
+    tile::FenceAsyncOp::create(b);
+    if (!hasTurns())
+      meetGroup();
+    return weightTile;
+  }
+
+  /// The last product of a tile, or of all tiles, which has no turn.
+  Val multiplyLast(const State &state, Val slot) {
+    if (sharedWeights && hasTurns())
+      meetGroup();
+    return waitFor(multiplyValues(state, slot), 0);
   }
 
   Val getRowTokens() { return getTokens(tile::getRowsType(kGroupRows, b.getI32Type())); }
@@ -147,6 +163,8 @@ private:
     scores = math.cap(scores);
     scores = hideUnlisted(masked ? hide(scores, b.i32(0)) : scores, b.i32(0));
     SoftmaxStep step = math.softmax(scores, Val(), Val(), /*mayBeEmpty=*/masked, /*lazy=*/false, findListed(b.i32(0)));
+    if (reusesWeights)
+      waitForOutput();
     return {clearAcc(), toLhs(step.weights), step.maximum, step.sum};
   }
 
@@ -229,7 +247,7 @@ private:
       arrive(queryRing.empty, b.i32(0));
     auto [slot, parity] = slotOf(base + at.visited.count - 1.0);
     wait(valueRing.full, slot, parity);
-    Val acc = waitFor(multiplyValues(state, slot), 0);
+    Val acc = multiplyLast(state, slot);
     if (persistent)
       release(valueRing, slot);
     store(acc, state, {at.batch, at.head, at.firstRow + groupRow, oTile});
@@ -324,7 +342,7 @@ private:
     State last = getState(end);
     auto [slot, parity] = slotOf(end[5] - 1.0);
     wait(valueRing.full, slot, parity);
-    store(waitFor(multiplyValues(last, slot), 0), last, getPlace(end));
+    store(multiplyLast(last, slot), last, getPlace(end));
   }
 
   void consume() override {
@@ -361,6 +379,12 @@ private:
 
   void meetGroup() { meet(group + double(kOutputBarrier), 128); }
 
+  /// The copy of the tile before must have read the memory.
+  void waitForOutput() {
+    b.ifThen(leader, [&] { tile::TmaStoreWaitOp::create(b); });
+    meetGroup();
+  }
+
   void store(Val acc, const State &state, const Place &place) {
     auto [inverse, lse] = math.finish(state.maximum, state.sum);
     acc = acc * math.broadcast(inverse, acc.getType());
@@ -368,11 +392,8 @@ private:
       return storeGrouped(acc, lse);
     tile::StoreRowsOp::create(b, Value(lse), Value(b.argument(kernel, outArgument + 1)), Value(place.batch),
                               Value(place.head), Value(place.row));
-    if (ownOutput) {
-      // The copy of the tile before must have read the memory.
-      b.ifThen(leader, [&] { tile::TmaStoreWaitOp::create(b); });
-      meetGroup();
-    }
+    if (ownOutput && !reusesWeights)
+      waitForOutput();
     tile::StoreMatrixOp::create(b, Value(acc), Value(place.output), Value(groupRow));
     tile::FenceAsyncOp::create(b);
     meetGroup();

@@ -81,6 +81,10 @@ static int64_t getOutputRowBytes(AttendOp op) {
   return 2 * llvm::alignTo(getValueDim(op), getHopperPanel(getHeadDim(op)));
 }
 
+static int64_t getWeightBytes(ScheduleAttr schedule) {
+  return schedule.getSharedWeights() ? schedule.getTileM() * getRowBytes(schedule.getTileN()) : 0;
+}
+
 /// Without a tile for the output; chained, with the queries of two tiles.
 static int64_t getInputBytes(ScheduleAttr schedule, AttendOp op, bool chained) {
   int64_t keyRow = getRowBytes(getHeadDim(op)), valueRow = getRowBytes(getValueDim(op));
@@ -88,13 +92,13 @@ static int64_t getInputBytes(ScheduleAttr schedule, AttendOp op, bool chained) {
   // The mbarriers of the rings and of the tiles' numbers, and those numbers.
   int64_t others = 8 * (4 * schedule.getStages() + 3 * queries) + 16;
   int64_t scratch = schedule.getEarly() ? schedule.getTileM() / 64 * kHopperScratch * 4 : 0;
-  return queries * schedule.getTileM() * keyRow + blocks + others + scratch;
+  return queries * schedule.getTileM() * keyRow + blocks + getWeightBytes(schedule) + others + scratch;
 }
 
 /// Scores and accumulator in f32, weights in 16 bits, of 64 rows in 128 threads.
 static int64_t countConsumerRegisters(ScheduleAttr schedule, AttendOp op) {
-  int64_t tileN = schedule.getTileN();
-  return tileN / 2 + getValueDim(op) / 2 + tileN / 4 + kOtherRegisters;
+  int64_t tileN = schedule.getTileN(), weights = schedule.getSharedWeights() ? 0 : tileN / 4;
+  return tileN / 2 + getValueDim(op) / 2 + weights + kOtherRegisters;
 }
 
 bool fresnel::isHopperChained(ScheduleAttr schedule, AttendOp op) {
@@ -115,6 +119,14 @@ static int64_t getInputBytes(ScheduleAttr schedule, AttendOp op) {
 bool fresnel::hasHopperOutputTile(ScheduleAttr schedule, AttendOp op) {
   int64_t output = schedule.getTileM() * getOutputRowBytes(op);
   return schedule.getPersistent() && getInputBytes(schedule, op) + output <= kSharedBytes;
+}
+
+bool fresnel::reusesHopperWeights(ScheduleAttr schedule, AttendOp op) {
+  // A consumer's rows of the one lie in those of the other, too.
+  int64_t tileN = schedule.getTileN();
+  bool fits = getRowBytes(tileN) >= getOutputRowBytes(op) && getHopperPanel(tileN) == getHopperPanel(getHeadDim(op));
+  return schedule.getSharedWeights() && schedule.getPersistent() && fits && !isHopperChained(schedule, op) &&
+         !hasHopperOutputTile(schedule, op);
 }
 
 bool fresnel::holdsHopperQueries(ScheduleAttr schedule, AttendOp op) {
@@ -242,14 +254,19 @@ std::string fresnel::verifyHopper(ScheduleAttr schedule, AttendOp op, const Targ
     return llvm::formatv("{0} tiles of queries are numbered with 31 bits; split the batch", tiles);
   if (std::string reason = op.getBlocks() ? verifyBlocks(schedule, op) : ""; !reason.empty())
     return reason;
-  if (int64_t bytes = getHopperSharedBytes(schedule, op); bytes > target.maxSharedBytes)
-    return llvm::formatv("the tiles need {0} bytes of shared memory, but {1} has {2}; lower tile_n or stages", bytes,
-                         target.name, target.maxSharedBytes);
+  if (int64_t bytes = getHopperSharedBytes(schedule, op); bytes > target.maxSharedBytes) {
+    std::string others;
+    if (int64_t weights = getWeightBytes(schedule))
+      others = llvm::formatv(", or set shared_weights = false, which takes {0} less", weights);
+    return llvm::formatv("the tiles need {0} bytes of shared memory, but {1} has {2}; lower tile_n or stages{3}", bytes,
+                         target.name, target.maxSharedBytes, others);
+  }
   int64_t have = getHopperRegisters(tileM / 64, getHopperMinBlocks(schedule, op)).consumer;
   int64_t need = countConsumerRegisters(schedule, op);
   if (need > have)
-    return llvm::formatv("a consumer thread needs about {0} registers, but has {1}; lower tile_n{2}", need, have,
-                         tileM == 192 ? ", or take tile_m = 128" : "");
+    return llvm::formatv("a consumer thread needs about {0} registers, but has {1}; lower tile_n{2}{3}", need, have,
+                         tileM == 192 ? ", or take tile_m = 128" : "",
+                         schedule.getSharedWeights() ? "" : ", or set shared_weights = true");
   return "";
 }
 

@@ -44,6 +44,9 @@ bool hasHopperOutputTile(ScheduleAttr schedule, AttendOp op);
 /// Tiles of a head that a kernel over documents starts in the order of their work, the most first; 0 if it does not.
 int64_t countHopperOrder(ScheduleAttr schedule, AttendOp op);
 
+/// Whether such a kernel without shared memory for both, nor chained, puts the output where the weights were.
+bool reusesHopperWeights(ScheduleAttr schedule, AttendOp op);
+
 /// Columns of a panel of such a tile of attention, 64 or, where that leaves less of the last panel empty, 32.
 int64_t getHopperPanel(int64_t columns);
 

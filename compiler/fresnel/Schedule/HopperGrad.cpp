@@ -245,7 +245,8 @@ ScheduleAttr fresnel::getHopperGradDefault(AttendGradOp op, bool ordered) {
   bool shared = getTensor(op.getQ()).getDimSize(1) > getTensor(op.getK()).getDimSize(1);
   int64_t cluster = shared && cut.wide && op.hasIntegerSums() ? 2 : 1;
   return ScheduleAttr::get(op.getContext(), Family::Hopper, cut.keyRows, tileN, stages, /*persistent=*/false,
-                           /*ping_pong=*/true, /*section=*/0, ordered, cluster, op.hasIntegerSums(), /*early=*/0);
+                           /*ping_pong=*/true, /*section=*/0, ordered, cluster, op.hasIntegerSums(), /*early=*/0,
+                           /*shared_weights=*/false);
 }
 
 int64_t fresnel::getHopperGradShares(AttendGradOp op) {

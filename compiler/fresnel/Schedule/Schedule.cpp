@@ -275,6 +275,8 @@ std::string fresnel::verifySchedule(ScheduleAttr schedule, Operation *op, const 
     return "only attention of family hopper and its gradients in one pass run in clusters; set cluster = 1";
   if (schedule.getEarly() && (schedule.getFamily() != Family::Hopper || !isa<AttendOp>(op)))
     return "only attention of family hopper computes weights early; set early = 0";
+  if (schedule.getSharedWeights() && (schedule.getFamily() != Family::Hopper || !isa<AttendOp>(op)))
+    return "only attention of family hopper may keep weights in shared memory; set shared_weights = false";
   if (!schedule.getOrdered() && !isa<AttendGradOp>(op))
     return "ordered = false is for gradients of the hopper family; everything else has one order";
   if (schedule.getIntegers() && !isa<AttendGradOp>(op))
@@ -333,17 +335,22 @@ llvm::json::Object fresnel::toJson(ScheduleAttr schedule) {
       object["cluster"] = schedule.getCluster();
     if (schedule.getEarly())
       object["early"] = schedule.getEarly();
+    if (schedule.getSharedWeights())
+      object["shared_weights"] = true;
   }
   return object;
 }
 
 llvm::Expected<ScheduleAttr> fresnel::scheduleFromJson(const llvm::json::Object &object, MLIRContext *context) {
   int64_t tileM = 64, tileN = 64, stages = 2, section = 0, cluster = 1, early = 0;
-  bool persistent = false, pingPong = true, ordered = true, integers = false;
+  bool persistent = false, pingPong = true, ordered = true, integers = false, sharedWeights = false;
   llvm::StringMap<int64_t *> numbers{{"tile_m", &tileM},    {"tile_n", &tileN},    {"stages", &stages},
                                      {"section", &section}, {"cluster", &cluster}, {"early", &early}};
-  llvm::StringMap<bool *> flags{
-      {"persistent", &persistent}, {"ping_pong", &pingPong}, {"ordered", &ordered}, {"integers", &integers}};
+  llvm::StringMap<bool *> flags{{"persistent", &persistent},
+                                {"ping_pong", &pingPong},
+                                {"ordered", &ordered},
+                                {"integers", &integers},
+                                {"shared_weights", &sharedWeights}};
   std::optional<Family> family;
   for (const auto &[key, value] : object) {
     if (numbers.contains(key) && value.getAsInteger())
@@ -355,13 +362,15 @@ llvm::Expected<ScheduleAttr> fresnel::scheduleFromJson(const llvm::json::Object 
     else
       return llvm::createStringError(llvm::formatv(
           "schedule field '{0}' cannot be {1}; there are family (portable, hopper, simt), tile_m, tile_n, "
-          "stages, section, cluster, early (integers), persistent, ping_pong, ordered and integers (true, false)",
+          "stages, section, cluster, early (integers), persistent, ping_pong, ordered, integers and shared_weights "
+          "(true, "
+          "false)",
           key, value));
   }
   if (!family)
     return llvm::createStringError("a schedule needs a family: portable, hopper or simt");
   return ScheduleAttr::get(context, *family, tileM, tileN, stages, persistent, pingPong, section, ordered, cluster,
-                           integers, early);
+                           integers, early, sharedWeights);
 }
 
 bool fresnel::excludesHopper(StringRef text) {

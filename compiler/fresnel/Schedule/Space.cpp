@@ -33,9 +33,13 @@ static std::vector<Axis> getAxes(Operation *op, SpaceSize size) {
             {"stages", Values{1, 2, 3}},
             {"section", Values{0, 1, 2, 4, 8, 16}}};
   if (size == SpaceSize::Quick)
-    return {{"tile_m", Values{64, 128, 192}}, {"tile_n", Values{32, 64, 80, 96, 112, 128, 160, 176, 192, 256}},
-            {"stages", Values{1, 2, 3}},      {"persistent", Values{false, true}},
-            {"cluster", Values{1, 2}},        {"early", Values{0, 16}}};
+    return {{"tile_m", Values{64, 128, 192}},
+            {"tile_n", Values{32, 64, 80, 96, 112, 128, 144, 160, 176, 192, 256}},
+            {"stages", Values{1, 2, 3}},
+            {"persistent", Values{false, true}},
+            {"cluster", Values{1, 2}},
+            {"early", Values{0, 16}},
+            {"shared_weights", Values{false, true}}};
   Values tiles;
   for (int tile = 16; tile <= 256; tile += 16)
     tiles.push_back(tile);
@@ -46,7 +50,8 @@ static std::vector<Axis> getAxes(Operation *op, SpaceSize size) {
           {"ping_pong", Values{false, true}},
           {"section", Values{0, 1, 4}},
           {"cluster", Values{1, 2}},
-          {"early", Values{0, 16}}};
+          {"early", Values{0, 16}},
+          {"shared_weights", Values{false, true}}};
 }
 
 static std::string getText(ScheduleAttr schedule) { return llvm::formatv("{0}", llvm::json::Value(toJson(schedule))); }
@@ -132,6 +137,7 @@ std::vector<Candidate> fresnel::enumerateSchedules(Operation *op, const TargetIn
     if (*family == Family::Hopper && isa<AttendOp>(op)) {
       fields["cluster"] = 1;
       fields["early"] = 0;
+      fields["shared_weights"] = false;
     }
     if (auto gradient = dyn_cast<AttendGradOp>(op); *family == Family::Hopper && gradient && gradient.hasIntegerSums())
       fields["integers"] = true;

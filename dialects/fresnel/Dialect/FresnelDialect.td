@@ -98,6 +98,7 @@ def Fresnel_ScheduleAttr : AttrDef<Fresnel_Dialect, "Schedule"> {
     | integers | hopper, gradients with head dims 192 and 256: dQ is summed in integers, the same in any order; what they are too coarse for is computed again |
     | cluster | hopper: thread blocks that fetch each block of keys together, 1 or 2; each loads its share into the memory of all |
     | early | hopper, attention: keys of a block whose weights are computed before the product with the values of the block before has ended; 0 leaves it to the assembler |
+    | shared_weights | hopper, attention: weights go to the product with the values through shared memory instead of registers |
 
     Example: `#fresnel.schedule<family = portable, tile_m = 64, tile_n = 64, stages = 2>`
   }];
@@ -111,12 +112,14 @@ def Fresnel_ScheduleAttr : AttrDef<Fresnel_Dialect, "Schedule"> {
                         DefaultValuedParameter<"bool", "true">:$ordered,
                         DefaultValuedParameter<"int64_t", "1">:$cluster,
                         DefaultValuedParameter<"bool", "false">:$integers,
-                        DefaultValuedParameter<"int64_t", "0">:$early);
+                        DefaultValuedParameter<"int64_t", "0">:$early,
+                        DefaultValuedParameter<"bool", "false">:$shared_weights);
   let builders = [AttrBuilder<(ins "::fresnel::Family":$family, "int64_t":$tileM, "int64_t":$tileN, "int64_t":$stages,
                                    "bool":$persistent, "bool":$pingPong, "int64_t":$section,
-                                   CArg<"int64_t", "1">:$cluster, CArg<"int64_t", "0">:$early), [{
+                                   CArg<"int64_t", "1">:$cluster, CArg<"int64_t", "0">:$early,
+                                   CArg<"bool", "false">:$sharedWeights), [{
     return $_get($_ctxt, family, tileM, tileN, stages, persistent, pingPong, section, /*ordered=*/true, cluster,
-                 /*integers=*/false, early);
+                 /*integers=*/false, early, sharedWeights);
   }]>];
   let assemblyFormat = "`<` struct(params) `>`";
 }
