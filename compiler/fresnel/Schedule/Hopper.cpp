@@ -20,6 +20,9 @@ static constexpr int64_t kSectionBytes = int64_t(32) << 20;
 static constexpr int64_t kMaxPersistentKeys = 8192, kMaxChainedKeys = 16384, kMaxPlainFullKeys = 2048;
 /// Up to this many keys all of these are persistent only if there are tiles to follow others.
 static constexpr int64_t kMaxPlainKeys = 4096;
+/// From more than so many keys on weights are in shared memory by default with head dim 96 under a causal mask; without
+/// one from more than kMaxPlainFullKeys on, in windows from more than kMaxPersistentKeys on.
+static constexpr int64_t kMaxRegisterKeys = 1024;
 /// Keys that are weighed before the wait for the product with values, in kernels that hold their queries in registers,
 /// of more than so many keys.
 static constexpr int64_t kEarlyKeys = 16, kMaxLateKeys = 1024;
@@ -301,6 +304,15 @@ static bool hasFewTiles(AttendOp op, int64_t keys) {
          countTiles(op, 128) <= (getHeadDim(op) == 128 ? 2 : 1) * kHopperMultiprocessors;
 }
 
+/// Head dim 96, where two consumers of 128 queries are slower than three, for whose weights there are no registers.
+static bool sharesWeights(AttendOp op, int64_t keys) {
+  if (getHeadDim(op) != 96 || getValueDim(op) != 96 || op.getDocuments() || isPooled(op))
+    return false;
+  // Persistent kernels with a window would spill.
+  int64_t most = op.getWindow() > 0 ? kMaxPersistentKeys : op.getCausal() ? kMaxRegisterKeys : kMaxPlainFullKeys;
+  return keys > most && countTiles(op, 192) >= 2 * kHopperMultiprocessors;
+}
+
 // Measured on H100s and H200s under their power limit; see docs/performance.md.
 ScheduleAttr fresnel::getHopperDefault(AttendOp op) {
   if (op.getBlocks())
@@ -311,7 +323,8 @@ ScheduleAttr fresnel::getHopperDefault(AttendOp op) {
   // What persistence hides, the start and the end of a tile, counts where tiles are short; long ones run
   // a little faster from a plain grid. Documents cut the rows of keys short, and the tiles differ in length.
   bool isChained = getHeadDim(op) == 128 && hasSharedKeys(op);
-  bool pays = causal || (isChained && keys > kMaxPlainFullKeys);
+  bool shares = sharesWeights(op, keys);
+  bool pays = causal || shares || (isChained && keys > kMaxPlainFullKeys);
   // A window is all that a row sees.
   int64_t row = getHeadDim(op) == 128 && op.getWindow() > 0 ? std::min<int64_t>(keys, op.getWindow()) : keys;
   bool isShort = op.getDocuments() || (pays && row <= (isChained && causal ? kMaxChainedKeys : kMaxPersistentKeys));
@@ -320,7 +333,7 @@ ScheduleAttr fresnel::getHopperDefault(AttendOp op) {
   auto make = [&](int64_t tileM, int64_t tileN) {
     auto makeEarly = [&](int64_t early) {
       return ScheduleAttr::get(op.getContext(), Family::Hopper, tileM, tileN, /*stages=*/2, persistent,
-                               /*ping_pong=*/true, /*section=*/0, cluster, early);
+                               /*ping_pong=*/true, /*section=*/0, cluster, early, shares);
     };
     // Elsewhere ptxas takes nearly all exponentials in front, or little is won.
     bool gains = keys > kMaxLateKeys && holdsHopperQueries(makeEarly(kEarlyKeys), op);
@@ -333,6 +346,10 @@ ScheduleAttr fresnel::getHopperDefault(AttendOp op) {
       return make(128, 128);
     return make(192, brief ? 64 : 128);
   case 96:
+    // Persistent tiles are chained with 128 keys, for 144 there is no shared memory; a window and an offset take the
+    // registers.
+    if (shares)
+      return make(192, persistent || op.getWindow() > 0 || keys != queries ? 128 : 144);
     // An offset between queries and keys takes the registers that 192 would need.
     return make(128, isPooled(op) || brief ? 128 : keys == queries ? 192 : 160);
   case 128:
