@@ -362,9 +362,8 @@ llvm::Expected<ScheduleAttr> fresnel::scheduleFromJson(const llvm::json::Object 
     else
       return llvm::createStringError(llvm::formatv(
           "schedule field '{0}' cannot be {1}; there are family (portable, hopper, simt), tile_m, tile_n, "
-          "stages, section, cluster, early (integers), persistent, ping_pong, ordered, integers and shared_weights "
-          "(true, "
-          "false)",
+          "stages, section, cluster, early (integers), persistent, ping_pong, ordered, integers and "
+          "shared_weights (true, false)",
           key, value));
   }
   if (!family)
