@@ -206,23 +206,6 @@ fresnel.program @main(%q: !heads, %k: !heads, %v: !heads) {
 
 // -----
 
-// L2 holds keys and values of five of these heads: sixteen are cut into four sections of four, 128 tiles a head.
-// CHECK-LABEL: tile.kernel @attend_0(
-// CHECK: %[[INDEX:.*]] = arith.remsi %{{.*}}, %c512_i32
-// CHECK: arith.remsi %[[INDEX]], %c4_i32
-!heads = tensor<1x16x16384x96xbf16>
-fresnel.program @attend_0(%q: !heads, %k: !heads, %v: !heads) attributes {fresnel.kernel,
-    fresnel.schedule = #fresnel.schedule<family = hopper, tile_m = 128, tile_n = 192>} {
-  %o, %l = fresnel.attend %q, %k, %v {causal = true} : !heads, !heads, !heads
-  fresnel.return %o, %l {names = ["out", "lse"]} : !heads, tensor<1x16x16384xf32>
-}
-fresnel.program @main(%q: !heads, %k: !heads, %v: !heads) {
-  %o, %l = fresnel.launch @attend_0(%q, %k, %v) : (!heads, !heads, !heads) -> (!heads, tensor<1x16x16384xf32>)
-  fresnel.return %o, %l {names = ["out", "lse"]} : !heads, tensor<1x16x16384xf32>
-}
-
-// -----
-
 // Weights in shared memory: they are stored once the product that reads those of the block in front has ended, for the
 // matrix unit to see. That all of the warpgroup have done so shows where they meet for their turn, or behind the last block.
 // CHECK-LABEL: tile.kernel @attend_0(
