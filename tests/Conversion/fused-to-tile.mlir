@@ -51,11 +51,14 @@ fresnel.program @tens(%dy: tensor<1x2x40x64xbf16>, %s: tensor<1x2x169xi32>) {
 // Slots: 16 tokens, four windows of 4, one of 16, and the one of 64 that holds the unit.
 // CHECK-LABEL: tile.kernel @scatter_grad_by_slots_0
 // CHECK-SAME: grid = array<i32: 17, 1, 1>
-// CHECK: scf.for
+// Whether a thread's slot is empty is read first, and looked at last.
+// CHECK: tile.load %{{.*}} -> i32
 // CHECK: scf.for {{.*}} -> (f32, f32, f32, f32, f32, f32, f32, f32)
 // CHECK-COUNT-22: tile.load %{{.*}} -> i32
 // CHECK-COUNT-16: tile.load %{{.*}} -> vector<8xbf16>
-// CHECK-NOT: tile.load %{{.*}} -> vector<8xbf16>
+// CHECK-NOT: tile.load
+// CHECK: scf.for %{{.*}} = %{{.*}} to %c16_i32
+// CHECK: tile.store
 fresnel.program @transposed(%dy: tensor<1x4x2100x128xbf16>, %i: tensor<1x2x100xi32>, %s: tensor<1x2x2790xi32>) {
   %dx = fresnel.scatter_grad_by_slots %dy, %i, %s {levels = 4, factor = 4} : tensor<1x4x2100x128xbf16>, tensor<1x2x100xi32>, tensor<1x2x2790xi32>
   fresnel.return %dx {names = ["dx"]} : tensor<1x4x100x128xbf16>

@@ -5,6 +5,8 @@
 // RUN: sed 's/x128xbf16/x64xf16/g' %s > %t.mlir && %fresnel compile %t.mlir --grad --grad-of a,b -o %t.fkb --json | FileCheck %s
 // RUN: sed 's/x128xbf16/x192xbf16/g' %s > %t.mlir && %fresnel compile %t.mlir --grad --grad-of a,c -o %t.fkb --json | FileCheck %s
 // RUN: sed 's/x128xbf16/x256xbf16/g' %s > %t.mlir && %fresnel compile %t.mlir --grad --grad-of a -o %t.fkb --json | FileCheck %s
+// Beside a soft cap rows are not gathered.
+// RUN: sed 's/causal = true, key/causal = true, softcap = 20.0, key/' %s > %t.mlir && %fresnel compile %t.mlir --grad --grad-of a -o %t.fkb --json | FileCheck %s
 // RUN: %fresnel compile %s --grad --grad-of a --emit ptx -o %t.ptx && FileCheck %s --check-prefix=PTX --input-file %t.ptx
 
 // CHECK-NOT: "spill_bytes": {{[1-9]}}

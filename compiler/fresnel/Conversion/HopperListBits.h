@@ -25,9 +25,9 @@ public:
 
   /// Numbers that `countSteps` adds to, of all walks.
   int64_t getCounters(int64_t walks) const { return walks * (steps.gathered ? lists : 1) + (hasOpen() ? walks : 0); }
-  /// Whether the steps that need no mask come first, and are counted. A soft cap has no registers left for two loops.
+  /// Whether the steps that need no mask come first, and are counted.
   bool hasOpen() const {
-    bool isBound = shape.window > 0 || shape.documents || shape.softcap > 0;
+    bool isBound = shape.window > 0 || shape.documents;
     return steps.gathered && lists == 1 && shape.causal && !isBound;
   }
   /// Adds the steps of each walk, of one head or heads side by side, or the rows of each of its lists where rows are

@@ -52,6 +52,11 @@ static bool isPooled(AttendOp op) { return op.getKeyWindow() > 1 || op.getKeyStr
 static int64_t getKeys(AttendOp op) { return cast<RankedTensorType>(op.getK().getType()).getDimSize(2); }
 static int64_t getValueDim(AttendOp op) { return cast<RankedTensorType>(op.getV().getType()).getDimSize(3); }
 
+bool fresnel::hasSoftcap(Operation *op) {
+  auto softcap = op->getAttrOfType<FloatAttr>("softcap");
+  return softcap && softcap.getValueAsDouble() > 0;
+}
+
 HopperRegisters fresnel::getHopperRegisters(int64_t consumers, int64_t minBlocks) {
   // Two blocks of one consumer each: 128 * 2 = 24 + 232.
   if (minBlocks == 2)
@@ -344,7 +349,8 @@ ScheduleAttr fresnel::getHopperDefault(AttendOp op) {
     // Tiles of 192 queries that are few, or that the sequence does not fill, leave multiprocessors idle.
     if (causal && hasSharedKeys(op) && !brief && (keys <= 1024 || countTiles(op, 192) < 2 * kHopperMultiprocessors))
       return make(128, 128);
-    return make(192, brief ? 64 : 128);
+    // An offset between queries and keys takes registers beside a plain grid's.
+    return make(192, brief ? 64 : causal && keys != queries && !isShort ? 112 : 128);
   case 96:
     // Persistent tiles are chained with 128 keys, for 144 there is no shared memory; a window and an offset take the
     // registers.

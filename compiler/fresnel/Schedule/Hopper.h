@@ -53,6 +53,9 @@ int64_t getHopperPanel(int64_t columns);
 /// Shared memory of the kernel, in bytes.
 int64_t getHopperSharedBytes(ScheduleAttr schedule, AttendOp op);
 
+/// Whether scores of attention, or of its gradients, have a soft cap.
+bool hasSoftcap(mlir::Operation *op);
+
 /// Why the family cannot serve the operation on the target, or "".
 std::string explainHopper(AttendOp op, const TargetInfo &target);
 /// The limit that the schedule breaks and what to change, or "".

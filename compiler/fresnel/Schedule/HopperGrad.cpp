@@ -3,6 +3,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "fresnel/Schedule/HopperGrad.h"
+#include "fresnel/Schedule/Hopper.h"
 #include "fresnel/Schedule/Schedule.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -40,11 +41,6 @@ static bool isCausal(Operation *op) {
 
 static bool isPooled(Operation *op) {
   return getInteger(op, "key_window", 1) > 1 || getInteger(op, "key_stride", 1) > 1;
-}
-
-static bool hasSoftcap(Operation *op) {
-  auto softcap = op->getAttrOfType<FloatAttr>("softcap");
-  return softcap && softcap.getValueAsDouble() > 0;
 }
 
 namespace {

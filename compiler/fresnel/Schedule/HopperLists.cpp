@@ -51,8 +51,9 @@ ListSteps fresnel::getListSteps(Operation *op) {
     steps.parts = queryBlock / steps.tokens;
   } else if (steps.tokens % queryBlock == 0) {
     steps.rows = steps.tokens / queryBlock;
-    // A walk over two blocks visits rows that list either.
-    steps.gathered = steps.rows <= kMaxGathered && llvm::isPowerOf2_64(steps.rows) && getWalkBlocks(op) == 1;
+    // A walk over two blocks visits rows that list either. A soft cap leaves no registers for the tokens of each row.
+    steps.gathered =
+        steps.rows <= kMaxGathered && llvm::isPowerOf2_64(steps.rows) && getWalkBlocks(op) == 1 && !hasSoftcap(op);
   }
   return steps;
 }
