@@ -356,8 +356,8 @@ ScheduleAttr fresnel::getHopperDefault(AttendOp op) {
     // registers.
     if (shares)
       return make(192, persistent || op.getWindow() > 0 || keys != queries ? 128 : 144);
-    // An offset between queries and keys takes the registers that 192 would need.
-    return make(128, isPooled(op) || brief ? 128 : keys == queries ? 192 : 160);
+    // An offset between queries and keys takes the registers that 192 would need, and so do documents.
+    return make(128, isPooled(op) || brief ? 128 : keys == queries && !op.getDocuments() ? 192 : 160);
   case 128:
     // Wide blocks correct the accumulator less often; beside a diagonal, and at the end, short
     // sequences pay for them with hidden scores.
