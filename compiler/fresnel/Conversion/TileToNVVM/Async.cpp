@@ -240,8 +240,11 @@ struct StoreMatrixLowering final : TilePattern<StoreMatrixOp> {
     Emitter emitter(op.getLoc(), rewriter);
     auto target = cast<SharedType>(op.getTarget().getType());
     SmallVector<Value> registers = getRegisters(op, adaptor, emitter);
-    // Blocks at the same place of their panels lie a constant apart, which the instruction adds to one register.
-    bool fixed = !op.getTransposed() && !op.getColumn();
+    // Blocks at the same place of their panels lie a constant apart, which the instruction adds to one register. Not so
+    // for outputs in few panels: there registers abound, and with fewer instructions between them ptxas takes all
+    // exponentials of the step that follows before a wait (tests/Target/early-weights.mlir).
+    bool isLhs = isa<LhsAttr>(cast<RankedTensorType>(op.getValue().getType()).getEncoding());
+    bool fixed = !op.getTransposed() && !op.getColumn() && (isLhs || target.getPanelCols() == 32);
     int64_t perPanel = target.getPanelCols() / 16, panelBytes = target.getRows() * target.getPanelBytes();
     SmallVector<Value> places;
     for (int64_t block = 0, blocks = registers.size() / 4; block < blocks; ++block) {
