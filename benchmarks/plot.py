@@ -37,14 +37,16 @@ def rate_of(row, timing):
 
 
 def group(rows, timing):
-    """Panels {(mask, head dim): {kernel: {N: TFLOP/s}}}, of equal query and key heads; the best of several rows."""
+    """Panels {(mask, head dims): {kernel: {N: TFLOP/s}}}, of equal query and key heads; the best of several rows."""
     panels = collections.defaultdict(lambda: collections.defaultdict(dict))
     for row in rows:
         heads, kv_heads = row["H"].split("/")
         rate = rate_of(row, timing)
         if heads != kv_heads or rate is None:
             continue
-        line = panels[row["mask"], int(row["D"])][row["kernel"]]
+        # Of keys, and of values where they are of another width.
+        dims = tuple(map(int, row["D"].split("/")))
+        line = panels[row["mask"], dims][row["kernel"]]
         line[int(row["N"])] = max(rate, line.get(int(row["N"]), 0.0))
     return dict(sorted(panels.items()))
 
@@ -91,7 +93,8 @@ def draw(panels, columns=3):
     width, height = columns * WIDTH, math.ceil(len(panels) / columns) * HEIGHT + LEGEND
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
              'font-family="sans-serif" font-size="11"><rect width="100%" height="100%" fill="white"/>']
-    for index, ((mask, dim), lines) in enumerate(panels.items()):
+    for index, ((mask, dims), lines) in enumerate(panels.items()):
+        dim = "/".join(map(str, dims))
         parts += draw_panel(f"{mask}, head dim {dim}: TFLOP/s", lines, colours, index % columns * WIDTH,
                             index // columns * HEIGHT, highest)
     for index, kernel in enumerate(kernels):
