@@ -82,7 +82,8 @@ Type SharedType::parse(AsmParser &parser) {
     return {};
   std::optional<Layout> layout = symbolizeLayout(keyword);
   if (!layout) {
-    parser.emitError(loc, "unknown layout '") << keyword << "'; one of linear, padded, swizzled, swizzled64 is expected";
+    parser.emitError(loc, "unknown layout '")
+        << keyword << "'; one of linear, padded, swizzled, swizzled64 is expected";
     return {};
   }
   return getChecked([&] { return parser.emitError(loc); }, parser.getContext(), shape, element, *layout);
@@ -106,7 +107,8 @@ LogicalResult SharedType::verify(function_ref<InFlightDiagnostic()> emitError, A
     return emitError() << "a " << stringifyLayout(layout) << " tile needs rows of a multiple of 16 bytes, but got "
                        << rowBytes;
   if ((layout == Layout::Swizzled || layout == Layout::Swizzled64) && shape[shape.size() - 2] % 8)
-    return emitError() << "a " << stringifyLayout(layout) << " tile needs a multiple of 8 rows, but got " << shape[shape.size() - 2];
+    return emitError() << "a " << stringifyLayout(layout) << " tile needs a multiple of 8 rows, but got "
+                       << shape[shape.size() - 2];
   return success();
 }
 
