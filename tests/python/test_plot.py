@@ -17,6 +17,7 @@ TABLE = """Some GPU, torch 2
 | causal | 2 | 16/16 | 8192 | 128 | cuDNN | 2.500 | 480 | 1.000 | 3.000 | 1.000 |  |
 | causal | 1 | 16/16 | 16384 | 128 | Fresnel | 4.000 | 620 | 1.250 | 4.000 | 1.200 | 2.0e-03 |
 | causal | 1 | 32/8 | 16384 | 128 | Fresnel | 9.000 | 999 | 1.250 | 9.000 | 1.200 | 2.0e-03 |
+| causal | 1 | 16/16 | 16384 | 192/128 | Fresnel | 2.000 | 680 | 1.250 | 2.000 | 1.200 | 2.0e-03 |
 | full | 1 | 16/16 | 1000 | 64 | Fresnel | 1.000 | 300 | 1.250 | 1.000 | 1.200 | 2.0e-03 |
 | lighthouse | 1 | 8/8 | 32768 | 128 | Fresnel | 1.000 | - | 3.0 | 1.000 | 3.0 |  |
 """
@@ -33,9 +34,11 @@ class PlotTest(unittest.TestCase):
     def test_rows_become_lines_of_panels(self):
         plot = load_plot()
         panels = plot.group(plot.read_rows(TABLE.splitlines()), "sustained")
-        self.assertEqual(panels, {("causal", 128): {"Fresnel": {8192: 600.0, 16384: 620.0}, "cuDNN": {8192: 480.0}},
-                                  ("full", 64): {"Fresnel": {1000: 300.0}}})
-        self.assertEqual(plot.group(plot.read_rows(TABLE.splitlines()), "flushed")["causal", 128]["cuDNN"], {8192: 400.0})
+        self.assertEqual(panels, {("causal", (128,)): {"Fresnel": {8192: 600.0, 16384: 620.0}, "cuDNN": {8192: 480.0}},
+                                  ("causal", (192, 128)): {"Fresnel": {16384: 680.0}},
+                                  ("full", (64,)): {"Fresnel": {1000: 300.0}}})
+        flushed = plot.group(plot.read_rows(TABLE.splitlines()), "flushed")
+        self.assertEqual(flushed["causal", (128,)]["cuDNN"], {8192: 400.0})
 
     def test_picture_has_a_point_for_each_number(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -43,9 +46,9 @@ class PlotTest(unittest.TestCase):
             subprocess.run([sys.executable, SCRIPT, "-", "-o", output], input=TABLE, text=True, check=True)
             picture = xml.parse(output).getroot()
         name = "{http://www.w3.org/2000/svg}"
-        self.assertEqual(len(list(picture.iter(name + "circle"))), 4)
+        self.assertEqual(len(list(picture.iter(name + "circle"))), 5)
         texts = [text.text for text in picture.iter(name + "text")]
-        for text in ("causal, head dim 128: TFLOP/s", "full, head dim 64: TFLOP/s", "8k", "1000", "cuDNN"):
+        for text in ("causal, head dim 128: TFLOP/s", "causal, head dim 192/128: TFLOP/s", "full, head dim 64: TFLOP/s", "8k", "1000", "cuDNN"):
             self.assertIn(text, texts)
 
     def test_text_without_a_table_is_refused(self):

@@ -40,9 +40,11 @@ void checkGradients(const std::string &text, const std::vector<NamedValue> &inpu
     ref::Tensor direction = randomTensor(std::get<ref::Tensor>(inputs[index].value).shape, unsigned(50 + index));
     auto up = runText(text, moved(inputs, index, direction, kStep));
     auto down = runText(text, moved(inputs, index, direction, -kStep));
-    for (size_t i = 0; i < up.size(); ++i)
-      if (auto *selected = std::get_if<ref::IndexTensor>(&up[i].value))
+    for (size_t i = 0; i < up.size(); ++i) {
+      if (auto *selected = std::get_if<ref::IndexTensor>(&up[i].value)) {
         ASSERT_EQ(selected->data, std::get<ref::IndexTensor>(down[i].value).data) << "choose another seed";
+      }
+    }
     double want = (inner(dout, tensor(up, "out")) - inner(dout, tensor(down, "out"))) / (2 * kStep);
     double size = std::sqrt(inner(gradient, gradient));
     EXPECT_GT(size, 0) << inputs[index].name;
