@@ -18,6 +18,7 @@
 #include "fresnel/Conversion/PyramidDocuments.h"
 #include "fresnel/Conversion/RowKernel.h"
 #include "fresnel/Conversion/ToTile.h"
+#include <limits>
 
 using namespace mlir;
 using namespace fresnel;
@@ -104,8 +105,7 @@ void PoolLevelsKernel::write() {
   int64_t teams = x.getDimSize(0) * x.getDimSize(1) * spans, perBlock = kThreads / lanes;
   auto kernel = b.beginKernel(request.getName(), request.getArgumentTypes(), kThreads,
                               {int64_t(llvm::divideCeil(teams, perBlock)), 1, 1});
-  // Conditions at an end, and the sums of levels above a unit's, take registers, and so do those that few lanes
-  // exchange.
+  // Conditions at an end, and the sums of levels above a unit's, take registers.
   int64_t blocks = 0;
   if (!complete || (op.getNorms() && getCarried()))
     blocks = kManyValuesBlocks;
