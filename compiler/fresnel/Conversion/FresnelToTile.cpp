@@ -80,6 +80,11 @@ static LogicalResult lower(const KernelRequest &request, KernelBuilder &builder)
       .Case([&](MoveOp op) { return lowerMove(op, request, builder); })
       .Case([&](TransposeBlocksOp op) { return lowerTransposeBlocks(op, request, builder); })
       .Case([&](CountRowsOp op) { return lowerCountRows(op, request, builder); })
+      .Case([&](SplitBlocksOp op) { return lowerSplitBlocks(op, request, builder); })
+      .Case([&](GroupRowsOp op) { return lowerGroupRows(op, request, builder); })
+      .Case([&](GatherScoresOp op) { return lowerGatherScores(op, request, builder); })
+      .Case([&](MergeRowsOp op) { return lowerMergeRows(op, request, builder); })
+      .Case([&](SumRowsOp op) { return lowerSumRows(op, request, builder); })
       .Default([](Operation *op) {
         return op->emitOpError() << "has no GPU kernel yet; run the program with the interpreter (--device cpu)";
       });

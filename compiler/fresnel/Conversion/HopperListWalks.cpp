@@ -44,21 +44,6 @@ Val HopperListWalks::locate(Val counts, Val thread) {
   return head;
 }
 
-/// What is in front of this thread's value in the thread block, and the sum of all.
-std::pair<Val, Val> HopperListWalks::scanBlock(Val value, Val sums) {
-  Val warp = b.id(tile::Id::Warp);
-  WarpScan scan(b, value);
-  b.ifThen(b.id(tile::Id::Lane) == 0.0, [&] { b.store(scan.total, sums, {warp}); });
-  b.barrier();
-  Val before = scan.before, total = b.i32(0);
-  for (int64_t i = 0; i < threads / 32; ++i) {
-    Val sum = b.load(sums, {b.i32(i)});
-    before = before + b.select(warp > double(i), sum, b.i32(0));
-    total = total + sum;
-  }
-  return {before, total};
-}
-
 /// Every thread looks at blocks of keys and tells the walks that are pieces of theirs.
 void HopperListWalks::findPieces(Val counts, Val thread) {
   Val zero = b.i32(0), one = b.i32(1), batch = head / double(shape.kvHeads), kvHead = head % double(shape.kvHeads);
@@ -89,11 +74,11 @@ void HopperListWalks::findPieces(Val counts, Val thread) {
         },
         [&] { return SmallVector<Val>{zero}; })[0];
     Val often = b.select(count < double(2 * cuts.rows), zero, one);
-    auto [cut, allCut] = scanBlock(often, walkSums);
+    auto [cut, allCut] = scanThreads(b, often, walkSums, threads);
     // There is room for the sums of so many blocks.
     Val isCut = (often > 0.0) & (sums[1] + cut < double(cuts.walks / walksPerBlock));
     Val further = b.select(isCut, divideBy(count, cuts.rows) - 1.0, zero);
-    auto [pieces, allPieces] = scanBlock(further, pieceSums);
+    auto [pieces, allPieces] = scanThreads(b, further, pieceSums, threads);
     b.ifThen(further > 0.0,
              [&, pieces = pieces, cut = cut] { claim(block, further, sums[0] + pieces, sums[1] + cut); });
     b.barrier();

@@ -46,7 +46,6 @@ private:
   int64_t countFurther() const { return llvm::divideCeil(cuts.pieces, walks) * heads; }
   void findPieces(Val counts, Val thread);
   void claim(Val block, Val further, Val piecesBefore, Val walksBefore);
-  std::pair<Val, Val> scanBlock(Val value, Val sums);
 
   KernelBuilder &b;
   const AttendShape &shape;

@@ -21,6 +21,20 @@ WarpScan::WarpScan(KernelBuilder &b, Val value) {
   total = b.shuffle(tile::Shuffle::Index, inclusive, b.i32(31));
 }
 
+ThreadScan fresnel::scanThreads(KernelBuilder &b, Val value, Val sums, int64_t threads) {
+  Val warp = b.id(tile::Id::Warp);
+  WarpScan scan(b, value);
+  b.ifThen(b.id(tile::Id::Lane) == 0.0, [&] { b.store(scan.total, sums, {warp}); });
+  b.barrier();
+  Val before = scan.before, total = b.i32(0);
+  for (int64_t i = 0; i < threads / 32; ++i) {
+    Val sum = b.load(sums, {b.i32(i)});
+    before = before + b.select(warp > double(i), sum, b.i32(0));
+    total = total + sum;
+  }
+  return {before, total};
+}
+
 RadixSelect::RadixSelect(KernelBuilder &builder, Val thread, int64_t threads, Val equals)
     : b(builder), thread(thread), equals(equals), threads(threads) {
   histogram = b.alloc({256}, b.getI32Type());

@@ -14,6 +14,13 @@ struct WarpScan {
   Val before, total;
 };
 
+/// The same of a value of each of a block's `threads`, which call the written code together; `sums` has room for
+/// a number for each warp, and may be written again behind a barrier.
+struct ThreadScan {
+  Val before, total;
+};
+ThreadScan scanThreads(KernelBuilder &builder, Val value, Val sums, int64_t threads);
+
 /// Writes the selection of the largest keys by a thread block: four passes of
 /// eight bits find the smallest selected key and how many of its equals are
 /// taken; those are the ones with the lowest candidate numbers. Deterministic:

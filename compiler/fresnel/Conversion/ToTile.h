@@ -32,6 +32,11 @@ void lowerHopperAttend(AttendOp op, const KernelRequest &request, KernelBuilder 
 void lowerAttendBlocks(AttendOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerTransposeBlocks(TransposeBlocksOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerCountRows(CountRowsOp op, const KernelRequest &request, KernelBuilder &builder);
+mlir::LogicalResult lowerSplitBlocks(SplitBlocksOp op, const KernelRequest &request, KernelBuilder &builder);
+mlir::LogicalResult lowerGroupRows(GroupRowsOp op, const KernelRequest &request, KernelBuilder &builder);
+mlir::LogicalResult lowerGatherScores(GatherScoresOp op, const KernelRequest &request, KernelBuilder &builder);
+mlir::LogicalResult lowerMergeRows(MergeRowsOp op, const KernelRequest &request, KernelBuilder &builder);
+mlir::LogicalResult lowerSumRows(SumRowsOp op, const KernelRequest &request, KernelBuilder &builder);
 /// The gradients over block lists.
 void lowerAttendGradBlocks(AttendGradQOp op, const KernelRequest &request, KernelBuilder &builder);
 void lowerAttendGradBlocks(AttendGradKvOp op, const KernelRequest &request, KernelBuilder &builder);

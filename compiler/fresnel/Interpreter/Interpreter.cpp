@@ -363,6 +363,31 @@ private:
           values[op.getResult()] = ref::countRows(getIndices(op.getBits()));
           return true;
         })
+        .Case([&](SplitBlocksOp op) {
+          ref::SplitBlocks split = ref::splitBlocks(getIndices(op.getList()), op.getKeyBlock(), op.getKeys());
+          values[op.getPast()] = std::move(split.past);
+          values[op.getDiagonal()] = std::move(split.diagonal);
+          return true;
+        })
+        .Case([&](GroupRowsOp op) {
+          ref::GroupedRows grouped =
+              ref::groupRows(getIndices(op.getList()), getIndices(op.getCounts()).dim(2), op.getLength());
+          values[op.getRows()] = std::move(grouped.rows);
+          values[op.getTiles()] = std::move(grouped.tiles);
+          values[op.getSlots()] = std::move(grouped.slots);
+          return true;
+        })
+        .Case([&](GatherScoresOp op) {
+          return set(0, ref::gatherScores(get(op.getX()), getIndices(op.getRows()))), true;
+        })
+        .Case([&](MergeRowsOp op) {
+          setPair(op, ref::mergeRows({get(op.getPart()), get(op.getPartLse())}, getIndices(op.getSlots()),
+                                     {get(op.getOut()), get(op.getLse())}));
+          return true;
+        })
+        .Case([&](SumRowsOp op) {
+          return set(0, ref::sumRows(get(op.getPart()), getIndices(op.getSlots()), get(op.getX()))), true;
+        })
         .Case([&](GatherGradBySlotsOp op) {
           return set(0,
                      ref::gatherGradBySlots(get(op.getDy()), getIndices(op.getSlots()), op.getHeads(), getOptions(op))),

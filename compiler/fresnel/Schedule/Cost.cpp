@@ -139,6 +139,10 @@ static int64_t countFlops(Operation *op) {
       .Case([&](GateGradOp gate) { return 4 * int64_t(gate.getBranches().size()) * first(); })
       .Case([&](MergeOp merge) { return 2 * int64_t(merge.getOuts().size()) * first(); })
       .Case([&](MergeGradOp) { return 4 * first(); })
+      .Case([&](MergeRowsOp merge) {
+        return 2 * (getTensor(merge.getSlots()).getDimSize(3) + 1) * getElements(merge.getOut());
+      })
+      .Case([&](SumRowsOp sum) { return getTensor(sum.getSlots()).getDimSize(3) * getElements(sum.getX()); })
       // Movement and selection.
       .Default([](Operation *) { return int64_t(0); });
 }
@@ -168,6 +172,9 @@ OperationCost fresnel::getCost(Operation *op) {
       cost.bytesRead += countGathered({base, tail}, rows);
     cost.exact = false;
   }
+  // Places that no row has are not read.
+  if (isa<GatherScoresOp, MergeRowsOp, SumRowsOp>(op))
+    cost.exact = false;
   // Without the tiles that are computed again.
   if (auto settle = dyn_cast<SettleTilesOp>(op)) {
     cost.bytesRead = getBytes(settle.getTiles()) + getBytes(settle.getStats());

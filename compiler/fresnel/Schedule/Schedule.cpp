@@ -154,6 +154,14 @@ static std::string explainRegroupScored(RegroupScoredOp op) {
   return reason;
 }
 
+/// Rows at the places of each row, which the kernels hold side by side.
+static std::string explainPlaces(Value part, Value slots) {
+  constexpr int64_t maxPlaces = 32;
+  if (int64_t places = cast<RankedTensorType>(slots.getType()).getDimSize(3); places > maxPlaces)
+    return llvm::formatv("rows are put together from at most {0} places, but `slots` has {1}", maxPlaces, places);
+  return explainRows(part);
+}
+
 std::string fresnel::explainUnsupported(Operation *op) {
   std::string reason =
       TypeSwitch<Operation *, std::string>(op)
@@ -171,8 +179,10 @@ std::string fresnel::explainUnsupported(Operation *op) {
           .Case([](SelectBlocksOp op) { return explainSelectBlocks(op); })
           .Case([](RegroupScoredOp op) { return explainRegroupScored(op); })
           .Case([](MoveOp op) { return explainMove(op); })
-          .Case<SelectCascadeOp, RegroupOp, TransposeBlocksOp, CountRowsOp, DocumentBoundsOp, AlignDocumentsOp,
-                NarrowBoundsOp, BlocksFromMaskOp>([](auto) { return std::string(); })
+          .Case<MergeRowsOp, SumRowsOp>([](auto op) { return explainPlaces(op.getPart(), op.getSlots()); })
+          .Case<SelectCascadeOp, RegroupOp, TransposeBlocksOp, CountRowsOp, SplitBlocksOp, GroupRowsOp, GatherScoresOp,
+                DocumentBoundsOp, AlignDocumentsOp, NarrowBoundsOp, BlocksFromMaskOp>(
+              [](auto) { return std::string(); })
           .Default([](Operation *) { return std::string("has no GPU schedule yet"); });
   if (reason.empty())
     reason = explainNumbers(op);

@@ -17,6 +17,7 @@
 #include "fresnel/Reference/Documents.h"
 #include "fresnel/Reference/Fused.h"
 #include "fresnel/Reference/Gradients.h"
+#include "fresnel/Reference/Grouped.h"
 #include "fresnel/Reference/Movement.h"
 #include "fresnel/Reference/Parallel.h"
 #include "fresnel/Reference/Pooling.h"
