@@ -4,7 +4,8 @@ As sweep.py, with programs whose lists are inputs: entries are random, so that t
 Every fourth case is one of the methods moba, nsa, vsa, these within documents, and block_mask as a whole; `--methods` takes
 some of them alone, in every case. Usage: block_lists.py --fresnel PATH [--cases N] [--seed S] [--jobs J] [--max-seconds T]
 [--target T] [--wrap "compute-sanitizer --tool memcheck"]. Exit code 1 if a case failed or none ran. `--tiles-only --grad 1`
-checks the gradients of the hopper family, `--cut-only` those that cut walks over the rows that list a block.
+checks the gradients of the hopper family, `--cut-only` those that cut walks over the rows that list a block, `--grouped-only` what
+`fresnel-group-queries` makes.
 """
 
 import argparse
@@ -149,6 +150,25 @@ def make_cut_program(rng):
     return text, f"q={q} kv={kv} list={list_type} {settings}"
 
 
+def make_grouped_program(rng):
+    """A program over lists of single queries whose attention goes from block to block of keys."""
+    entries, key_block = rng.choice(((1, 128), (1, 256), (2, 128), (1, 384)))
+    group, kv_heads, dim, dtype, batch = rng.choice((1, 2, 4)), rng.choice((1, 2)), rng.choice((64, 128, 128, 192, 256)), rng.choice(("bf16", "f16")), 1
+    # The oracle computes every pair in double precision.
+    heads = group if group > 2 else group * kv_heads
+    kv_heads = heads // group
+    length = 20 * entries * key_block + rng.randint(1, 500)
+    keys = length if rng.random() < 0.6 else length + rng.randint(-300, 300)
+    list_heads = kv_heads * rng.choice([g for g in range(1, group + 1) if group % g == 0])
+    list_type = f"tensor<{batch}x{list_heads}x{length}x{entries}xi32>"
+    settings = f"causal = true, key_block = {key_block}" + (", softcap = 20.0" if rng.random() < 0.2 else "")
+    q, kv, lse = f"tensor<1x{heads}x{length}x{dim}x{dtype}>", f"tensor<1x{kv_heads}x{keys}x{dim}x{dtype}>", f"tensor<1x{heads}x{length}xf32>"
+    text = (f"fresnel.program @case(%q: {q}, %k: {kv}, %v: {kv}, %list: {list_type}) {{\n"
+            f"  %out, %lse = fresnel.attend %q, %k, %v blocks(%list : {list_type}) {{{settings}}} : {q}, {kv}, {kv}\n"
+            f"  fresnel.return %out, %lse {{names = [\"out\", \"lse\"]}} : {q}, {lse}\n}}\n")
+    return text, f"q={q} kv={kv} list={list_type} {settings}"
+
+
 def has_one_pass(dim, length, keys, attributes):
     """Whether the hopper family has the gradients of a program with lists of whole tiles in one pass."""
     if attributes["key_block"] % 64:
@@ -185,6 +205,13 @@ def make_case(rng, arguments):
     if arguments.cut_only:
         text, description = make_cut_program(rng)
         return "case.mlir", text, {}, description, layout, "", "", True
+    if arguments.grouped_only:
+        if rng.random() < 0.3:
+            sets = {"seq_len": rng.randint(5200, 7000), "heads": 2, "kv_heads": rng.choice((1, 2)), "head_dim": rng.choice((64, 128)),
+                    "topk": 2, "block": rng.choice((128, 256))}
+            return "moba", "", sets, "moba", layout, "", "", grad
+        text, description = make_grouped_program(rng)
+        return "case.mlir", text, {}, description, layout, "", "", grad
     only = ("tiles", "tiles", "token") if arguments.tiles_only else ("pooled",) if arguments.pooled_only else ()
     only = ("gathered",) if arguments.gathered_only else only
     if arguments.methods or rng.random() < 0.25 and not only:
@@ -248,6 +275,7 @@ def main():
     parser.add_argument("--pooled-only", action="store_true", help="only pooled keys")
     parser.add_argument("--gathered-only", action="store_true", help="only lists whose gradients gather the rows of a step")
     parser.add_argument("--cut-only", action="store_true", help="only gradients that cut walks over the rows that list a block")
+    parser.add_argument("--grouped-only", action="store_true", help="only lists of single queries that are attended to block by block")
     parser.add_argument("--methods", default="", help="only these methods, with commas between them")
     parser.add_argument("--wrap", default="", help="command that runs each case, e.g. compute-sanitizer")
     arguments = parser.parse_args()

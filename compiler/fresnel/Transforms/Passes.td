@@ -90,6 +90,35 @@ def ReuseLsePass : Pass<"fresnel-reuse-lse", "::mlir::ModuleOp"> {
   let statistics = [Statistic<"numReused", "num-reused", "scores that take the LSE of attention">];
 }
 
+def GroupQueriesPass : Pass<"fresnel-group-queries", "::mlir::ModuleOp"> {
+  let summary = "attends block by block of keys where each query has a list of its own";
+  let description = [{
+    A kernel that goes from query to query walks the union of what the queries of a tile
+    list, which is nearly all if each chooses by itself. Instead `fresnel.split_blocks` and
+    `fresnel.group_rows` give a place to each entry of a list in front of its query's own
+    block, those of one block side by side; `fresnel.gather` takes the queries there, and a
+    `fresnel.attend` whose lists are of 128 queries and one block each attends to the
+    whole block. Another one attends to the block of each query's own position, and
+    `fresnel.merge_rows` puts a query's outputs together. The gradients of queries, keys
+    and values do the same from the merged LSE (`fresnel.gather_scores`,
+    `fresnel.sum_rows`), so that nothing more is saved than the places; the
+    backward half gathers queries and gradients of the output anew.
+
+    Only under a causal mask, without window and documents, over lists of single queries and
+    of blocks of a multiple of 128 keys, where the target has a kernel for it (`hopper`) and
+    `schedule` names no other family, and where it pays: for each query the keys of the
+    union, with N / (2 key_block) blocks at most and as many as the rows of a tile of 64 can
+    list, must be twice those of its entries, each with `key_block` keys and 384 more, for
+    which a row could attend in the time that it is moved about. At most eight entries:
+    for each there is a copy of the queries and the output, and backward of the gradients.
+  }];
+  let options = [
+    Option<"target", "target", "std::string", "\"sm_90a\"", "GPU to compile for">,
+    Option<"schedule", "schedule", "std::string", "\"\"",
+           "fields of the schedules of attention that differ from the default: name=value, separated by ':'">];
+  let statistics = [Statistic<"numGrouped", "num-grouped", "attentions that go from block to block">];
+}
+
 def TransposeBlocksPass : Pass<"fresnel-transpose-blocks", "::mlir::ModuleOp"> {
   let summary = "gives gradients of keys and values the rows that list a block";
   let description = [{

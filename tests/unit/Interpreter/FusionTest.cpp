@@ -88,6 +88,43 @@ TEST(Fusion, NativeSparseAttentionWithinDocuments) {
   compare(*text, inputs, /*grad=*/true, 1e-2);
 }
 
+// Lists of single queries that are attended to block by block: repetitions, blocks of the future, none at all, queries
+// in front of the first key, and heads that share a list.
+TEST(Fusion, QueriesGroupedByBlocks) {
+  constexpr int64_t queries = 4200, keys = 4150, entries = 2;
+  ref::IndexTensor list({1, 2, queries, entries});
+  for (size_t i = 0; i < list.data.size(); ++i)
+    list.data[i] = int32_t(i * 2654435761u >> 7) % 36 - 2;
+  std::vector<NamedValue> inputs = {{"q", randomTensor({1, 4, queries, 64}, 1)},
+                                    {"k", randomTensor({1, 2, keys, 64}, 2)},
+                                    {"v", randomTensor({1, 2, keys, 64}, 3)},
+                                    {"list", list},
+                                    {"dout", randomTensor({1, 4, queries, 64}, 4)}};
+  compare(R"(
+!q = tensor<1x4x4200x64xbf16>
+!k = tensor<1x2x4150x64xbf16>
+!b = tensor<1x2x4200x2xi32>
+fresnel.program @p(%q: !q, %k: !k, %v: !k, %list: !b) {
+  %o, %l = fresnel.attend %q, %k, %v blocks(%list : !b) {causal = true, key_block = 128} : !q, !k, !k
+  fresnel.return %o {names = ["out"]} : !q
+})",
+          inputs, /*grad=*/true, 1e-2);
+}
+
+// The same of a preset whose queries list their own blocks.
+TEST(Fusion, MixtureOfBlockAttention) {
+  llvm::Expected<std::string> text = instantiate(
+      *findPreset("moba"),
+      {{"heads", "2"}, {"kv_heads", "1"}, {"seq_len", "2100"}, {"head_dim", "64"}, {"block", "128"}, {"topk", "2"}});
+  ASSERT_TRUE(bool(text));
+  compare(*text,
+          {{"q", randomTensor({1, 2, 2100, 64}, 1)},
+           {"k", randomTensor({1, 1, 2100, 64}, 2)},
+           {"v", randomTensor({1, 1, 2100, 64}, 3)},
+           {"dout", randomTensor({1, 2, 2100, 64}, 4)}},
+          /*grad=*/true, 1e-2);
+}
+
 // Two gathers of one pyramid: the gradient of the pyramid sums both before it is spread.
 TEST(Fusion, OnePyramidGatheredTwice) {
   std::vector<NamedValue> inputs = {{"x", randomTensor({1, 2, 24, 16}, 1)},

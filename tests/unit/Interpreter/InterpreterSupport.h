@@ -42,6 +42,7 @@ inline std::vector<NamedValue> runText(const std::string &text, llvm::ArrayRef<N
     passes.addPass(createInvertSelectionsPass());
     passes.addPass(createReuseLsePass());
     passes.addPass(createFuseSelectionsPass());
+    passes.addPass(createGroupQueriesPass());
     passes.addPass(createFuseAttendGradPass());
     passes.addPass(createTransposeBlocksPass());
   }
