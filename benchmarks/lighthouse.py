@@ -235,8 +235,9 @@ def main():
             for name, ratio in zip(ratios, row):
                 ratios[name].append((length, ratio))
             topk, levels = CASES[length]
-            print(f"| {length} | {topk}, {levels} | {ours:.3f} | {dense:.3f} | {row[0]:.2f} | {ours_back:.3f} | "
-                  f"{dense_back:.3f} | {row[1]:.2f} | {row[2]:.2f} | {', '.join(map(str, memory))} |", flush=True)
+            line = (f"| {length} | {topk}, {levels} | {ours:.3f} | {dense:.3f} | {row[0]:.2f} | {ours_back:.3f} | "
+                    f"{dense_back:.3f} | {row[1]:.2f} | {row[2]:.2f} | {', '.join(map(str, memory))} |")
+            print(line.replace("nan", "-"), flush=True)
             if compared:
                 cells = [f"{theirs:.3f} | {theirs / mine:.2f}" for mine, theirs in zip(times["ours"], times["authors"])]
                 rows.append(" | ".join([str(length), *cells, *compared]))
