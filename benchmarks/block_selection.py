@@ -1,55 +1,20 @@
-"""Times the kernels of block selection and its gradients on the GPU beside a device copy of the same run.
+"""Times the kernels of block selection on the GPU with `fresnel bench`, each by itself, beside a device copy of the same run.
 
-Programs of the operations that `moba`, `nsa` and `vsa` use beside attention, and `nsa` as a whole. Each launch starts with L2 flushed;
-per-kernel times are the GPU's own, medians over the launches. A kernel's bytes are its tensors, each once; TFLOP/s count
-2 B H M Nb D per scores of M rows and Nb keys, half of it under a causal mask. Usage: block_selection.py --fresnel PATH
---runtime libfresnel_rt.so [--only NAME ...] [--json FILE].
+Programs of the operations that `moba`, `nsa` and `vsa` use beside attention, and `nsa` as a whole, with its gradients if --grad
+is given. Results are checked first; L2 is read full before each launch. Times are medians less that of two events with nothing
+between them. A kernel's bytes are its tensors, each once; TFLOP/s are those of what the masks allow. Prints Markdown tables.
+Usage: block_selection.py --fresnel PATH [--only NAME ...] [--grad] [--samples N] [--json FILE]. Exit code 1 if a program failed.
 """
 
 import argparse
 import json
-import math
 import pathlib
-import statistics
 import subprocess
 import sys
 import tempfile
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from fresnel_plan import Plan, load_library  # noqa: E402
-
-
-def profile(torch, work, flush, launches, names, attempts=3):
-    """Kernel name -> times in ms, in launch order, of `launches` runs. The profiler now and then loses events: tries again."""
-    activities = [torch.profiler.ProfilerActivity.CUDA]
-    with torch.profiler.profile(activities=activities) as trace:
-        for _ in range(launches):
-            flush()
-            work()
-        torch.cuda.synchronize()
-    times = {}
-    for event in trace.events():
-        times.setdefault(event.name, []).append(event.device_time / 1e3)
-    lost = [name for name in names if name not in times]
-    if not lost:
-        return times
-    if attempts == 1:
-        sys.exit(f"block_selection.py: the profiler has no event of {', '.join(lost)}")
-    return profile(torch, work, flush, launches, names, attempts - 1)
-
-
-def time_events(torch, work, flush, launches):
-    """Medians of whole launches in ms."""
-    samples = []
-    for _ in range(launches):
-        flush()
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
-        work()
-        end.record()
-        torch.cuda.synchronize()
-        samples.append(start.elapsed_time(end))
-    return statistics.median(samples)
+# Scores, or their blocks, and what selects among them.
+SELECTION = ("fresnel.block_score", "fresnel.regroup", "fresnel.regroup_scored", "fresnel.select_scored", "fresnel.select_blocks")
 
 
 def rows(heads, length, depth=128, element="bf16"):
@@ -112,91 +77,114 @@ def combine(n, heads, block):
 
 
 PROGRAMS = {
-    "blocks of 128, N 65536 H16": lambda: blocks(65536, 16, 128, 32),
-    "moba 512, N 32768 H8": lambda: moba(32768, 8, 512, 3, False),
-    "moba 512, N 131072 H8": lambda: moba(131072, 8, 512, 3, False),
-    "moba 512, N 131072 H8, scores stored": lambda: moba(131072, 8, 512, 3, True),
-    "nsa, N 8192 H64/4": lambda: nsa(8192, 64, 4),
-    "nsa, N 32768 H64/4": lambda: nsa(32768, 64, 4),
-    "nsa as a whole, N 8192 H64/4": lambda: {"seq_len": 8192, "heads": 64, "kv_heads": 4},
-    "nsa as a whole, N 32768 H64/4": lambda: {"seq_len": 32768, "heads": 64, "kv_heads": 4},
-    "nsa as a whole, N 65536 H64/4": lambda: {"seq_len": 65536, "heads": 64, "kv_heads": 4},
-    "combine, N 65536 H16, blocks of 64": lambda: combine(65536, 16, 64),
+    "blocks of 128, N 65536 H16": blocks(65536, 16, 128, 32),
+    "moba 512, N 32768 H8": moba(32768, 8, 512, 3, False),
+    "moba 512, N 131072 H8": moba(131072, 8, 512, 3, False),
+    "moba 512, N 131072 H8, scores stored": moba(131072, 8, 512, 3, True),
+    "nsa, N 8192 H64/4": nsa(8192, 64, 4),
+    "nsa, N 32768 H64/4": nsa(32768, 64, 4),
+    "combine, N 65536 H16, blocks of 64": combine(65536, 16, 64),
+    "nsa as a whole, N 8192 H64/4": {"seq_len": 8192, "heads": 64, "kv_heads": 4},
+    "nsa as a whole, N 32768 H64/4": {"seq_len": 32768, "heads": 64, "kv_heads": 4},
+    "nsa as a whole, N 65536 H64/4": {"seq_len": 65536, "heads": 64, "kv_heads": 4},
 }
 
 
-def measure(torch, runtime, arguments, name, made, flush, copy):
-    """`made` is a program's text, or the parameters of `nsa`."""
+def bench(fresnel, made, samples, grad=False):
+    """What `fresnel bench` says of a program's text, or of `nsa` with these parameters; raises RuntimeError if it fails."""
     with tempfile.TemporaryDirectory() as folder:
-        program, bundle = pathlib.Path(folder) / "program.mlir", pathlib.Path(folder) / "plan.fkb"
-        method = [str(program)]
         if isinstance(made, str):
-            program.write_text(made)
+            method = [str(pathlib.Path(folder) / "program.mlir")]
+            pathlib.Path(method[0]).write_text(made)
         else:
-            method = ["nsa", *(f"--set={key}={value}" for key, value in made.items())]
-        subprocess.run([arguments.fresnel, "compile", *method, "-o", str(bundle), "--target", arguments.target], check=True,
-                       capture_output=True)
-        inspected = subprocess.run([arguments.fresnel, "inspect", str(bundle), "--json"], check=True, capture_output=True, text=True)
-        manifest = json.loads(inspected.stdout)["manifest"]
-        kinds, inputs = {"bf16": torch.bfloat16, "f32": torch.float32}, {}
-        for buffer in manifest["buffers"]:
-            if buffer["kind"] == "input":
-                shape = buffer["shape"]
-                order = (0, 2, 1, 3) if len(shape) == 4 else tuple(range(len(shape)))
-                memory = torch.randn([shape[axis] for axis in order], device="cuda", dtype=kinds[buffer["dtype"]])
-                inputs[buffer["name"]] = memory.permute(order)
-        plan = Plan(torch, runtime, bundle, inputs)
-    for _ in range(3):
-        plan.launch()
-    torch.cuda.synchronize()
-    whole = time_events(torch, plan.launch, flush, arguments.launches)
-    times = profile(torch, plan.launch, flush, arguments.launches, [kernel["name"] for kernel in manifest["kernels"]])
-    print(f"{name}: {whole:.4f} ms, workspace {plan.bytes / 2**20:.0f} MiB")
+            method = ["nsa", *(f"--set={key}={value}" for key, value in made.items()), *(["--grad"] if grad else [])]
+        command = [fresnel, "bench", *method, "--no-db", "--samples", str(samples), "--json"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if not done.stdout:
+        raise RuntimeError(done.stderr.strip() or f"fresnel bench ended with {done.returncode}")
+    document = json.loads(done.stdout)
+    if "error" in document:
+        raise RuntimeError(document["error"]["message"])
+    if not document["ok"]:
+        raise RuntimeError("; ".join(f"{check['output']}: {check['problem']}" for check in document["checks"] if not check["ok"]))
+    return document
+
+
+def net_us(spread, empty_us):
+    """A median without what two events take that have nothing between them."""
+    return max(spread["median"] - empty_us, 1e-3)
+
+
+def read_kernels(plan, empty_us, copy):
+    """A row for each kernel of a plan."""
     result = []
-    for launch in manifest["launches"]:
-        kernel = manifest["kernels"][launch["kernel"]]
-        tensors = [manifest["buffers"][index] for index in launch["operands"]]
-        moved = sum(math.prod(t["shape"]) * (2 if t["dtype"] in ("bf16", "f16") else 4) for t in tensors)
-        ms = statistics.median(times[kernel["name"]])
-        flops = 0
-        if kernel["op"] in ("fresnel.block_score", "fresnel.select_scored", "fresnel.regroup_scored"):
-            flops = math.prod(tensors[0]["shape"]) * tensors[1]["shape"][2]  # causal: half of 2
-        result.append({"kernel": kernel["name"], "ms": ms, "bytes": moved, "tb_s": moved / ms / 1e9, "tflop_s": flops / ms / 1e9})
-        print(f"  {kernel['name']:18} {ms:8.4f} ms {moved / 1e6:9.1f} MB {moved / ms / 1e9:6.2f} TB/s {100 * moved / ms / 1e9 / copy:4.0f} % of copy"
-              + (f" {flops / ms / 1e9:7.1f} TFLOP/s" if flops else ""))
-    return {"program": name, "ms": whole, "workspace_bytes": plan.bytes, "kernels": result}
+    for kernel in plan["kernels"]:
+        us = net_us(kernel["us"], empty_us)
+        moved = kernel["bytes_read"] + kernel["bytes_written"]
+        result.append({"kernel": kernel["kernel"], "op": kernel["op"], "ms": us / 1e3, "mb": moved / 1e6, "tb_s": moved / us / 1e6,
+                       "of_copy": moved / us / 1e6 / copy, "tflop_s": kernel["flops"] / us / 1e6, "exact": kernel["exact"],
+                       # Others do a little arithmetic on what they move.
+                       "has_products": kernel["flops"] > 4 * moved})
+    return result
+
+
+def describe_selection(kernels, whole):
+    """What scores and top-k are of the attention beside them; "" if there is none."""
+    attention = [row["ms"] for row in kernels if row["op"] == "fresnel.attend"]
+    selection = sum(row["ms"] for row in kernels if row["op"] in SELECTION)
+    if not attention or not selection:
+        return ""
+    return (f"; scores and top-k {selection:.3f} ms, {100 * selection / sum(attention):.1f} % of the {len(attention)} attentions "
+            f"({sum(attention):.3f} ms), {100 * selection / whole:.1f} % of the whole")
+
+
+def report(name, document):
+    """Tables of the plans, as lines."""
+    copy, empty_us, lines = document["ceilings"]["copy_tb_s"], document["empty_us"], []
+    for plan in document["plans"]:
+        kernels = read_kernels(plan, empty_us, copy)
+        # As `run` launches it: kernels start early where they can.
+        whole = net_us(plan["us"].get("dependent") or plan["us"]["plain"], empty_us) / 1e3
+        memory = f"workspace {plan['workspace_bytes'] / 2**20:.0f} MiB"
+        if document["saved_bytes"]:
+            memory += f", saved {document['saved_bytes'] / 2**20:.0f} MiB"
+        lines += [f"\n{name}, {plan['plan']}: {whole:.3f} ms, {memory}, device copy {copy:.2f} TB/s{describe_selection(kernels, whole)}",
+                  "\n| kernel | ms | MB | TB/s | of copy | TFLOP/s |\n|---|---|---|---|---|---|"]
+        for row in kernels:
+            most = "" if row["exact"] else "at most "
+            flops = f"{most}{row['tflop_s']:.0f}" if row["has_products"] else ""
+            lines.append(f"| {row['kernel']} | {row['ms']:.4f} | {row['mb']:.1f} | {row['tb_s']:.2f} | "
+                         f"{100 * row['of_copy']:.0f} % | {flops} |")
+    return lines
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--fresnel", default="build/bin/fresnel")
-    parser.add_argument("--runtime", default="build/lib/libfresnel_rt.so")
-    parser.add_argument("--target", default="sm_90a")
-    parser.add_argument("--launches", type=int, default=9)
+    parser.add_argument("--samples", type=int, default=9)
     parser.add_argument("--only", nargs="*", default=[], help="programs whose name holds one of these")
-    parser.add_argument("--json", default="")
+    parser.add_argument("--grad", action="store_true", help="the gradients of `nsa` as a whole, too")
+    parser.add_argument("--json", default="", help="write what `fresnel bench` said of each program to this file")
     arguments = parser.parse_args()
-    import torch
-    scratch = torch.empty(256 * 2**20, device="cuda", dtype=torch.int8)
-
-    def flush():
-        scratch.zero_()
-
-    source = torch.empty(2**30, device="cuda", dtype=torch.int8)
-    target = torch.empty_like(source)
-    target.copy_(source)
-    copy = 2 * 2**30 / time_events(torch, lambda: target.copy_(source), flush, 11) / 1e9
-    del source, target
-    print(f"{torch.cuda.get_device_name()}; device copy of 1 GiB: {copy:.3f} TB/s")
-    runtime = load_library(arguments.runtime)
-    results = []
-    for name, make in PROGRAMS.items():
-        if not arguments.only or any(part in name for part in arguments.only):
-            results.append(measure(torch, runtime, arguments, name, make(), flush, copy))
-            torch.cuda.empty_cache()
-    if arguments.json:
-        report = {"device": torch.cuda.get_device_name(), "copy_tb_s": copy, "programs": results}
-        pathlib.Path(arguments.json).write_text(json.dumps(report, indent=1) + "\n")
+    chosen = {name: made for name, made in PROGRAMS.items()
+              if not arguments.only or any(part in name for part in arguments.only)}
+    if not chosen:
+        sys.exit(f"block_selection.py: no program has {' or '.join(arguments.only)} in its name; there are {'; '.join(PROGRAMS)}")
+    documents, failed = {}, []
+    for name, made in chosen.items():
+        try:
+            documents[name] = bench(arguments.fresnel, made, arguments.samples, arguments.grad)
+        except RuntimeError as error:
+            failed.append(f"block_selection.py: {name}: {error}")
+            print(f"\n{name}: failed", flush=True)
+            continue
+        if len(documents) == 1:
+            print(documents[name]["device"]["name"])
+        print("\n".join(report(name, documents[name])), flush=True)
+        if arguments.json:
+            pathlib.Path(arguments.json).write_text(json.dumps(documents, indent=1) + "\n")
+    if failed:
+        sys.exit("\n".join(failed))
 
 
 if __name__ == "__main__":
