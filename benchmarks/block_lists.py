@@ -41,7 +41,7 @@ METHODS = [
 
 
 def compile_bundle(arguments, method, bundle, settings=()):
-    command = [arguments.fresnel, "compile", method, "-o", str(bundle), "--no-ptxas", *settings]
+    command = [arguments.fresnel, "compile", method, "-o", str(bundle), "--no-ptxas", "--no-db", *settings]
     if not arguments.no_grad:
         command += ["--grad", "--grad-of", "out", "--gradient-schedule", arguments.gradient_schedule]
     elif arguments.schedule:
