@@ -52,6 +52,23 @@ fresnel.program @forward(%x: !x, %g: tensor<1x2x4096x2xbf16>) {
 
 // -----
 
+// Too many blocks for a bound: the row goes past the list at once.
+// CHECK-LABEL: tile.kernel @select_blocks_0
+// CHECK-SAME: grid = array<i32: 8, 2, 1>
+// CHECK-NOT: tile.shuffle xor
+// CHECK: scf.for
+// CHECK-COUNT-4: tile.load
+// CHECK: scf.while
+// CHECK: tile.shuffle up
+// CHECK-NOT: tile.load
+// CHECK: tile.return
+fresnel.program @many(%s: tensor<1x2x64x200xf32>) {
+  %i = fresnel.select_blocks %s {topk = 21, causal = true, query_block = 64, key_block = 64} : tensor<1x2x64x200xf32>
+  fresnel.return %i {names = ["i"]} : tensor<1x2x64x21xi32>
+}
+
+// -----
+
 // More than 32 blocks: a thread block per row, by radix selection.
 // CHECK-LABEL: tile.kernel @select_blocks_0
 // CHECK-SAME: grid = array<i32: 10, 2, 1>

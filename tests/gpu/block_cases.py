@@ -200,7 +200,7 @@ def make_moved(rng, longest):
 
 
 def selection(rng, blocks, causal):
-    topk = rng.choice((1, 2, 3, 8, 12, 16, 32, 33, 100))
+    topk = rng.choice((1, 2, 3, 8, 12, 16, 20, 21, 32, 33, 100))
     local = rng.choice((0, 0, 1, 2)) if topk > 2 else 0
     sinks = rng.choice((0, 0, 1)) if topk > 3 else 0
     return topk, (f"topk = {topk}, local = {local}, sinks = {sinks}, causal = {causal}"), min(topk, blocks)

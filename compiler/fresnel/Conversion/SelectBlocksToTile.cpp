@@ -2,12 +2,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// Up to 32 blocks: a warp per row. The best score of each lane bounds the worst that is
-// taken from below, so that a second walk finds few candidates, mostly no more than lanes,
-// which are ranked. Where there are more, as among equal scores, a walk past a sorted
-// list, one entry per lane, follows. The two walks apply the rules only to chunks of a row in
-// which some block is forced or hidden. More blocks: a thread block per row marks them by radix
-// selection and compacts the marks, as the cascade does.
+// Up to 32 blocks: a warp per row. Up to 20, the best score of each lane bounds the worst that
+// is taken from below, so that a second walk finds few candidates, mostly no more than lanes,
+// which are ranked. Where there are more, as among equal scores, and for more blocks, a walk past a
+// sorted list, one entry per lane, follows. Walks apply the rules only to chunks of a row in
+// which some block is forced or hidden. More than 32 blocks: a thread block per row marks them by
+// radix selection and compacts the marks, as the cascade does.
 //
 //===----------------------------------------------------------------------===//
 
@@ -23,6 +23,8 @@ namespace {
 
 /// Keys are held in shared memory up to this number of blocks.
 constexpr int64_t kMaxHeldKeys = 16384;
+/// Of random scores 30 pass the bound of as many lanes on average; with one more it is more than there are lanes.
+constexpr int64_t kMaxBounded = 20;
 /// Scores whose loads are in flight together.
 constexpr int64_t kChunk = 128;
 
@@ -58,29 +60,40 @@ private:
     // All conditions are uniform in a warp, so that its lanes shuffle together.
     b.ifThen(row < b.i32(x.getDimSize(2)), [&] {
       BlockRules rules(b, op, row, blocks, documents);
-      WarpSelect select(b, take);
-      WarpSelect::List none = select.begin();
       auto store = [&](Val place, Val index) { b.store(index, target, {batch, head, row, place}); };
-      Val largest = walkParts(rules, row, {b.i32(INT32_MIN)}, [&](Val key, Val, ArrayRef<Val> state) {
-        return SmallVector<Val>{b.max(state[0], key)};
-      })[0];
-      Val bound = select.getBound(largest);
-      SmallVector<Val> found =
-          walkParts(rules, row, {none.keys, none.indices, b.i32(0)}, [&](Val key, Val first, ArrayRef<Val> state) {
-            auto [list, count] = select.collect({state[0], state[1]}, state[2], key, first, bound);
-            return SmallVector<Val>{list.keys, list.indices, count};
-          });
-      Val fits = found[2] <= 32.0;
-      b.ifThen(fits, [&] { select.finishCollected({found[0], found[1]}, found[2], store); });
-      b.ifThen(fits ^ b.constant(b.getI1Type(), 1), [&] {
-        SmallVector<Val> taken = walk(rules, row, b.i32(0), rules.end, /*plain=*/false, {none.keys, none.indices},
-                                      [&](Val key, Val first, ArrayRef<Val> state) {
-                                        WarpSelect::List list = select.add({state[0], state[1]}, key, first);
-                                        return SmallVector<Val>{list.keys, list.indices};
-                                      });
-        select.finish({taken[0], taken[1]}, store);
-      });
+      if (take <= kMaxBounded)
+        takeBounded(rules, row, store);
+      else
+        takeSorted(rules, row, store);
     });
+  }
+
+  void takeBounded(BlockRules &rules, Val row, function_ref<void(Val, Val)> store) {
+    WarpSelect select(b, take);
+    WarpSelect::List none = select.begin();
+    Val largest = walkParts(rules, row, {b.i32(INT32_MIN)}, [&](Val key, Val, ArrayRef<Val> state) {
+      return SmallVector<Val>{b.max(state[0], key)};
+    })[0];
+    Val bound = select.getBound(largest);
+    SmallVector<Val> found =
+        walkParts(rules, row, {none.keys, none.indices, b.i32(0)}, [&](Val key, Val first, ArrayRef<Val> state) {
+          auto [list, count] = select.collect({state[0], state[1]}, state[2], key, first, bound);
+          return SmallVector<Val>{list.keys, list.indices, count};
+        });
+    Val fits = found[2] <= 32.0;
+    b.ifThen(fits, [&] { select.finishCollected({found[0], found[1]}, found[2], store); });
+    b.ifThen(fits ^ b.constant(b.getI1Type(), 1), [&] { takeSorted(rules, row, store); });
+  }
+
+  void takeSorted(BlockRules &rules, Val row, function_ref<void(Val, Val)> store) {
+    WarpSelect select(b, take);
+    WarpSelect::List none = select.begin();
+    SmallVector<Val> taken = walk(rules, row, b.i32(0), rules.end, /*plain=*/false, {none.keys, none.indices},
+                                  [&](Val key, Val first, ArrayRef<Val> state) {
+                                    WarpSelect::List list = select.add({state[0], state[1]}, key, first);
+                                    return SmallVector<Val>{list.keys, list.indices};
+                                  });
+    select.finish({taken[0], taken[1]}, store);
   }
 
   using Use = function_ref<SmallVector<Val>(Val, Val, ArrayRef<Val>)>;
