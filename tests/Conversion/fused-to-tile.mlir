@@ -1,5 +1,35 @@
 // RUN: fresnel-opt %s --split-input-file --fresnel-lower-to-tile=target=sm_90a | FileCheck %s
 
+// A thread reads a chunk of two rows of dy and of each branch before it sums any; lanes 0 and 1 write the rows' results.
+// CHECK-LABEL: tile.kernel @gate_delta_0(
+// CHECK-SAME: %[[G:[^:]*]]: !tile.global<1x4x1000x3xbf16, strided>, %[[DY:[^:]*]]: !tile.global<1x4x1000x128xbf16, strided>
+// CHECK-SAME: grid = array<i32: 32, 4, 1>
+// CHECK-COUNT-3: tile.load %[[G]]
+// CHECK-COUNT-2: tile.load %{{.*}} : !tile.global<1x4x1000xf32> -> f32
+// CHECK-COUNT-8: tile.load %{{.*}} -> vector<8xbf16>
+// CHECK-NOT: tile.load
+// Three sums of two rows, each over 16 lanes.
+// CHECK-COUNT-24: tile.shuffle xor
+// Stats have more rows than the tensors.
+// CHECK: scf.if
+// CHECK-COUNT-3: tile.store %{{.*}} : bf16, !tile.global<1x4x1000x3xbf16
+// CHECK-COUNT-2: tile.store %{{.*}} : f32, !tile.global<1x4x1000xf32>
+// CHECK: }
+// CHECK-COUNT-2: tile.store %{{.*}} : f32, !tile.global<1x4x2x1024xf32
+// The branch in the middle gets its gradient.
+// CHECK-COUNT-2: tile.load %[[DY]]
+// CHECK: tile.return
+!r = tensor<1x4x1000x128xbf16>
+!l = tensor<1x4x1000xf32>
+!w = tensor<1x4x1000x3xbf16>
+fresnel.program @gates(%g: !w, %dy: !r, %a: !r, %b: !r, %c: !r, %la: !l, %lc: !l) {
+  %dg, %s, %db, %m, %d = fresnel.gate_delta %g dout %dy of %a, %b, %c, %la, %lc
+      {activation = #fresnel<activation sigmoid>, deltas = array<i64: 2>, stats = array<i64: 0>} : !w, !r of !r, !r, !r, !l, !l
+  fresnel.return %dg, %s, %db, %m, %d {names = ["dg", "s", "db", "m", "d"]} : !w, tensor<1x4x2x1024xf32>, !r, !l, !l
+}
+
+// -----
+
 // A unit of 16 tokens: as many loads before the first sum, five means, norms by a transposing butterfly.
 // CHECK-LABEL: tile.kernel @pool_levels_0
 // CHECK-SAME: grid = array<i32: 512, 1, 1>

@@ -209,6 +209,77 @@ fresnel.program @attend_stats_c3(%x: tensor<1x2x64x32xbf16>, %l: tensor<1x2x64xf
 
 // -----
 
+fresnel.program @gate_delta_c1(%x: tensor<1x2x64x32xbf16>, %g: tensor<1x2x64x3xbf16>) {
+  // expected-error @+1 {{needs a branch for each of the 3 columns of `gates`, but has 2 tensors}}
+  %a:4 = fresnel.gate_delta %g dout %x of %x, %x {activation = #fresnel<activation sigmoid>}
+      : tensor<1x2x64x3xbf16>, tensor<1x2x64x32xbf16> of tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @gate_delta_c1(%x: tensor<1x2x64x32xbf16>, %g: tensor<1x2x63x1xbf16>) {
+  // expected-error @+1 {{`gates` must be [1, 2, 64, 1], but got 'tensor<1x2x63x1xbf16>'}}
+  %a:2 = fresnel.gate_delta %g dout %x of %x {activation = #fresnel<activation sigmoid>}
+      : tensor<1x2x63x1xbf16>, tensor<1x2x64x32xbf16> of tensor<1x2x64x32xbf16>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @gate_delta_c2(%x: tensor<1x2x64x32xbf16>, %y: tensor<1x2x64x16xbf16>, %g: tensor<1x2x64x1xbf16>) {
+  // expected-error @+1 {{dy must have the branches' type 'tensor<1x2x64x32xbf16>', but got 'tensor<1x2x64x16xbf16>'}}
+  %a:2 = fresnel.gate_delta %g dout %y of %x {activation = #fresnel<activation sigmoid>}
+      : tensor<1x2x64x1xbf16>, tensor<1x2x64x16xbf16> of tensor<1x2x64x32xbf16>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @gate_delta_c3(%x: tensor<1x2x64x32xbf16>, %g: tensor<1x2x64x1xbf16>) {
+  // expected-error @+1 {{needs an `activation` that is positive everywhere, sigmoid, but got none}}
+  %a:2 = fresnel.gate_delta %g dout %x of %x : tensor<1x2x64x1xbf16>, tensor<1x2x64x32xbf16> of tensor<1x2x64x32xbf16>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @gate_delta_c4(%x: tensor<1x2x64x32xbf16>, %g: tensor<1x2x64x1xbf16>, %l: tensor<1x2x64xf32>) {
+  // expected-error @+1 {{`deltas` and `stats` must name branches from 0 to 0 in ascending order, but got 1 at place 0}}
+  %a:2 = fresnel.gate_delta %g dout %x of %x, %l {activation = #fresnel<activation sigmoid>, stats = array<i64: 1>}
+      : tensor<1x2x64x1xbf16>, tensor<1x2x64x32xbf16> of tensor<1x2x64x32xbf16>, tensor<1x2x64xf32>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @gate_delta_c4(%x: tensor<1x2x64x32xbf16>, %g: tensor<1x2x64x1xbf16>, %l: tensor<1x2x64xf32>) {
+  // expected-error @+1 {{`deltas` and `stats` must name branches from 0 to 0 in ascending order, but got 0 at place 1}}
+  %a:3 = fresnel.gate_delta %g dout %x of %x, %l, %l {activation = #fresnel<activation sigmoid>, deltas = array<i64: 0, 0>}
+      : tensor<1x2x64x1xbf16>, tensor<1x2x64x32xbf16> of tensor<1x2x64x32xbf16>, tensor<1x2x64xf32>, tensor<1x2x64xf32>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @gate_delta_c4(%x: tensor<1x2x64x32xbf16>, %g: tensor<1x2x64x1xbf16>, %l: tensor<1x2x64xf32>) {
+  // expected-error @+1 {{`deltas` and `stats` must not both name branch 0}}
+  %a:3 = fresnel.gate_delta %g dout %x of %x, %l, %l {activation = #fresnel<activation sigmoid>, deltas = array<i64: 0>, stats = array<i64: 0>}
+      : tensor<1x2x64x1xbf16>, tensor<1x2x64x32xbf16> of tensor<1x2x64x32xbf16>, tensor<1x2x64xf32>, tensor<1x2x64xf32>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @gate_delta_c5(%x: tensor<1x2x64x32xbf16>, %g: tensor<1x2x64x1xbf16>, %l: tensor<1x2x63xf32>) {
+  // expected-error @+1 {{needs an LSE 'tensor<1x2x64xf32>' for each of the 1 branches that `deltas` or `stats` names, but has behind the branches 'tensor<1x2x63xf32>'}}
+  %a:3 = fresnel.gate_delta %g dout %x of %x, %l {activation = #fresnel<activation sigmoid>, deltas = array<i64: 0>}
+      : tensor<1x2x64x1xbf16>, tensor<1x2x64x32xbf16> of tensor<1x2x64x32xbf16>, tensor<1x2x63xf32>
+  fresnel.return {names = []}
+}
+
+// -----
+
 fresnel.program @bound_keys_c1(%k: tensor<1x2x64x32xbf16>, %v: tensor<1x2x63x32xbf16>) {
   // expected-error @+1 {{k and v must agree in all but the head dim}}
   %b = fresnel.bound_keys %k, %v : tensor<1x2x64x32xbf16>, tensor<1x2x63x32xbf16>

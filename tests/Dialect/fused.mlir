@@ -43,8 +43,9 @@ fresnel.program @syntax(%x: !x, %k: !k, %s: !s, %t: !t, %l: tensor<1x4x100xf32>)
 !g = tensor<1x4x100x96xbf16>
 !h = tensor<1x2x130x96xbf16>
 !l = tensor<1x4x100xf32>
+!w = tensor<1x4x100x3xbf16>
 // CHECK-LABEL: fresnel.program @gradients
-fresnel.program @gradients(%q: !g, %k: !h, %l: !l) {
+fresnel.program @gradients(%q: !g, %k: !h, %l: !l, %weights: !w) {
   // CHECK: %[[S:.*]] = fresnel.attend_stats %q, %q of %l : tensor<1x4x100x96xbf16>, tensor<1x4x100xf32>
   %s = fresnel.attend_stats %q, %q of %l : !g, !l
   // CHECK: fresnel.attend_stats %q, %q of %l more(%l : tensor<1x4x100xf32>)
@@ -64,5 +65,10 @@ fresnel.program @gradients(%q: !g, %k: !h, %l: !l) {
   %a, %b, %c = fresnel.attend_grad %q, %k, %k stats %s dout %q {causal = true} : !g, !h, !h, tensor<1x4x2x128xf32>, !g
   // CHECK: fresnel.round_tiles %[[DQ]] {element = bf16, head_dim = 96 : i64, scale = 2.500000e-01 : f64, seq_len = 100 : i64} : tensor<1x4x2x6144xf32>
   %d = fresnel.round_tiles %a {seq_len = 100, head_dim = 96, scale = 0.25, element = bf16} : tensor<1x4x2x6144xf32>
-  fresnel.return %d, %b, %c {names = ["dq", "dk", "dv"]} : !g, !h, !h
+  // CHECK: fresnel.gate_delta %weights dout %q of %q, %q, %q, %l, %l {activation = #fresnel<activation sigmoid>, deltas = array<i64: 2>, stats = array<i64: 0>}
+  // CHECK-SAME: : tensor<1x4x100x3xbf16>, tensor<1x4x100x96xbf16> of tensor<1x4x100x96xbf16>, {{.*}}, tensor<1x4x100xf32>, tensor<1x4x100xf32>
+  %dw, %s0, %d1, %l2, %d2 = fresnel.gate_delta %weights dout %q of %q, %q, %q, %l, %l
+      {activation = #fresnel<activation sigmoid>, deltas = array<i64: 2>, stats = array<i64: 0>} : !w, !g of !g, !g, !g, !l, !l
+  fresnel.return %d, %b, %c, %dw, %s0, %d1, %l2, %d2 {names = ["dq", "dk", "dv", "dw", "s0", "d1", "l2", "d2"]}
+      : !g, !h, !h, !w, tensor<1x4x2x128xf32>, !g, !l, !l
 }

@@ -36,11 +36,13 @@ fresnel.program @selection(%x: !x, %k: !k, %l: !l, %g: !g) {
   %o, %m = fresnel.merge %x, %x lse %l, %l : !x, !x lse !l, !l
   %y = fresnel.gate %o, %x, %x by %g {activation = #fresnel<activation sigmoid>} : !x, !x, !x by !g
   %d0, %d1, %d2, %dg = fresnel.gate_grad %o, %x, %x by %g dout %y {activation = #fresnel<activation sigmoid>} : !x, !x, !x by !g, !x
+  %dh, %s0, %g1, %m2, %d2b = fresnel.gate_delta %g dout %y of %o, %x, %x, %l, %m {activation = #fresnel<activation sigmoid>,
+      deltas = array<i64: 2>, stats = array<i64: 0>} : !g, !x of !x, !x, !x, !l, !l
   %dp, %dl = fresnel.merge_grad %x, %l merged %o, %m dout %d0 : !x, !l
   %u = fresnel.unpool %b {window = 64, seq_len = 20000} : !b
   %du = fresnel.unpool_grad %u {window = 64} : !k
   %dk = fresnel.pool_grad mean %c {window = 32, stride = 16, seq_len = 20000, tail = #fresnel<tail drop>} : !c
-  fresnel.return %few, %many, %three, %twelve, %dp, %dl, %dg, %du, %dk, %d1, %d2
-      {names = ["few", "many", "three", "twelve", "dp", "dl", "dg", "du", "dk", "d1", "d2"]}
-      : tensor<1x2x20000x16xi32>, tensor<1x2x20000x40xi32>, tensor<1x4x20000x3xi32>, tensor<1x4x20000x12xi32>, !x, !l, !g, !b, !k, !x, !x
+  fresnel.return %few, %many, %three, %twelve, %dp, %dl, %dg, %du, %dk, %d1, %d2, %dh, %g1, %m2, %d2b
+      {names = ["few", "many", "three", "twelve", "dp", "dl", "dg", "du", "dk", "d1", "d2", "dh", "g1", "m2", "d2b"]}
+      : tensor<1x2x20000x16xi32>, tensor<1x2x20000x40xi32>, tensor<1x4x20000x3xi32>, tensor<1x4x20000x12xi32>, !x, !l, !g, !b, !k, !x, !x, !g, !x, !l, !l
 }

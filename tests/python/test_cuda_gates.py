@@ -1,5 +1,6 @@
 """Methods with gates in `fresnel.attention` on a GPU: results and gradients against the CPU oracle, `fresnel run --device cpu`."""
 
+import math
 import subprocess
 import unittest
 
@@ -64,18 +65,32 @@ class GatesTest(test_cuda.GpuTest):
         found = read_safetensors(results)
         return [found[name].to("cuda") for name in ("out", "dq", "dk", "dv", "dgates")]
 
+    def check(self, case, tensors):
+        q, k, v, gates, dout = tensors
+        found = self.run_on_gpu(case, q, k, v, gates, dout.detach())
+        for x, y in zip(found, self.run_on_gpu(case, q, k, v, gates, dout.detach())):
+            self.assertTrue(torch.equal(x, y), "two runs differ")
+        expected = self.run_on_cpu(case, (q, k, v, gates, dout))
+        limit = 2e-2 if case[2] == BF16 else 4e-3  # Branches are rounded before they are added up.
+        for name, x, y in zip(("out", "dq", "dk", "dv", "dgates"), found, expected):
+            self.assertEqual((x.dtype, x.shape), (dtype_of(case[2]), y.shape))
+            self.assertLessEqual(difference(x, y), limit, name)
+
     def test_gates(self):
         for case in CASES:
             with self.subTest(case):
-                q, k, v, gates, dout = tensors_of(case)
-                found = self.run_on_gpu(case, q, k, v, gates, dout.detach())
-                for x, y in zip(found, self.run_on_gpu(case, q, k, v, gates, dout.detach())):
-                    self.assertTrue(torch.equal(x, y), "two runs differ")
-                expected = self.run_on_cpu(case, (q, k, v, gates, dout))
-                limit = 2e-2 if case[2] == BF16 else 4e-3  # Branches are rounded before they are added up.
-                for name, x, y in zip(("out", "dq", "dk", "dv", "dgates"), found, expected):
-                    self.assertEqual((x.dtype, x.shape), (dtype_of(case[2]), y.shape))
-                    self.assertLessEqual(difference(x, y), limit, name)
+                self.check(case, tensors_of(case))
+
+    def test_extreme_gates(self):
+        """Weights that are 0 or 1 to all digits: nothing flows through a branch, or all of it, and never NaN."""
+        for case in CASES:
+            if case[0].startswith("nsa"):  # Gates of other methods are weights themselves.
+                with self.subTest(case):
+                    tensors = tensors_of(case)
+                    extreme = torch.tensor((-200, 200, -30, -math.inf, math.inf), dtype=tensors[3].dtype, device="cuda")
+                    flat = tensors[3].detach().view(-1)[::7]
+                    flat.copy_(extreme.repeat(len(flat) // len(extreme) + 1)[:len(flat)])
+                    self.check(case, tensors)
 
     def test_gates_of_a_layer(self):
         """A slice of a projection, and what a graph of the call replays."""

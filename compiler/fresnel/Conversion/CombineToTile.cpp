@@ -8,6 +8,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "fresnel/Conversion/GateMath.h"
 #include "fresnel/Conversion/RowKernel.h"
 #include "fresnel/Conversion/ToTile.h"
 #include <cmath>
@@ -18,15 +19,6 @@ using namespace fresnel;
 namespace {
 
 using Values = SmallVector<Val>;
-
-/// e^x; infinity where that is too large.
-Val exponential(KernelBuilder &b, Val x) { return b.exp2(x * M_LOG2E); }
-
-/// What a gate value weighs its branch with.
-Val activate(KernelBuilder &b, Activation activation, Val gate) {
-  // Large negative gates give infinity here, and 0 then.
-  return activation == Activation::Sigmoid ? b.reciprocal(1.0 + exponential(b, b.f32(0) - gate)) : gate;
-}
 
 /// exp(part - lse), 0 where the sum is empty.
 Val weigh(KernelBuilder &b, Val part, Val lse) {

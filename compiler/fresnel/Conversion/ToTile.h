@@ -72,6 +72,7 @@ mlir::LogicalResult lowerUnpool(UnpoolOp op, const KernelRequest &request, Kerne
 mlir::LogicalResult lowerUnpoolGrad(UnpoolGradOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerGate(GateOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerGateGrad(GateGradOp op, const KernelRequest &request, KernelBuilder &builder);
+mlir::LogicalResult lowerGateDelta(GateDeltaOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerMerge(MergeOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerMergeGrad(MergeGradOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerBlockScore(BlockScoreOp op, const KernelRequest &request, KernelBuilder &builder);

@@ -289,12 +289,37 @@ private:
             set(index, std::move(branch));
           return set(op->getNumResults() - 1, std::move(gradients.gates)), true;
         })
+        .Case([&](GateDeltaOp op) { return evaluateGateDelta(op), true; })
         .Case([&](MergeGradOp op) {
           setPair(op, ref::mergeGrad({{get(op.getPart()), get(op.getPartLse())}}, {get(op.getOut()), get(op.getLse())},
                                      get(op.getDout()), optional(op.getDlse()))[0]);
           return true;
         })
         .Default([](Operation *) { return false; });
+  }
+
+  void evaluateGateDelta(GateDeltaOp op) {
+    std::vector<const ref::Tensor *> lses;
+    auto lse = op.getLses().begin();
+    for (unsigned i = 0; i < op.getNumBranches(); ++i)
+      lses.push_back(op.getForm(i) == GateDeltaOp::Form::Gradient ? nullptr : &get(*lse++));
+    std::vector<ref::Tensor> branches = getAll(op.getBranches());
+    ref::GateOptions options{toActivation(op.getActivation())};
+    ref::GateDeltas deltas = ref::gateDelta(branches, get(op.getGates()), get(op.getDy()), lses);
+    ref::GateGradients gradients = ref::gateGrad(branches, get(op.getGates()), get(op.getDy()), options);
+    auto result = op.getRows().begin();
+    for (unsigned i = 0; i < op.getNumBranches(); ++i) {
+      GateDeltaOp::Form form = op.getForm(i);
+      if (form == GateDeltaOp::Form::Gradient) {
+        values[*result++] = std::move(gradients.branches[i]);
+      } else if (form == GateDeltaOp::Form::Stats) {
+        values[*result++] = ref::joinStats(deltas.lses[i], deltas.deltas[i]);
+      } else {
+        values[*result++] = std::move(deltas.lses[i]);
+        values[*result++] = std::move(deltas.deltas[i]);
+      }
+    }
+    values[op.getDgates()] = std::move(gradients.gates);
   }
 
   ref::Tensor evaluateSettle(SettleTilesOp op) {

@@ -33,6 +33,7 @@ void populatePlanPipeline(OpPassManager &pm, const TargetPipelineOptions &option
   gradients.target = options.target;
   gradients.schedule = options.gradientSchedule;
   pm.addPass(createFuseAttendGradPass(gradients));
+  pm.addPass(createFuseGateGradientsPass());
   TransposeBlocksPassOptions lists;
   lists.target = options.target;
   lists.schedule = options.gradientSchedule;

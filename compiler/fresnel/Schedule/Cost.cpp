@@ -137,6 +137,7 @@ static int64_t countFlops(Operation *op) {
       .Case([&](AddOp add) { return int64_t(add.getTerms().size()) * first(); })
       .Case([&](GateOp gate) { return 2 * int64_t(gate.getBranches().size()) * first(); })
       .Case([&](GateGradOp gate) { return 4 * int64_t(gate.getBranches().size()) * first(); })
+      .Case([&](GateDeltaOp gate) { return 2 * int64_t(gate.getNumBranches()) * getElements(gate.getDy()); })
       .Case([&](MergeOp merge) { return 2 * int64_t(merge.getOuts().size()) * first(); })
       .Case([&](MergeGradOp) { return 4 * first(); })
       .Case([&](MergeRowsOp merge) {

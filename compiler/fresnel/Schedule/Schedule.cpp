@@ -172,6 +172,7 @@ std::string fresnel::explainUnsupported(Operation *op) {
                 ScatterGradOp, PoolLevelsOp, GatherLevelsOp, ScatterBySlotsOp, GatherGradBySlotsOp,
                 ScatterGradBySlotsOp, PoolOp, UnpoolOp, UnpoolGradOp, GateOp, GateGradOp, MergeOp, MergeGradOp, FoldOp,
                 UnfoldOp>([](auto op) { return explainRows(op->getOperand(0)); })
+          .Case([](GateDeltaOp op) { return explainRows(op.getDy()); })
           .Case([](AddOp op) { return explainAdd(op); })
           .Case([](PyramidGradOp op) { return explainPyramidGrad(op); })
           .Case([](PoolGradOp op) { return explainPoolGrad(op); })

@@ -163,6 +163,20 @@ def FuseAttendGradPass : Pass<"fresnel-fuse-attend-grad", "::mlir::ModuleOp"> {
   let statistics = [Statistic<"numFused", "num-fused", "pairs of gradients that became one">];
 }
 
+def FuseGateGradientsPass : Pass<"fresnel-fuse-gate-gradients", "::mlir::ModuleOp"> {
+  let summary = "computes gradients of gated attention from the gradient of the gated sum";
+  let description = [{
+    Precondition: `fresnel-fuse-attend-grad` ran, so that it is known what each gradient reads of a row.
+    A `fresnel.gate_grad` with a positive activation (sigmoid) becomes `fresnel.gate_delta`, if at least one
+    branch has a gradient that nothing reads but the gradients of the attention that made the branch, and their
+    `fresnel.attend_delta` or `fresnel.attend_stats`. These gradients then read what the `fresnel.gate_grad` read, and
+    the LSE and delta (or the stats) that `fresnel.gate_delta` makes. The other branches keep their
+    gradients: those whose LSE has a gradient of its own, those whose dQ is summed in integers (the factors
+    of `fresnel.attend_stats` need the gradient of the branch), and whatever no attention made.
+  }];
+  let statistics = [Statistic<"numFolded", "num-folded", "branches without a gradient of their own">];
+}
+
 def SplitGradientPass : Pass<"fresnel-split-gradient", "::mlir::ModuleOp"> {
   let summary = "cuts a differentiated program into a forward and a backward half";
   let description = [{

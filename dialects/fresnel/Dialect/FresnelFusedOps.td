@@ -293,6 +293,56 @@ def Fresnel_AttendStatsOp : Fresnel_ComputeOp<"attend_stats", [AllTypesMatch<["o
   }];
 }
 
+def Fresnel_GateDeltaOp : Fresnel_ComputeOp<"gate_delta"> {
+  let summary = "what the gradients of gated attention read of each query row, and the gates' gradients";
+  let description = [{
+    Of `y = sum_i a_i o_i`, `a_i = a(gates_i)`, the gradient of branch i is `a_i dy`. If attention made o_i, then
+    with the weights p and `delta_i = sum_d o_i dy` its gradients have the factor a_i in each weight:
+    `dv = sum (a_i p) dy` and `ds = (a_i p) (dy . v - delta_i)`. So they come out of dy itself, if they are given
+    delta_i, and instead of the LSE l_i of the scores `m_i = l_i - ln a_i`, for which `exp(s - m_i) = a_i p`.
+    No branch needs a gradient of its own then.
+
+    The first result is `dgates_i = a'(gates_i) delta_i`. Behind it follows for each branch, in order,
+    - for those that `deltas` names m_i and delta_i, -inf and 0 for rows without keys;
+    - for those that `stats` names both as in `fresnel.attend_stats`: m_i times log2(e), +inf for rows
+      without keys and beyond the last one, and delta_i, 0 beyond the last one;
+    - for the others the gradient `a_i dy`.
+
+    A weight a_i that is 0 makes m_i infinite: nothing flows through the branch then.
+    `parts` are the branches, as many as `gates` has columns, and behind them the LSEs of those that `deltas` or
+    `stats` names.
+
+    Constraints:
+    - C1: the branches and the gates fit as in `fresnel.gate`.
+    - C2: dy has the branches' type.
+    - C3: `activation` is positive everywhere: sigmoid.
+    - C4: `deltas` and `stats` name branches in ascending order, none of them twice.
+    - C5: an LSE has the shape of the branches without the head dim and is f32, and there is one for each named branch.
+
+    Example:
+    ```mlir
+    %dg, %m, %d, %s = fresnel.gate_delta %g dout %dy of %o0, %o1, %l0, %l1
+        {activation = #fresnel<activation sigmoid>, deltas = array<i64: 0>, stats = array<i64: 1>}
+        : tensor<1x2x64x2xbf16>, tensor<1x2x64x32xbf16> of tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>,
+          tensor<1x2x64xf32>, tensor<1x2x64xf32>
+    ```
+  }];
+  let arguments = (ins Fresnel_Rows:$gates, Fresnel_Rows:$dy, Variadic<Fresnel_RowsOrScores>:$parts,
+                       DefaultValuedOptionalAttr<Fresnel_ActivationAttr, "::fresnel::Activation::None">:$activation,
+                       DefaultValuedOptionalAttr<DenseI64ArrayAttr, "{}">:$deltas,
+                       DefaultValuedOptionalAttr<DenseI64ArrayAttr, "{}">:$stats);
+  let results = (outs Fresnel_Rows:$dgates, Variadic<Fresnel_RowsOrScores>:$rows);
+  let assemblyFormat = "$gates `dout` $dy `of` $parts attr-dict `:` type($gates) `,` type($dy) `of` type($parts)";
+  let extraClassDeclaration = [{
+    /// What a branch gets.
+    enum class Form { Gradient, Delta, Stats };
+    unsigned getNumBranches() { return unsigned(getGates().getType().getDimSize(3)); }
+    ::mlir::ValueRange getBranches() { return getParts().take_front(getNumBranches()); }
+    ::mlir::ValueRange getLses() { return getParts().drop_front(getNumBranches()); }
+    Form getForm(unsigned branch);
+  }];
+}
+
 /// Sums of dQ.
 def Fresnel_Tiles : ConfinedType<StaticShapeTensorOf<[F32, I32]>, [HasAnyRankOfPred<[4]>],
     "tensor of static shape and rank 4", "::mlir::RankedTensorType">;

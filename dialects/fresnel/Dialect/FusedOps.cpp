@@ -297,6 +297,67 @@ LogicalResult AttendStatsOp::inferReturnTypes(MLIRContext *context, std::optiona
   return success();
 }
 
+/// What the attributes say of a branch; C4 holds.
+static GateDeltaOp::Form getGateForm(ArrayRef<int64_t> deltas, ArrayRef<int64_t> stats, int64_t branch) {
+  if (llvm::is_contained(deltas, branch))
+    return GateDeltaOp::Form::Delta;
+  return llvm::is_contained(stats, branch) ? GateDeltaOp::Form::Stats : GateDeltaOp::Form::Gradient;
+}
+
+GateDeltaOp::Form GateDeltaOp::getForm(unsigned branch) { return getGateForm(getDeltas(), getStats(), branch); }
+
+LogicalResult GateDeltaOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location, Adaptor adaptor,
+                                            SmallVectorImpl<Type> &results) {
+  Inference<GateDeltaOp> infer{location};
+  if (failed(infer.requireRows({adaptor.getGates(), adaptor.getDy()})) ||
+      failed(infer.requireRowsOrScores(adaptor.getParts())))
+    return failure();
+  ValueRange parts = adaptor.getParts();
+  int64_t count = getTensor(adaptor.getGates()).getDimSize(3);
+  if (int64_t(parts.size()) < count) // gate_delta_c1
+    return infer.fail("needs a branch for each of the ", count, " columns of `gates`, but has ", parts.size(),
+                      " tensors");
+  SmallVector<Value> operands(parts.take_front(count));
+  operands.push_back(adaptor.getGates());
+  SmallVector<Type> forward;
+  if (failed(GateOp::inferReturnTypes(context, location, GateOp::Adaptor(operands, adaptor.getAttributes()),
+                                      forward))) // gate_delta_c1
+    return failure();
+  auto branch = cast<RankedTensorType>(forward[0]);
+  if (adaptor.getDy().getType() != branch) // gate_delta_c2
+    return infer.fail("dy must have the branches' type ", branch, ", but got ", adaptor.getDy().getType());
+  if (adaptor.getActivation() != Activation::Sigmoid) // gate_delta_c3
+    return infer.fail("needs an `activation` that is positive everywhere, sigmoid, but got ",
+                      stringifyActivation(adaptor.getActivation()));
+  ArrayRef<int64_t> deltas = adaptor.getDeltas(), stats = adaptor.getStats();
+  for (ArrayRef<int64_t> named : {deltas, stats})
+    for (auto [place, index] : llvm::enumerate(named)) // gate_delta_c4
+      if (index < 0 || index >= count || (place > 0 && index <= named[place - 1]))
+        return infer.fail("`deltas` and `stats` must name branches from 0 to ", count - 1,
+                          " in ascending order, but got ", index, " at place ", place);
+  for (int64_t index : deltas) // gate_delta_c4
+    if (llvm::is_contained(stats, index))
+      return infer.fail("`deltas` and `stats` must not both name branch ", index);
+  Type f32 = Float32Type::get(context);
+  auto scores = RankedTensorType::get(branch.getShape().drop_back(), f32);
+  ValueRange lses = parts.drop_front(count);
+  auto isLse = [&](Type type) { return type == scores; };
+  if (lses.size() != deltas.size() + stats.size() || !llvm::all_of(lses.getTypes(), isLse)) // gate_delta_c5
+    return infer.fail("needs an LSE ", scores, " for each of the ", deltas.size() + stats.size(),
+                      " branches that `deltas` or `stats` names, but has behind the branches ", lses.getTypes());
+  int64_t padded = llvm::alignTo(branch.getDimSize(2), kStatsStep);
+  auto rows = RankedTensorType::get({branch.getDimSize(0), branch.getDimSize(1), 2, padded}, f32);
+  results.push_back(adaptor.getGates().getType());
+  for (int64_t i = 0; i < count; ++i) {
+    GateDeltaOp::Form form = getGateForm(deltas, stats, i);
+    if (form == GateDeltaOp::Form::Delta)
+      results.append(2, scores);
+    else
+      results.push_back(form == GateDeltaOp::Form::Stats ? rows : branch);
+  }
+  return success();
+}
+
 LogicalResult AttendGradOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location, Adaptor adaptor,
                                              SmallVectorImpl<Type> &results) {
   Inference<AttendGradOp> infer{location};

@@ -18,11 +18,14 @@ static constexpr double kIntegerBound = 0x1.e6p30, kLeastBound = 0x1p-90;
 static int64_t alignTo(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
 Tensor ref::attendStats(const Tensor &out, const Tensor &dout, const Tensor &lse, const Tensor *dlse) {
+  return joinStats(lse, attendDelta(out, dout, dlse));
+}
+
+Tensor ref::joinStats(const Tensor &lse, const Tensor &delta) {
   constexpr float infinity = std::numeric_limits<float>::infinity();
-  Tensor delta = attendDelta(out, dout, dlse);
-  int64_t rows = out.dim(2), padded = alignTo(rows, kStatsStep);
-  Tensor stats({out.dim(0), out.dim(1), 2, padded});
-  for (int64_t plane = 0; plane < out.dim(0) * out.dim(1); ++plane) {
+  int64_t rows = lse.dim(2), padded = alignTo(rows, kStatsStep);
+  Tensor stats({lse.dim(0), lse.dim(1), 2, padded});
+  for (int64_t plane = 0; plane < lse.dim(0) * lse.dim(1); ++plane) {
     float *lses = stats.plane(0, plane), *deltas = lses + padded;
     std::fill_n(lses, padded, infinity);
     for (int64_t row = 0; row < rows; ++row) {
@@ -80,7 +83,7 @@ AttendResult ref::splitStats(const Tensor &stats, int64_t rows) {
     for (int64_t row = 0; row < rows; ++row) {
       size_t at = size_t(plane * rows + row);
       float lse = stats.plane(0, plane)[row];
-      result.lse.data[at] = std::isinf(lse) ? -lse : float(double(lse) / M_LOG2E);
+      result.lse.data[at] = float(double(lse) / M_LOG2E);
       result.out.data[at] = stats.plane(0, plane)[stats.dim(3) + row];
     }
   return result;

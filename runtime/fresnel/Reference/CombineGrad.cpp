@@ -44,6 +44,23 @@ GateGradients ref::gateGrad(const std::vector<Tensor> &branches, const Tensor &g
   return result;
 }
 
+GateDeltas ref::gateDelta(const std::vector<Tensor> &branches, const Tensor &gates, const Tensor &dy,
+                          const std::vector<const Tensor *> &lses) {
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  std::vector<Tensor> scores(branches.size(), Tensor({dy.dim(0), dy.dim(1), dy.dim(2)}));
+  GateDeltas result{scores, scores};
+  int64_t count = int64_t(branches.size());
+  for (int64_t i = 0; i < count; ++i) {
+    result.deltas[size_t(i)] = attendDelta(branches[size_t(i)], dy, nullptr);
+    for (int64_t row = 0; lses[size_t(i)] && row < scores[0].elements(); ++row) {
+      double gate = gates.data[size_t(row * count + i)], lse = lses[size_t(i)]->data[size_t(row)];
+      double softplus = std::fmax(-gate, 0.0) + std::log1p(std::exp(-std::abs(gate)));
+      result.lses[size_t(i)].data[size_t(row)] = float(lse == -infinity ? lse : lse + softplus);
+    }
+  }
+  return result;
+}
+
 std::vector<AttendResult> ref::mergeGrad(const std::vector<AttendResult> &parts, const AttendResult &merged,
                                          const Tensor &dout, const Tensor *dlse) {
   std::vector<AttendResult> result(parts.size(), {Tensor(dout.shape), Tensor(merged.lse.shape)});

@@ -48,12 +48,14 @@ KvGradients attendGradKv(const AttendGradInputs &inputs, const AttendOptions &op
 /// of 128. Row 0 is the LSE times log2(e), +inf where there are no keys or no row; row 1
 /// is `attendDelta`, 0 where there is no row.
 Tensor attendStats(const Tensor &out, const Tensor &dout, const Tensor &lse, const Tensor *dlse);
+/// The same of LSEs and deltas, both [B, H, N].
+Tensor joinStats(const Tensor &lse, const Tensor &delta);
 /// For each chunk of 128 keys the largest magnitude of an element of k, and the largest norm of a row of v:
 /// [B, H, 2, ceil(N / 128)]. NaN if there is one.
 Tensor boundKeys(const Tensor &k, const Tensor &v);
 /// `stats` with a third row: the factors with which sums of dQ become integers, from those bounds.
 Tensor addFactors(const Tensor &stats, const Tensor &dout, const Tensor &bounds);
-/// The LSE and delta of `rows` rows out of that.
+/// The LSE and delta of `rows` rows out of that. LSEs that are not finite become +inf, so that weights are 0.
 AttendResult splitStats(const Tensor &stats, int64_t rows);
 
 /// Rows [B, H, N, D] as the accumulators of a warpgroup hold them, and back: [B, H, T,
@@ -107,6 +109,14 @@ struct GateGradients {
 };
 GateGradients gateGrad(const std::vector<Tensor> &branches, const Tensor &gates, const Tensor &dy,
                        const GateOptions &options);
+
+struct GateDeltas {
+  std::vector<Tensor> lses, deltas;
+};
+/// What makes the gradients of gated attention out of dy instead of out of the branch's own gradient: per branch the
+/// LSE [B, H, N] minus the logarithm of the logistic function of the gate (0 without an LSE), and `attendDelta`.
+GateDeltas gateDelta(const std::vector<Tensor> &branches, const Tensor &gates, const Tensor &dy,
+                     const std::vector<const Tensor *> &lses);
 
 /// Per part its gradients; `merged` is the result of `merge`. `dlse` may be null.
 std::vector<AttendResult> mergeGrad(const std::vector<AttendResult> &parts, const AttendResult &merged,

@@ -3,6 +3,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "InterpreterSupport.h"
+#include <array>
+#include <limits>
 #include <set>
 
 using namespace fresnel;
@@ -123,6 +125,66 @@ TEST(Fusion, MixtureOfBlockAttention) {
            {"v", randomTensor({1, 1, 2100, 64}, 3)},
            {"dout", randomTensor({1, 2, 2100, 64}, 4)}},
           /*grad=*/true, 1e-2);
+}
+
+/// Gates of three branches, some of them so far from 0 that their weight is 0 or 1, or infinite.
+static ref::Tensor extremeGates(int64_t heads, int64_t rows) {
+  constexpr float infinity = std::numeric_limits<float>::infinity();
+  ref::Tensor gates = randomTensor({1, heads, rows, 3}, 4);
+  for (size_t i = 0; i < gates.data.size(); i += 5)
+    gates.data[i] = std::array{-200.0f, 200.0f, -30.0f, -infinity, infinity}[i / 5 % 5];
+  return gates;
+}
+
+// The gradients of NSA's branches, with lists and without, read the gradient of the gated sum.
+TEST(Fusion, NativeSparseAttention) {
+  auto check = [](const std::string &type, const std::string &depth, const ref::Tensor &gates, double tolerance) {
+    llvm::Expected<std::string> text = instantiate(*findPreset("nsa"), {{"heads", "4"},
+                                                                        {"kv_heads", "2"},
+                                                                        {"seq_len", "139"},
+                                                                        {"head_dim", depth},
+                                                                        {"topk", "3"},
+                                                                        {"dtype", type},
+                                                                        {"sliding", "50"}});
+    ASSERT_TRUE(bool(text));
+    int64_t columns = std::stoll(depth);
+    compare(*text,
+            {{"q", randomTensor({1, 4, 139, columns}, 1)},
+             {"k", randomTensor({1, 2, 139, columns}, 2)},
+             {"v", randomTensor({1, 2, 139, columns}, 3)},
+             {"gates", gates},
+             {"dout", randomTensor({1, 4, 139, columns}, 5)}},
+            /*grad=*/true, tolerance);
+  };
+  check("f32", "16", randomTensor({1, 4, 139, 3}, 4), 1e-5);
+  check("f32", "16", extremeGates(4, 139), 1e-5);
+  check("bf16", "64", extremeGates(4, 139), 1e-2);
+  // Sums of the sliding branch in integers.
+  check("bf16", "192", extremeGates(4, 139), 1e-2);
+}
+
+// Rows without keys, a soft cap, values narrower than keys, and a branch that no attention made.
+TEST(Fusion, GatedAttention) {
+  for (const ref::Tensor &gates : {randomTensor({1, 4, 40, 3}, 6), extremeGates(4, 40)})
+    compare(R"(
+!q = tensor<1x4x40x16xf32>
+!k = tensor<1x2x33x16xf32>
+!v = tensor<1x2x33x8xf32>
+!o = tensor<1x4x40x8xf32>
+!g = tensor<1x4x40x3xf32>
+fresnel.program @p(%q: !q, %k: !k, %v: !v, %x: !o, %gates: !g) {
+  %a, %la = fresnel.attend %q, %k, %v {causal = true, softcap = 2.0} : !q, !k, !v
+  %b, %lb = fresnel.attend %q, %k, %v {causal = true, window = 7} : !q, !k, !v
+  %out = fresnel.gate %a, %x, %b by %gates {activation = #fresnel<activation sigmoid>} : !o, !o, !o by !g
+  fresnel.return %out {names = ["out"]} : !o
+})",
+            {{"q", randomTensor({1, 4, 40, 16}, 1)},
+             {"k", randomTensor({1, 2, 33, 16}, 2)},
+             {"v", randomTensor({1, 2, 33, 8}, 3)},
+             {"x", randomTensor({1, 4, 40, 8}, 4)},
+             {"gates", gates},
+             {"dout", randomTensor({1, 4, 40, 8}, 5)}},
+            /*grad=*/true, 1e-5);
 }
 
 // Two gathers of one pyramid: the gradient of the pyramid sums both before it is spread.

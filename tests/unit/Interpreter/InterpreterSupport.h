@@ -44,6 +44,7 @@ inline std::vector<NamedValue> runText(const std::string &text, llvm::ArrayRef<N
     passes.addPass(createFuseSelectionsPass());
     passes.addPass(createGroupQueriesPass());
     passes.addPass(createFuseAttendGradPass());
+    passes.addPass(createFuseGateGradientsPass());
     passes.addPass(createTransposeBlocksPass());
   }
   EXPECT_TRUE(succeeded(passes.run(*module)));

@@ -57,6 +57,18 @@ TEST_F(CostTest, AttentionMovesEachTensorOnce) {
   EXPECT_TRUE(cost.exact);
 }
 
+TEST_F(CostTest, GatedRowsAreReadOnce) {
+  std::string x = "tensor<1x2x100x64xbf16>", l = "tensor<1x2x100xf32>", g = "tensor<1x2x100x2xbf16>";
+  OperationCost cost = getCost(parse("%x: " + x + ", %y: " + x + ", %l: " + l + ", %g: " + g,
+                                     "%d:4 = fresnel.gate_delta %g dout %y of %x, %x, %l, %l {activation = "
+                                     "#fresnel<activation sigmoid>, deltas = array<i64: 0>, stats = array<i64: 1>} : " +
+                                         g + ", " + x + " of " + x + ", " + x + ", " + l + ", " + l));
+  EXPECT_EQ(cost.bytesRead, 3 * 2 * 100 * 64 * 2 + 2 * 2 * 100 * 4 + 2 * 100 * 2 * 2);
+  EXPECT_EQ(cost.bytesWritten, 2 * 2 * 100 * 4 + 2 * 2 * 128 * 4 + 2 * 100 * 2 * 2);
+  EXPECT_EQ(cost.flops, 2 * 2 * (2 * 100 * 64));
+  EXPECT_TRUE(cost.exact);
+}
+
 TEST_F(CostTest, SelectedBlocksGiveAnUpperBound) {
   std::string t = "tensor<1x1x64x32xbf16>", i = "tensor<1x1x4x1xi32>";
   Operation *op = parse("%q: " + t + ", %b: " + i, "%o, %l = fresnel.attend %q, %q, %q blocks(%b : " + i +
