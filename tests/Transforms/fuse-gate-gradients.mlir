@@ -100,3 +100,18 @@ fresnel.program @empty(%q: !q, %k: !k, %a: !q, %la: !l, %g: !g, %dy: !q) {
   %k0, %v0 = fresnel.attend_grad_kv %q, %k, %k lse %la delta %d0 dout %da {causal = true} : !q, !k, !k, !l, !l, !q
   fresnel.return %dg, %q0, %k0, %v0 {names = ["dg", "dq", "dk", "dv"]} : !g, !q, !k, !k
 }
+
+// -----
+
+!q = tensor<1x4x300x128xf16>
+!l = tensor<1x4x300xf32>
+!g = tensor<1x4x300x1xf16>
+// Weights of f16 have too few exponents for another factor.
+// CHECK-LABEL: fresnel.program @half
+// CHECK-NEXT: fresnel.gate_grad
+fresnel.program @half(%q: !q, %a: !q, %la: !l, %g: !g, %dy: !q) {
+  %da, %dg = fresnel.gate_grad %a by %g dout %dy {activation = #fresnel<activation sigmoid>} : !q by !g, !q
+  %d0 = fresnel.attend_delta %a, %da : !q
+  %q0 = fresnel.attend_grad_q %q, %q, %q lse %la delta %d0 dout %da : !q, !q, !q, !l, !l, !q
+  fresnel.return %dg, %q0 {names = ["dg", "dq"]} : !g, !q
+}

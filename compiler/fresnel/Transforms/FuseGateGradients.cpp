@@ -87,6 +87,13 @@ std::optional<Readers> findReaders(GateGradOp gate, unsigned i) {
   return readers;
 }
 
+/// Whether gates may be factors of the weights: they have a logarithm, and the weights, which kernels round to the
+/// element type, stay normal numbers. Those of f16 are small already where there are thousands of keys.
+bool mayWeigh(GateGradOp gate) {
+  return gate.getActivation() == Activation::Sigmoid &&
+         !cast<RankedTensorType>(gate.getDy().getType()).getElementType().isF16();
+}
+
 struct FuseGateGradientsPass final : impl::FuseGateGradientsPassBase<FuseGateGradientsPass> {
   using Base::Base;
 
@@ -95,7 +102,7 @@ struct FuseGateGradientsPass final : impl::FuseGateGradientsPassBase<FuseGateGra
     if (!main)
       return signalPassFailure();
     for (auto gate : llvm::make_early_inc_range(main.getBody().getOps<GateGradOp>())) {
-      if (gate.getActivation() != Activation::Sigmoid)
+      if (!mayWeigh(gate))
         continue;
       SmallVector<std::optional<Readers>> branches;
       for (unsigned i = 0; i < gate.getBranches().size(); ++i)
