@@ -14,6 +14,9 @@ namespace fresnel {
 namespace {
 
 constexpr int64_t kAlignment = 256;
+/// Bytes of workspace for which a kernel waits for the launches before it. To write as many takes some 30
+/// microseconds, more than what is saved while the last blocks of another kernel run.
+constexpr int64_t kWorth = int64_t(128) << 20;
 
 /// A tensor in the workspace, from the launch that writes it to the last that reads it.
 struct Placement {
@@ -41,6 +44,40 @@ static int64_t findOffset(ArrayRef<Placement> placed, int64_t firstUse, int64_t 
   return offset;
 }
 
+/// Gives the tensors places, one after the other in `order`; the bytes of all.
+static int64_t placeInOrder(MutableArrayRef<Placement> tensors, ArrayRef<size_t> order) {
+  SmallVector<Placement> placed;
+  int64_t end = 0;
+  for (size_t index : order) {
+    Placement &tensor = tensors[index];
+    tensor.offset = findOffset(placed, tensor.firstUse, tensor.lastUse, tensor.bytes);
+    placed.push_back(tensor);
+    end = std::max<int64_t>(end, llvm::alignTo(tensor.offset + tensor.bytes, kAlignment));
+  }
+  return end;
+}
+
+/// The same in the order in which they are written, or the largest first if that takes less: a small tensor may lie in
+/// the middle of what a large one leaves, so that another large one finds no place there.
+static int64_t placeAll(MutableArrayRef<Placement> tensors) {
+  SmallVector<size_t> written = llvm::to_vector(llvm::seq(tensors.size())), largest = written;
+  llvm::stable_sort(largest, [&](size_t a, size_t b) { return tensors[a].bytes > tensors[b].bytes; });
+  int64_t bytes = placeInOrder(tensors, written);
+  SmallVector<Placement> other(tensors);
+  if (int64_t fewer = placeInOrder(other, largest); fewer < bytes) {
+    llvm::copy(other, tensors.begin());
+    return fewer;
+  }
+  return bytes;
+}
+
+/// The tensors of the workspace and their places.
+struct Workspace {
+  SmallVector<OpResult> results;
+  SmallVector<Placement> tensors;
+  int64_t bytes = 0;
+};
+
 struct AssignBuffersPass final : impl::AssignBuffersPassBase<AssignBuffersPass> {
   using Base::Base;
 
@@ -48,52 +85,74 @@ struct AssignBuffersPass final : impl::AssignBuffersPassBase<AssignBuffersPass> 
     ProgramOp main = requireMainProgram(getOperation());
     if (!main)
       return signalPassFailure();
-    place(main);
     // The halves of a program run at different times: each has a workspace of its own.
-    if (ProgramOp backward = findBackwardProgram(getOperation()))
-      place(backward);
+    for (ProgramOp program : {main, findBackwardProgram(getOperation())})
+      if (program)
+        place(program);
   }
 
   void place(ProgramOp program) {
+    Workspace workspace = layOut(program);
+    for (auto launch : program.getBody().getOps<LaunchOp>()) {
+      Operation *kernel = findKernel(launch);
+      if (!isBeside(kernel))
+        continue;
+      Attribute wait = kernel->removeAttr(kWaitAttr);
+      Workspace other = layOut(program);
+      if (workspace.bytes - other.bytes >= kWorth)
+        workspace = other;
+      else
+        kernel->setAttr(kWaitAttr, wait);
+    }
+    DenseMap<Value, int64_t> offsets;
+    for (auto [result, tensor] : llvm::zip_equal(workspace.results, workspace.tensors))
+      offsets[result] = tensor.offset;
+    for (auto launch : program.getBody().getOps<LaunchOp>())
+      launch.setOffsets(llvm::map_to_vector(launch.getResults(), [&](OpResult result) {
+        auto found = offsets.find(result);
+        return found == offsets.end() ? int64_t(-1) : found->second;
+      }));
+    program->setAttr(kWorkspaceAttr, Builder(program.getContext()).getI64IntegerAttr(workspace.bytes));
+  }
+
+  Operation *findKernel(LaunchOp launch) { return SymbolTable::lookupSymbolIn(getOperation(), launch.getCallee()); }
+
+  static bool waits(Operation *kernel, StringRef when) {
+    auto wait = kernel ? kernel->getAttrOfType<StringAttr>(kWaitAttr) : StringAttr();
+    return wait && wait.getValue() == when;
+  }
+
+  /// Whether a kernel runs beside the launches before its own.
+  static bool isBeside(Operation *kernel) { return waits(kernel, kWaitAtEnd); }
+
+  Workspace layOut(ProgramOp program) {
     DenseMap<Operation *, int64_t> order;
     for (auto [index, op] : llvm::enumerate(program.getBody().front()))
       order[&op] = index;
-    SmallVector<Placement> placed;
-    int64_t end = 0;
-    SymbolTable symbols(getOperation());
+    Workspace workspace;
     // The first launch that may still run when the next one starts.
     int64_t running = 0;
     for (auto launch : program.getBody().getOps<LaunchOp>()) {
-      SmallVector<int64_t> offsets;
-      Operation *kernel = symbols.lookup(launch.getCallee());
-      auto wait = kernel ? kernel->getAttrOfType<StringAttr>(kWaitAttr) : StringAttr();
-      int64_t begin = wait && wait.getValue() == kWaitAtEnd ? running : order[launch];
+      Operation *kernel = findKernel(launch);
+      int64_t begin = isBeside(kernel) ? running : order[launch];
       auto zeroed = kernel ? kernel->getAttrOfType<DenseI64ArrayAttr>(kZeroedAttr) : DenseI64ArrayAttr();
       for (OpResult result : launch.getResults()) {
+        // What the program returns has a place of its own.
+        if (llvm::any_of(result.getUsers(), llvm::IsaPred<ReturnOp>))
+          continue;
         int64_t lastUse = order[launch];
+        for (Operation *user : result.getUsers())
+          lastUse = std::max(lastUse, order[user]);
         // What is zero when the plan starts is alive from then on.
         bool early = zeroed && llvm::is_contained(zeroed.asArrayRef(), int64_t(result.getResultNumber()));
-        int64_t firstUse = early ? 0 : begin;
-        bool returned = false;
-        for (Operation *user : result.getUsers()) {
-          lastUse = std::max(lastUse, order[user]);
-          returned |= isa<ReturnOp>(user);
-        }
-        if (returned) {
-          offsets.push_back(-1);
-          continue;
-        }
-        int64_t bytes = getBytes(result.getType());
-        int64_t offset = findOffset(placed, firstUse, lastUse, bytes);
-        placed.push_back({firstUse, lastUse, offset, bytes});
-        offsets.push_back(offset);
-        end = std::max<int64_t>(end, llvm::alignTo(offset + bytes, kAlignment));
+        workspace.results.push_back(result);
+        workspace.tensors.push_back({early ? 0 : begin, lastUse, /*offset=*/0, getBytes(result.getType())});
       }
-      launch.setOffsets(offsets);
-      if (wait && wait.getValue() == kWaitBeforeNext)
+      if (waits(kernel, kWaitBeforeNext))
         running = order[launch];
     }
-    program->setAttr(kWorkspaceAttr, Builder(program.getContext()).getI64IntegerAttr(end));
+    workspace.bytes = placeAll(workspace.tensors);
+    return workspace;
   }
 };
 

@@ -255,8 +255,9 @@ def AssignBuffersPass : Pass<"fresnel-assign-buffers", "::mlir::ModuleOp"> {
   let summary = "places intermediate tensors in the workspace";
   let description = [{
     Sets `offsets` on every launch: multiples of 256 bytes, shared by tensors
-    whose lifetimes do not meet (first fit in launch order), -1 for results of
-    the program. The main program and a backward half get `fresnel.workspace_bytes`.
+    whose lifetimes do not meet (first fit in launch order, or with the largest first where that takes
+    less), -1 for results of the program. A kernel that runs beside the launches in front of it, whose
+    memory its results cannot have, waits for them as others do if that saves 128 MiB. The main program and a backward half get `fresnel.workspace_bytes`.
   }];
 }
 
