@@ -3,7 +3,7 @@
 // A thread reads a chunk of two rows of dy and of each branch before it sums any; lanes 0 and 1 write the rows' results.
 // CHECK-LABEL: tile.kernel @gate_delta_0(
 // CHECK-SAME: %[[G:[^:]*]]: !tile.global<1x4x1000x3xbf16, strided>, %[[DY:[^:]*]]: !tile.global<1x4x1000x128xbf16, strided>
-// CHECK-SAME: grid = array<i32: 32, 4, 1>
+// CHECK-SAME: grid = array<i32: 128, 1, 1>
 // CHECK-COUNT-3: tile.load %[[G]]
 // CHECK-COUNT-2: tile.load %{{.*}} : !tile.global<1x4x1000xf32> -> f32
 // CHECK-COUNT-8: tile.load %{{.*}} -> vector<8xbf16>

@@ -22,7 +22,8 @@ public:
   GateDelta(GateDeltaOp op, KernelBuilder &builder)
       : b(builder), op(op), type(cast<RankedTensorType>(op.getDy().getType())), count(op.getNumBranches()),
         length(type.getDimSize(2)), padded(length),
-        products(type, builder, std::max<int64_t>(1, llvm::bit_floor(uint64_t(kLoads / (count + 1))))) {
+        products(type, builder, std::max<int64_t>(1, llvm::bit_floor(uint64_t(kLoads / (count + 1)))),
+                 /*headsFirst=*/true) {
     unsigned lse = 2 + count, first = op->getNumOperands(), result = first + 1;
     for (unsigned i = 0; i < count; ++i) {
       Form form = op.getForm(i);

@@ -18,14 +18,17 @@ namespace fresnel {
 /// The products of the rows of some tensors with those of another of the same type.
 class RowProducts {
 public:
-  /// With so many rows for a thread.
-  RowProducts(mlir::RankedTensorType rows, KernelBuilder &builder, int64_t perThread = 4)
-      : b(builder), rows(rows), perThread(perThread), width(getVectorWidth(rows.getElementType())),
-        chunks(rows.getDimSize(3) / width), team(std::min<int64_t>(llvm::PowerOf2Ceil(chunks), 32)) {}
+  /// With so many rows for a thread. Where `headsFirst`, neighbouring blocks work on the heads of the same rows, which
+  /// [B, N, H, D] memory holds side by side.
+  RowProducts(mlir::RankedTensorType rows, KernelBuilder &builder, int64_t perThread = 4, bool headsFirst = false)
+      : b(builder), rows(rows), headsFirst(headsFirst), perThread(perThread),
+        width(getVectorWidth(rows.getElementType())), chunks(rows.getDimSize(3) / width),
+        team(std::min<int64_t>(llvm::PowerOf2Ceil(chunks), 32)) {}
 
   int64_t rowsPerBlock() const { return kRowThreads / team * perThread; }
   std::array<int64_t, 3> grid(int64_t length) const {
-    return {int64_t(llvm::divideCeil(length, rowsPerBlock())), rows.getDimSize(1), rows.getDimSize(0)};
+    int64_t blocks = llvm::divideCeil(length, rowsPerBlock()), heads = rows.getDimSize(1);
+    return {headsFirst ? blocks * heads : blocks, headsFirst ? 1 : heads, rows.getDimSize(0)};
   }
 
   /// A row, up to a length which may be beyond the tensors': `near` is the last one then, which stands for it.
@@ -88,8 +91,10 @@ private:
 
   /// Row i of the team's.
   Row getRow(Val i) {
-    Val batch = b.id(tile::Id::BlockZ), head = b.id(tile::Id::BlockY), thread = b.id(tile::Id::Thread);
-    Val first = b.id(tile::Id::BlockX) * double(rowsPerBlock()) + (thread >> double(llvm::Log2_64(team)));
+    Val batch = b.id(tile::Id::BlockZ), block = b.id(tile::Id::BlockX), thread = b.id(tile::Id::Thread);
+    double heads = double(rows.getDimSize(1));
+    Val head = headsFirst ? block % heads : b.id(tile::Id::BlockY);
+    Val first = (headsFirst ? block / heads : block) * double(rowsPerBlock()) + (thread >> double(llvm::Log2_64(team)));
     Val row = first + i * double(kRowThreads / team);
     return {batch, head, row, b.min(row, b.i32(rows.getDimSize(2) - 1))};
   }
@@ -122,6 +127,7 @@ private:
 
   KernelBuilder &b;
   mlir::RankedTensorType rows;
+  bool headsFirst;
   int64_t perThread, width, chunks, team;
 };
 
