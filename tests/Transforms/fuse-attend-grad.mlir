@@ -48,7 +48,7 @@ fresnel.program @alone(%x: !x, %l: !l) {
 // CHECK-LABEL: fresnel.program @empty
 // CHECK-NEXT: %[[S:.*]] = fresnel.attend_stats
 // CHECK-NEXT: %[[DQ:.*]], %{{.*}}, %{{.*}} = fresnel.attend_grad
-// CHECK-NEXT: fresnel.round_tiles %[[DQ]] stats(%[[S]] : tensor<1x4x2x128xf32>)
+// CHECK-NEXT: fresnel.round_tiles %[[DQ]] more(%[[S]] : tensor<1x4x2x128xf32>)
 fresnel.program @empty(%x: !x, %k: !k, %l: !l) {
   %d = fresnel.attend_delta %x, %x : !x
   %a = fresnel.attend_grad_q %x, %k, %k lse %l delta %d dout %x {causal = true} : !x, !k, !k, !l, !l, !x
@@ -90,7 +90,7 @@ fresnel.program @narrower(%x: !x, %v: !v, %w: !w, %l: !l) {
 // ANY-NEXT: %[[S:.*]] = fresnel.attend_stats
 // ANY-NEXT: %[[T:.*]] = fresnel.transpose_blocks %b {blocks = 8 : i64}
 // ANY-NEXT: %[[DQ:.*]], %{{.*}}, %{{.*}} = fresnel.attend_grad {{.*}} mask(%b, %[[T]] : tensor<1x2x16x3xi32>, tensor<1x2x8x1xi32>) {{.*}}key_block = 128 : i64, query_block = 64 : i64
-// ANY-NEXT: fresnel.round_tiles %[[DQ]] stats(%[[S]] : tensor<1x4x2x1024xf32>)
+// ANY-NEXT: fresnel.round_tiles %[[DQ]] more(%[[S]] : tensor<1x4x2x1024xf32>)
 fresnel.program @lists(%x: !x, %k: !k, %l: !l, %b: !b) {
   %d = fresnel.attend_delta %x, %x : !x
   %a = fresnel.attend_grad_q %x, %k, %k lse %l delta %d dout %x blocks(%b : !b) {query_block = 64, key_block = 128} : !x, !k, !k, !l, !l, !x
@@ -233,9 +233,9 @@ fresnel.program @places(%x: !x, %l: !l, %cu: !c) {
 // CHECK: %[[N:.*]] = fresnel.document_bounds
 // CHECK: %[[S:.*]] = fresnel.attend_stats
 // CHECK: %[[DQ:.*]], %{{.*}}, %{{.*}} = fresnel.attend_grad %{{.*}} {causal = true, key_stride = 4 : i64, key_window = 8 : i64
-// CHECK: fresnel.round_tiles %[[DQ]] stats(%[[S]] : tensor<1x4x2x128xf32>)
+// CHECK: fresnel.round_tiles %[[DQ]] more(%[[S]] : tensor<1x4x2x128xf32>)
 // CHECK: %[[DQ:.*]], %{{.*}}, %{{.*}} = fresnel.attend_grad {{.*}} mask(%[[N]] : tensor<1x2x100xi32>) {causal = true, key_stride = 4 : i64, key_window = 8 : i64
-// CHECK: fresnel.round_tiles %[[DQ]] stats(
+// CHECK: fresnel.round_tiles %[[DQ]] more(
 // CHECK: fresnel.attend_grad_q {{.*}} key_window = 7
 // CHECK: fresnel.attend_grad_q {{.*}} documents(
 // CHECK: fresnel.attend_grad_kv {{.*}} documents(

@@ -377,7 +377,8 @@ private:
         .Case([&](AttendGradOp op) { return evaluateAttendGrad(op), true; })
         .Case([&](RoundTilesOp op) {
           double scale = op.getScale().convertToDouble();
-          return set(0, ref::fromTiles(get(op.getTiles()), op.getSeqLen(), op.getHeadDim(), scale)), true;
+          ref::Tensor rows = ref::fromTiles(get(op.getTiles()), op.getSeqLen(), op.getHeadDim(), scale);
+          return set(0, op.getAddend() ? ref::add({rows, get(op.getAddend())}) : std::move(rows)), true;
         })
         .Case([&](SettleTilesOp op) { return set(0, evaluateSettle(op)), true; })
         .Case([&](TransposeBlocksOp op) {

@@ -132,7 +132,8 @@ static int64_t countFlops(Operation *op) {
         int64_t group = getTensor(grad.getDy()).getDimSize(1) / int64_t(grad.getHeads());
         return 2 * int64_t(grad.getLevels()) * group * getElements(grad.getDx());
       })
-      .Case<GatherGradOp, PoolOp, PoolGradOp, UnpoolGradOp, RoundTilesOp>([&](auto) { return first(); })
+      .Case<GatherGradOp, PoolOp, PoolGradOp, UnpoolGradOp>([&](auto) { return first(); })
+      .Case([&](RoundTilesOp round) { return (round.getAddend() ? 2 : 1) * first(); })
       .Case([&](SettleTilesOp settle) { return 4 * getElements(settle.getTiles()); })
       .Case([&](AddOp add) { return int64_t(add.getTerms().size()) * first(); })
       .Case([&](GateOp gate) { return 2 * int64_t(gate.getBranches().size()) * first(); })

@@ -127,8 +127,9 @@ struct FuseAttendGradPass final : impl::FuseAttendGradPassBase<FuseAttendGradPas
                                    queries.getDout(), gradient.getDq(), builder.getF64FloatAttr(scale),
                                    queries.getCausal(), queries.getWindow(), queries.getSinks(), queries.getSoftcap());
     else
-      rows = RoundTilesOp::create(builder, queries.getLoc(), gradient.getDq(), mayBeEmpty(queries) ? stats : Value(),
-                                  q.getDimSize(2), q.getDimSize(3), APFloat(scale), q.getElementType());
+      rows = RoundTilesOp::create(builder, queries.getLoc(), gradient.getDq(),
+                                  mayBeEmpty(queries) ? ValueRange(stats) : ValueRange(), q.getDimSize(2),
+                                  q.getDimSize(3), APFloat(scale), q.getElementType());
     queries.getDq().replaceAllUsesWith(rows);
     keys.getDk().replaceAllUsesWith(gradient.getDk());
     keys.getDv().replaceAllUsesWith(gradient.getDv());

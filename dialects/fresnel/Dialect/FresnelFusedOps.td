@@ -400,26 +400,35 @@ def Fresnel_AttendGradOp : Fresnel_ComputeOp<"attend_grad"> {
 }
 
 def Fresnel_RoundTilesOp : Fresnel_ComputeOp<"round_tiles"> {
-  let summary = "rows out of the f32 tiles of `fresnel.attend_grad`, scaled and rounded";
+  let summary = "rows out of the f32 tiles of `fresnel.attend_grad`, scaled, added to others and rounded";
   let description = [{
-    With `stats` of `fresnel.attend_stats`, rows that see no key become 0 whatever their
-    tiles hold.
+    `more` is the `stats` of `fresnel.attend_stats`, with which rows that see no key become 0
+    whatever their tiles hold; an addend, which is added in f32 before the rounding; or both.
 
     Constraints:
     - C1: `tiles` has an even number of tiles, all of the `seq_len` rows and not 128 more, and 64 times `head_dim`
       elements in each, `head_dim` a multiple of 8.
     - C2: `element` is bf16, f16 or f32.
-    - C3: `stats` is [B, H, 2, 64 T] for T tiles.
+    - C3: `more` is at most the stats, [B, H, 2, 64 T] for T tiles, and an addend of the type of the result, in this
+      order. What may be either is the stats.
 
     Example:
     ```mlir
-    %dq = fresnel.round_tiles %t {seq_len = 100, head_dim = 96, scale = 0.125, element = bf16} : tensor<1x2x2x6144xf32>
+    %dq = fresnel.round_tiles %t more(%a : tensor<1x2x100x96xbf16>) {seq_len = 100, head_dim = 96, scale = 0.125, element = bf16}
+        : tensor<1x2x2x6144xf32>
     ```
   }];
-  let arguments = (ins Fresnel_Scores4:$tiles, Optional<Fresnel_Scores4>:$stats, I64Attr:$seq_len, I64Attr:$head_dim,
+  let arguments = (ins Fresnel_Scores4:$tiles, Variadic<Fresnel_Rows>:$more, I64Attr:$seq_len, I64Attr:$head_dim,
                        F64Attr:$scale, TypeAttr:$element);
   let results = (outs Fresnel_Rows:$rows);
-  let assemblyFormat = "$tiles (`stats` `(` $stats^ `:` type($stats) `)`)? attr-dict `:` type($tiles)";
+  let assemblyFormat = "$tiles (`more` `(` $more^ `:` type($more) `)`)? attr-dict `:` type($tiles)";
+  let extraClassDeclaration = [{
+    /// What rows see keys, and what is added, or null.
+    ::mlir::TypedValue<::mlir::RankedTensorType> getStats();
+    ::mlir::TypedValue<::mlir::RankedTensorType> getAddend();
+    /// The type of stats for these tiles.
+    static ::mlir::RankedTensorType getStatsType(::mlir::RankedTensorType tiles);
+  }];
 }
 
 def Fresnel_SettleTilesOp : Fresnel_ComputeOp<"settle_tiles"> {

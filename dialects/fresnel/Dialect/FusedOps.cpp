@@ -416,6 +416,21 @@ TypedValue<RankedTensorType> AttendGradOp::getDocuments() {
   return getMask().size() == 1 ? cast<TypedValue<RankedTensorType>>(getMask()[0]) : TypedValue<RankedTensorType>();
 }
 
+RankedTensorType RoundTilesOp::getStatsType(RankedTensorType tiles) {
+  return RankedTensorType::get({tiles.getDimSize(0), tiles.getDimSize(1), 2, tiles.getDimSize(2) * kTileRows},
+                               Float32Type::get(tiles.getContext()));
+}
+
+TypedValue<RankedTensorType> RoundTilesOp::getStats() {
+  bool first = !getMore().empty() && getMore().front().getType() == getStatsType(getTiles().getType());
+  return first ? cast<TypedValue<RankedTensorType>>(getMore().front()) : TypedValue<RankedTensorType>();
+}
+
+TypedValue<RankedTensorType> RoundTilesOp::getAddend() {
+  bool last = getMore().size() > size_t(getStats() ? 1 : 0);
+  return last ? cast<TypedValue<RankedTensorType>>(getMore().back()) : TypedValue<RankedTensorType>();
+}
+
 LogicalResult RoundTilesOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
                                              SmallVectorImpl<Type> &results) {
   Inference<RoundTilesOp> infer{location};
@@ -431,15 +446,15 @@ LogicalResult RoundTilesOp::inferReturnTypes(MLIRContext *, std::optional<Locati
       tiles.getDimSize(3) != kTileRows * columns) // round_tiles_c1
     return infer.fail("`seq_len` ", length, " and `head_dim` ", columns, " do not fit tiles of type ",
                       adaptor.getTiles().getType());
-  if (Value stats = adaptor.getStats()) {
-    auto expected =
-        RankedTensorType::get({tiles.getDimSize(0), tiles.getDimSize(1), 2, tiles.getDimSize(2) * kTileRows},
-                              Float32Type::get(tiles.getContext()));
-    if (stats.getType() != expected) // round_tiles_c3
-      return infer.fail("`stats` must be ", expected, ", but got ", stats.getType());
-  }
-  results.push_back(
-      RankedTensorType::get({tiles.getDimSize(0), tiles.getDimSize(1), length, columns}, type.getValue()));
+  auto rows = RankedTensorType::get({tiles.getDimSize(0), tiles.getDimSize(1), length, columns}, type.getValue());
+  RankedTensorType stats = getStatsType(tiles);
+  SmallVector<Type> more(adaptor.getMore().getTypes());
+  bool one = more.size() == 1 && (more[0] == stats || more[0] == rows);
+  bool both = more.size() == 2 && more[0] == stats && more[1] == rows;
+  if (!more.empty() && !one && !both) // round_tiles_c3
+    return infer.fail("`more` must be stats of type ", stats, ", an addend of type ", rows,
+                      ", or both in this order, but has ", more.size(), ", the last of type ", more.back());
+  results.push_back(rows);
   return success();
 }
 
