@@ -1,8 +1,10 @@
 // Rows out of f32 tiles: a tile is sorted in shared memory; addends are read ahead of that, and before any result is written.
 // RUN: fresnel-opt %s --split-input-file --fresnel-lower-to-tile | FileCheck %s
+// RUN: fresnel-opt %s --split-input-file --fresnel-lower-to-nvvm | FileCheck %s --check-prefix=NVVM
 
 // CHECK-LABEL: tile.kernel @round_tiles_1(
 // CHECK-SAME: %[[TILES:[^:]*]]: !tile.global<1x2x4x6144xf32, strided>, %[[STATS:[^:]*]]: !tile.global<1x2x2x256xf32, strided>, %[[ADDEND:[^:]*]]: !tile.global<1x2x200x96xbf16>, %[[ROWS:[^:]*]]: !tile.global<1x2x200x96xbf16>
+// CHECK-SAME: fresnel.in_place
 // CHECK-COUNT-6: tile.load %[[TILES]]
 // CHECK-COUNT-3: tile.load %[[ADDEND]]{{.*}} -> vector<8xbf16>
 // CHECK: tile.barrier
@@ -16,6 +18,12 @@
 // CHECK-NOT: tile.store
 // CHECK-LABEL: tile.kernel @pool_2
 
+// What lies in the place of an operand may be the same memory.
+// NVVM-LABEL: llvm.func @pool_0(
+// NVVM-SAME: llvm.noalias
+// NVVM-LABEL: llvm.func @round_tiles_1(
+// NVVM-NOT: llvm.noalias
+// NVVM: llvm.func @pool_2(
 !x = tensor<1x2x400x96xbf16>
 !s = tensor<1x2x2x256xf32>
 !r = tensor<1x2x200x96xbf16>

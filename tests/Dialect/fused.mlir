@@ -69,13 +69,12 @@ fresnel.program @gradients(%q: !g, %k: !h, %l: !l, %weights: !w) {
   // CHECK-SAME: : tensor<1x4x100x3xbf16>, tensor<1x4x100x96xbf16> of tensor<1x4x100x96xbf16>, {{.*}}, tensor<1x4x100xf32>, tensor<1x4x100xf32>
   %dw, %s0, %d1, %l2, %d2 = fresnel.gate_delta %weights dout %q of %q, %q, %q, %l, %l
       {activation = #fresnel<activation sigmoid>, deltas = array<i64: 2>, stats = array<i64: 0>} : !w, !g of !g, !g, !g, !l, !l
-  fresnel.return %d, %b, %c, %dw, %s0, %d1, %l2, %d2 {names = ["dq", "dk", "dv", "dw", "s0", "d1", "l2", "d2"]}
-      : !g, !h, !h, !w, tensor<1x4x2x128xf32>, !g, !l, !l
   // CHECK: fresnel.round_tiles %[[DQ]] more(%[[S]] : tensor<1x4x2x128xf32>)
   %o = fresnel.round_tiles %a more(%s : tensor<1x4x2x128xf32>) {seq_len = 100, head_dim = 96, scale = 0.25, element = bf16} : tensor<1x4x2x6144xf32>
   // CHECK: fresnel.round_tiles %[[DQ]] more(%q : tensor<1x4x100x96xbf16>)
   %p = fresnel.round_tiles %a more(%q : !g) {seq_len = 100, head_dim = 96, scale = 0.25, element = bf16} : tensor<1x4x2x6144xf32>
   // CHECK: fresnel.round_tiles %[[DQ]] more(%[[S]], %q : tensor<1x4x2x128xf32>, tensor<1x4x100x96xbf16>)
   %r = fresnel.round_tiles %a more(%s, %q : tensor<1x4x2x128xf32>, !g) {seq_len = 100, head_dim = 96, scale = 0.25, element = bf16} : tensor<1x4x2x6144xf32>
-  fresnel.return %d, %b, %c {names = ["dq", "dk", "dv"]} : !g, !h, !h
+  fresnel.return %d, %b, %c, %dw, %s0, %d1, %l2, %d2 {names = ["dq", "dk", "dv", "dw", "s0", "d1", "l2", "d2"]}
+      : !g, !h, !h, !w, tensor<1x4x2x128xf32>, !g, !l, !l
 }

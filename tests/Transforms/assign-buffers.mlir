@@ -112,3 +112,28 @@ fresnel.program @beside(%x: !x, %y: !z) {
   %f = fresnel.launch @add_5(%e, %d) : (!z, !z) -> !z
   fresnel.return %b, %f {names = ["b", "f"]} : !z, !z
 }
+
+// -----
+
+// A sum lies in the place of its addend, unless something else reads that, too, or it is an input.
+// CHECK: fresnel.program @round_tiles_3({{.*}}fresnel.in_place
+// CHECK: fresnel.program @round_tiles_4({{.*}}attributes {fresnel.kernel} {
+// CHECK: fresnel.program @round_tiles_5({{.*}}attributes {fresnel.kernel} {
+// CHECK: fresnel.launch @pool_0(%x) {offsets = array<i64: 0>}
+// CHECK: fresnel.launch @pool_1(%x) {offsets = array<i64: 32768>}
+// CHECK: fresnel.launch @pool_2(%x) {offsets = array<i64: 65536>}
+// CHECK: fresnel.launch @round_tiles_3(%t, %{{.*}}) {offsets = array<i64: 32768>}
+// CHECK: fresnel.launch @round_tiles_4(%t, %{{.*}}) {offsets = array<i64: 98304>}
+// CHECK: fresnel.launch @round_tiles_5(%t, %y) {offsets = array<i64: 131072>}
+// CHECK: fresnel.launch @add_6({{.*}}) {offsets = array<i64: -1>}
+!r = tensor<1x1x128x64xf32>
+fresnel.program @main(%x: tensor<1x1x256x64xf32>, %y: !r, %t: tensor<1x1x2x4096xf32>) {
+  %a = fresnel.pool mean %x {window = 2} : tensor<1x1x256x64xf32>
+  %b = fresnel.pool mean %x {window = 2} : tensor<1x1x256x64xf32>
+  %c = fresnel.pool mean %x {window = 2} : tensor<1x1x256x64xf32>
+  %d = fresnel.round_tiles %t more(%b : !r) {seq_len = 128, head_dim = 64, scale = 0.25, element = f32} : tensor<1x1x2x4096xf32>
+  %e = fresnel.round_tiles %t more(%c : !r) {seq_len = 128, head_dim = 64, scale = 0.25, element = f32} : tensor<1x1x2x4096xf32>
+  %f = fresnel.round_tiles %t more(%y : !r) {seq_len = 128, head_dim = 64, scale = 0.25, element = f32} : tensor<1x1x2x4096xf32>
+  %s = fresnel.add %a, %c, %d, %e, %f : !r, !r, !r, !r, !r
+  fresnel.return %s {names = ["s"]} : !r
+}

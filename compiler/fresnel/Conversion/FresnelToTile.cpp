@@ -132,7 +132,8 @@ struct FresnelToTilePass final : impl::FresnelToTilePassBase<FresnelToTilePass> 
                                     builder.getNamedAttr("bytes_written", builder.getI64IntegerAttr(cost.bytesWritten)),
                                     builder.getNamedAttr("flops", builder.getI64IntegerAttr(cost.flops)),
                                     builder.getNamedAttr("exact", builder.getBoolAttr(cost.exact))}));
-    for (StringRef name : {StringRef(kDependentLaunchAttr), StringRef(kWaitAttr), StringRef(kZeroedAttr)})
+    for (StringRef name :
+         {StringRef(kDependentLaunchAttr), StringRef(kWaitAttr), StringRef(kZeroedAttr), StringRef(kInPlaceAttr)})
       if (Attribute attribute = program->getAttr(name))
         kernel->setAttr(name, attribute);
     symbols.erase(program);

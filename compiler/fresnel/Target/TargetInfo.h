@@ -24,6 +24,9 @@ constexpr llvm::StringLiteral kDependentLaunchAttr = "fresnel.dependent_launch";
 constexpr llvm::StringLiteral kWaitAttr = "fresnel.wait";
 constexpr llvm::StringLiteral kWaitBeforeNext = "before_next", kWaitAtEnd = "end";
 
+/// On a kernel whose result lies in the place of an operand.
+constexpr llvm::StringLiteral kInPlaceAttr = "fresnel.in_place";
+
 struct TargetInfo {
   /// LLVM's and ptxas's name, e.g. `sm_90a`.
   llvm::StringRef name;

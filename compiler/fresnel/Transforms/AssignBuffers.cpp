@@ -71,10 +71,23 @@ static int64_t placeAll(MutableArrayRef<Placement> tensors) {
   return bytes;
 }
 
-/// The tensors of the workspace and their places.
+/// The operand in whose place the result may lie, or null: each element is read and then written by one thread, and
+/// nothing else reads it.
+static Value findReplaced(LaunchOp launch, Operation *kernel) {
+  auto program = dyn_cast_if_present<ProgramOp>(kernel);
+  auto round = program ? dyn_cast<RoundTilesOp>(program.getBody().front().front()) : RoundTilesOp();
+  if (!round || !round.getAddend() || launch.getInputs().size() != round->getNumOperands())
+    return {};
+  // The last one.
+  Value addend = launch.getInputs().back();
+  bool fits = launch.getNumResults() == 1 && launch.getResult(0).getType() == addend.getType();
+  return fits && addend.hasOneUse() ? addend : Value();
+}
+
+/// What lies in the workspace, and which tensors lie where.
 struct Workspace {
-  SmallVector<OpResult> results;
-  SmallVector<Placement> tensors;
+  SmallVector<Placement> placements;
+  DenseMap<Value, size_t> places;
   int64_t bytes = 0;
 };
 
@@ -104,13 +117,10 @@ struct AssignBuffersPass final : impl::AssignBuffersPassBase<AssignBuffersPass> 
       else
         kernel->setAttr(kWaitAttr, wait);
     }
-    DenseMap<Value, int64_t> offsets;
-    for (auto [result, tensor] : llvm::zip_equal(workspace.results, workspace.tensors))
-      offsets[result] = tensor.offset;
     for (auto launch : program.getBody().getOps<LaunchOp>())
-      launch.setOffsets(llvm::map_to_vector(launch.getResults(), [&](OpResult result) {
-        auto found = offsets.find(result);
-        return found == offsets.end() ? int64_t(-1) : found->second;
+      launch.setOffsets(llvm::map_to_vector(launch.getResults(), [&](Value result) {
+        auto place = workspace.places.find(result);
+        return place == workspace.places.end() ? int64_t(-1) : workspace.placements[place->second].offset;
       }));
     program->setAttr(kWorkspaceAttr, Builder(program.getContext()).getI64IntegerAttr(workspace.bytes));
   }
@@ -145,13 +155,20 @@ struct AssignBuffersPass final : impl::AssignBuffersPassBase<AssignBuffersPass> 
           lastUse = std::max(lastUse, order[user]);
         // What is zero when the plan starts is alive from then on.
         bool early = zeroed && llvm::is_contained(zeroed.asArrayRef(), int64_t(result.getResultNumber()));
-        workspace.results.push_back(result);
-        workspace.tensors.push_back({early ? 0 : begin, lastUse, /*offset=*/0, getBytes(result.getType())});
+        if (auto replaced = workspace.places.find(findReplaced(launch, kernel)); replaced != workspace.places.end()) {
+          size_t place = replaced->second;
+          workspace.places[result] = place;
+          workspace.placements[place].lastUse = lastUse;
+          kernel->setAttr(kInPlaceAttr, UnitAttr::get(&getContext()));
+          continue;
+        }
+        workspace.places[result] = workspace.placements.size();
+        workspace.placements.push_back({early ? 0 : begin, lastUse, /*offset=*/0, getBytes(result.getType())});
       }
       if (waits(kernel, kWaitBeforeNext))
         running = order[launch];
     }
-    workspace.bytes = placeAll(workspace.tensors);
+    workspace.bytes = placeAll(workspace.placements);
     return workspace;
   }
 };

@@ -257,7 +257,10 @@ def AssignBuffersPass : Pass<"fresnel-assign-buffers", "::mlir::ModuleOp"> {
     Sets `offsets` on every launch: multiples of 256 bytes, shared by tensors
     whose lifetimes do not meet (first fit in launch order, or with the largest first where that takes
     less), -1 for results of the program. A kernel that runs beside the launches in front of it, whose
-    memory its results cannot have, waits for them as others do if that saves 128 MiB. The main program and a backward half get `fresnel.workspace_bytes`.
+    memory its results cannot have, waits for them as others do if that saves 128 MiB. A
+    `fresnel.round_tiles` whose addend nothing else reads writes its result in the place of it,
+    unless either is no temporary; its kernel gets `fresnel.in_place`. The main program and a
+    backward half get `fresnel.workspace_bytes`.
   }];
 }
 

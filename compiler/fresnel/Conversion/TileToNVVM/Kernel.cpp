@@ -100,9 +100,11 @@ static Signature getSignature(KernelOp kernel) {
       continue;
     }
     auto view = cast<GlobalType>(type);
-    addParameter(signature, builder, LLVM::LLVMPointerType::get(kernel.getContext(), kGlobalSpace),
-                 {named("llvm.align", builder.getI64IntegerAttr(16)), named("llvm.noalias", builder.getUnitAttr())},
-                 "pointer", index, {});
+    SmallVector<NamedAttribute> pointer{named("llvm.align", builder.getI64IntegerAttr(16))};
+    if (!kernel->hasAttr(fresnel::kInPlaceAttr))
+      pointer.push_back(named("llvm.noalias", builder.getUnitAttr()));
+    addParameter(signature, builder, LLVM::LLVMPointerType::get(kernel.getContext(), kGlobalSpace), pointer, "pointer",
+                 index, {});
     if (view.getStrided())
       for (int64_t dim = 0; dim + 1 < view.getRank(); ++dim)
         addParameter(signature, builder, builder.getI64Type(), {}, "stride", index,
