@@ -38,6 +38,7 @@ void populatePlanPipeline(OpPassManager &pm, const TargetPipelineOptions &option
   lists.target = options.target;
   lists.schedule = options.gradientSchedule;
   pm.addPass(createTransposeBlocksPass(lists));
+  pm.addPass(createFoldSumsPass());
   // Last before the kernels: whatever fuses or shares work sees both halves.
   SplitGradientPassOptions split;
   split.recompute.append(recompute.begin(), recompute.end());

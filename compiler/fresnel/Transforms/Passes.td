@@ -178,6 +178,24 @@ def FuseGateGradientsPass : Pass<"fresnel-fuse-gate-gradients", "::mlir::ModuleO
   let statistics = [Statistic<"numFolded", "num-folded", "branches without a gradient of their own">];
 }
 
+def FoldSumsPass : Pass<"fresnel-fold-sums", "::mlir::ModuleOp"> {
+  let summary = "adds gradients where they are rounded";
+  let description = [{
+    A `fresnel.add` among whose terms are results of `fresnel.round_tiles` that nothing else reads
+    goes: these add up in a chain, each with the one before it as its addend, the first with
+    the sum of the other terms. So no more than one of them is alive beside the f32 tiles of
+    the next, and nothing is rounded more often: of n such terms and one other, n
+    sums are rounded instead of n terms and one sum.
+
+    The chain needs the other terms first. A `fresnel.round_tiles` that stands before one of them moves,
+    with the `fresnel.attend_grad` whose tiles it reads and the `fresnel.attend_stats` that only these
+    two read, before those of the first link of the chain that stands behind the other terms, so
+    that the f32 tiles never wait. If there is no such link, or something before that place reads a
+    result of what would move, the term counts as one of the others.
+  }];
+  let statistics = [Statistic<"numFolded", "num-folded", "sums that became chains">];
+}
+
 def SplitGradientPass : Pass<"fresnel-split-gradient", "::mlir::ModuleOp"> {
   let summary = "cuts a differentiated program into a forward and a backward half";
   let description = [{

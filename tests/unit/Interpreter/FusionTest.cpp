@@ -250,6 +250,32 @@ TEST(Fusion, GradientsInOnePass) {
   check(130, 70, 256, "causal = true, softcap = 5.0", 4);
 }
 
+// Gradients of the same queries add up where they are rounded: that of the last branch, which comes first, behind that
+// over lists, which has separate kernels.
+TEST(Fusion, SumsOfGradients) {
+  ref::IndexTensor list({1, 2, 200, 2});
+  for (size_t i = 0; i < list.data.size(); ++i)
+    list.data[i] = int32_t(i % 2 * 3 + i % 3);
+  std::vector<NamedValue> inputs = {
+      {"q", randomTensor({1, 4, 200, 64}, 1)}, {"k", randomTensor({1, 2, 200, 64}, 2)},
+      {"p", randomTensor({1, 2, 24, 64}, 3)},  {"list", list},
+      {"w", randomTensor({1, 4, 200, 3}, 4)},  {"dout", randomTensor({1, 4, 200, 64}, 5)}};
+  compare(R"(
+!q = tensor<1x4x200x64xbf16>
+!k = tensor<1x2x200x64xbf16>
+!p = tensor<1x2x24x64xbf16>
+!list = tensor<1x2x200x2xi32>
+!w = tensor<1x4x200x3xbf16>
+fresnel.program @p(%q: !q, %k: !k, %p: !p, %list: !list, %w: !w) {
+  %a, %as = fresnel.attend %q, %p, %p {causal = true, key_window = 16, key_stride = 8} : !q, !p, !p
+  %b, %bs = fresnel.attend %q, %k, %k blocks(%list : !list) {causal = true, key_block = 32} : !q, !k, !k
+  %c, %cs = fresnel.attend %q, %k, %k {causal = true, window = 30} : !q, !k, !k
+  %g = fresnel.gate %a, %b, %c by %w {activation = #fresnel<activation sigmoid>} : !q, !q, !q by !w
+  fresnel.return %g {names = ["out"]} : !q
+})",
+          inputs, /*grad=*/true, /*tolerance=*/5e-3);
+}
+
 TEST(Reference, TilesHoldEveryElementOnce) {
   ref::Tensor rows = randomTensor({1, 2, 150, 96}, 1), tiles = ref::toTiles(rows);
   EXPECT_EQ(tiles.shape, (std::vector<int64_t>{1, 2, 4, 64 * 96}));

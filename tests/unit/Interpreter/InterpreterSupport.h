@@ -46,6 +46,7 @@ inline std::vector<NamedValue> runText(const std::string &text, llvm::ArrayRef<N
     passes.addPass(createFuseAttendGradPass());
     passes.addPass(createFuseGateGradientsPass());
     passes.addPass(createTransposeBlocksPass());
+    passes.addPass(createFoldSumsPass());
   }
   EXPECT_TRUE(succeeded(passes.run(*module)));
   llvm::Expected<std::vector<NamedValue>> results = interpret(findMainProgram(*module), inputs);
