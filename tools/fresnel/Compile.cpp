@@ -28,7 +28,7 @@ struct CompileArguments : MethodArguments {
 
   std::string emit = "bundle", output, dump;
   std::vector<std::string> overrides;
-  bool json = false, noPtxas = false, noDependentLaunch = false;
+  bool json = false, noPtxas = false, noDependentLaunch = false, noGroupedQueries = false;
 };
 
 /// Resources of the kernels of a bundle; without ptxas `available` is false.
@@ -204,6 +204,7 @@ static int compileCommand(const CompileArguments &arguments) {
   options.gradientSchedule = arguments.gradientSchedule;
   options.recompute = arguments.recompute;
   options.dependentLaunch = !arguments.noDependentLaunch;
+  options.groupQueries = !arguments.noGroupedQueries;
   options.stopAfter = *stage;
   options.dumpDir = arguments.dump;
   options.overrides = parseOverrides(arguments.overrides);
@@ -239,6 +240,8 @@ void addCompileCommand(CLI::App &app, Action &action) {
       ->add_option("--override-stage", arguments->overrides,
                    "STAGE=FILE: go on with this file instead of the stage's result, repeatable")
       ->allow_extra_args(false);
+  command->add_flag("--no-grouped-queries", arguments->noGroupedQueries,
+                    "from query to query also where each has a block list of its own: less memory, more time");
   command->add_flag("--no-dependent-launch", arguments->noDependentLaunch,
                     "kernels that do not start before the launch in front of them has ended");
   command->add_flag("--no-ptxas", arguments->noPtxas, "do not assemble the kernels to report registers and spills");

@@ -119,6 +119,7 @@ llvm::Error Compilation::runPasses(Stage stage) {
   pipeline.target = options.target;
   pipeline.schedule = options.schedule;
   pipeline.gradientSchedule = options.gradientSchedule;
+  pipeline.groupQueries = options.groupQueries;
   pipeline.dependentLaunch = options.dependentLaunch;
   switch (stage) {
   case Stage::Plan:

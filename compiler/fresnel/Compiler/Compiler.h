@@ -32,6 +32,9 @@ struct CompileOptions {
   /// Operations of a differentiated program (without the dialect, e.g. "gather")
   /// that the backward half repeats rather than having their results saved.
   std::vector<std::string> recompute;
+  /// Attends block by block of keys where each query has a list of its own and that seems faster, with a copy of the
+  /// queries for each entry of a list.
+  bool groupQueries = true;
   /// Kernels wait by themselves for the launch before them, where the target can.
   bool dependentLaunch = true;
   /// The stage whose result the module already is: those up to it are not run.

@@ -25,10 +25,12 @@ void populatePlanPipeline(OpPassManager &pm, const TargetPipelineOptions &option
   FuseSelectionsPassOptions selections;
   selections.target = options.target;
   pm.addPass(createFuseSelectionsPass(selections));
-  GroupQueriesPassOptions grouping;
-  grouping.target = options.target;
-  grouping.schedule = options.schedule;
-  pm.addPass(createGroupQueriesPass(grouping));
+  if (options.groupQueries) {
+    GroupQueriesPassOptions grouping;
+    grouping.target = options.target;
+    grouping.schedule = options.schedule;
+    pm.addPass(createGroupQueriesPass(grouping));
+  }
   FuseAttendGradPassOptions gradients;
   gradients.target = options.target;
   gradients.schedule = options.gradientSchedule;

@@ -25,6 +25,10 @@ struct TargetPipelineOptions : mlir::PassPipelineOptions<TargetPipelineOptions> 
   Option<std::string> gradientSchedule{
       *this, "gradient-schedule",
       llvm::cl::desc("fields of the attention gradients' schedules: name=value, separated by ':'")};
+  Option<bool> groupQueries{
+      *this, "group-queries",
+      llvm::cl::desc("attend block by block of keys where each query has a list of its own and that seems faster"),
+      llvm::cl::init(true)};
   Option<bool> dependentLaunch{*this, "dependent-launch",
                                llvm::cl::desc("let kernels wait by themselves for the launch before them"),
                                llvm::cl::init(true)};

@@ -73,7 +73,11 @@ int64_t fresnel::getHopperSection(ScheduleAttr schedule, int64_t keys, int64_t c
   int64_t most = std::max<int64_t>(1, kSectionBytes / (keys * columns * 2));
   // The longest tiles of a section that is smaller than the others would be the last ones to end: all are alike.
   int64_t keyHeads = llvm::divideCeil(heads, headsPerKeyHead), sections = llvm::divideCeil(keyHeads, most);
-  return std::min<int64_t>(llvm::divideCeil(keyHeads, sections) * headsPerKeyHead, heads);
+  int64_t section = llvm::divideCeil(keyHeads, sections);
+  auto isAlike = [&](int64_t size) { return keyHeads % size == 0 || keyHeads % size == size - 1; };
+  while (!isAlike(section))
+    --section;
+  return std::min<int64_t>(section * headsPerKeyHead, heads);
 }
 
 int64_t fresnel::getHopperPanel(int64_t columns) {
