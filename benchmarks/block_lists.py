@@ -35,7 +35,7 @@ CASES = [
 
 # Method, its parameters, whether dense attention beside it is causal.
 METHODS = [
-    *(("moba", {"seq_len": n, "block": 512, "topk": 3}, True) for n in (32768, 65536, 131072)),
+    *(("moba", {"seq_len": n, "block": 512, "topk": 3}, True) for n in (4096, 8192, 16384, 32768, 65536, 131072)),
     *(("vsa", {"seq_len": n, "block": 64, "topk": 32}, False) for n in (8192, 32768, 65536)),
 ]
 
