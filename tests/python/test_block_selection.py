@@ -85,7 +85,7 @@ class BenchTest(unittest.TestCase):
         self.assertEqual([plan["plan"] for plan in document["plans"]], ["forward", "backward"])
         text = "\n".join(self.script.report("small", document))
         self.assertIn("of the 3 attentions", text)
-        self.assertIn("\n| gate_grad_", text)
+        self.assertIn("\n| gate_delta_", text)
 
     def test_wrong_results_are_no_rows(self):
         self.environment["FRESNEL_FAKE"] = "writes-most"
