@@ -92,7 +92,7 @@ fresnel.program @none(%q: !q, %a: !q, %la: !l, %dl: !l, %g: !g, %dy: !q) {
 // CHECK-LABEL: fresnel.program @empty
 // CHECK-NEXT: %{{.*}}, %[[STATS:.*]] = fresnel.gate_delta
 // CHECK-NEXT: fresnel.attend_grad {{.*}} stats %[[STATS]] dout %dy
-// CHECK-NEXT: fresnel.round_tiles %{{.*}} stats(%[[STATS]]
+// CHECK-NEXT: fresnel.round_tiles %{{.*}} more(%[[STATS]]
 fresnel.program @empty(%q: !q, %k: !k, %a: !q, %la: !l, %g: !g, %dy: !q) {
   %da, %dg = fresnel.gate_grad %a by %g dout %dy {activation = #fresnel<activation sigmoid>} : !q by !g, !q
   %d0 = fresnel.attend_delta %a, %da : !q

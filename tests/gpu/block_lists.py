@@ -153,7 +153,7 @@ def make_cut_program(rng):
 def make_grouped_program(rng):
     """A program over lists of single queries whose attention goes from block to block of keys."""
     entries, key_block = rng.choice(((1, 128), (1, 256), (2, 128), (1, 384)))
-    group, kv_heads, dim, dtype, batch = rng.choice((1, 2, 4)), rng.choice((1, 2)), rng.choice((64, 128, 128, 192, 256)), rng.choice(("bf16", "f16")), 1
+    group, kv_heads, dim, dtype, batch = rng.choice((1, 2, 4)), rng.choice((1, 2)), rng.choice((64, 128, 128, 192, 256)), rng.choice(("bf16", "f16")), rng.choice((1, 1, 2))
     # The oracle computes every pair in double precision.
     heads = group if group > 2 else group * kv_heads
     kv_heads = heads // group
@@ -162,7 +162,7 @@ def make_grouped_program(rng):
     list_heads = kv_heads * rng.choice([g for g in range(1, group + 1) if group % g == 0])
     list_type = f"tensor<{batch}x{list_heads}x{length}x{entries}xi32>"
     settings = f"causal = true, key_block = {key_block}" + (", softcap = 20.0" if rng.random() < 0.2 else "")
-    q, kv, lse = f"tensor<1x{heads}x{length}x{dim}x{dtype}>", f"tensor<1x{kv_heads}x{keys}x{dim}x{dtype}>", f"tensor<1x{heads}x{length}xf32>"
+    q, kv, lse = f"tensor<{batch}x{heads}x{length}x{dim}x{dtype}>", f"tensor<{batch}x{kv_heads}x{keys}x{dim}x{dtype}>", f"tensor<{batch}x{heads}x{length}xf32>"
     text = (f"fresnel.program @case(%q: {q}, %k: {kv}, %v: {kv}, %list: {list_type}) {{\n"
             f"  %out, %lse = fresnel.attend %q, %k, %v blocks(%list : {list_type}) {{{settings}}} : {q}, {kv}, {kv}\n"
             f"  fresnel.return %out, %lse {{names = [\"out\", \"lse\"]}} : {q}, {lse}\n}}\n")
