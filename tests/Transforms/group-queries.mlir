@@ -60,18 +60,19 @@ fresnel.program @own(%q: !q, %k: !q, %s: !s) {
 
 // -----
 
-// Left alone: few blocks; many entries; blocks of 64 keys; no causal mask; lists of several queries; a window.
+// Left alone: few blocks; many entries; blocks of 64 keys; no causal mask; lists of several queries; a window; f32.
 // CHECK-LABEL: fresnel.program @left_alone
 // CHECK-NOT: fresnel.group_rows
 !q = tensor<1x2x1664x64xbf16>
 !x = tensor<1x2x4000x64xbf16>
 !b = tensor<1x2x4000x1xi32>
-fresnel.program @left_alone(%q: !q, %x: !x, %few: tensor<1x2x1664x1xi32>, %many: tensor<1x2x4000x9xi32>, %b: !b, %blocks: tensor<1x2x2000x1xi32>) {
+fresnel.program @left_alone(%q: !q, %x: !x, %few: tensor<1x2x1664x1xi32>, %many: tensor<1x2x4000x9xi32>, %b: !b, %blocks: tensor<1x2x2000x1xi32>, %f: tensor<1x2x4000x64xf32>) {
   %o, %l = fresnel.attend %q, %q, %q blocks(%few : tensor<1x2x1664x1xi32>) {causal = true, key_block = 128} : !q, !q, !q
   %p, %m = fresnel.attend %x, %x, %x blocks(%many : tensor<1x2x4000x9xi32>) {causal = true, key_block = 128} : !x, !x, !x
   %r, %n = fresnel.attend %x, %x, %x blocks(%b : !b) {causal = true, key_block = 64} : !x, !x, !x
   %s, %t = fresnel.attend %x, %x, %x blocks(%b : !b) {key_block = 128} : !x, !x, !x
   %u, %v = fresnel.attend %x, %x, %x blocks(%blocks : tensor<1x2x2000x1xi32>) {causal = true, query_block = 2, key_block = 128} : !x, !x, !x
   %w, %z = fresnel.attend %x, %x, %x blocks(%b : !b) {causal = true, window = 1000, key_block = 128} : !x, !x, !x
-  fresnel.return %o, %p, %r, %s, %u, %w {names = ["o", "p", "r", "s", "u", "w"]} : !q, !x, !x, !x, !x, !x
+  %g, %h = fresnel.attend %f, %f, %f blocks(%b : !b) {causal = true, key_block = 128} : tensor<1x2x4000x64xf32>, tensor<1x2x4000x64xf32>, tensor<1x2x4000x64xf32>
+  fresnel.return %o, %p, %r, %s, %u, %w, %g {names = ["o", "p", "r", "s", "u", "w", "g"]} : !q, !x, !x, !x, !x, !x, tensor<1x2x4000x64xf32>
 }

@@ -72,6 +72,8 @@ struct Grouping {
 };
 
 bool canGroup(AttendOp op, const TargetInfo &target) {
+  if (cast<RankedTensorType>(op.getQ().getType()).getElementTypeBitWidth() != 16)
+    return false;
   if (!op.getBlocks() || op.getDocuments() || !op.getCausal() || op.getWindow() > 0 || op.getQueryBlock() != 1 ||
       op.getKeyBlock() % kTilePlaces || !explainHopper(op, target).empty())
     return false;

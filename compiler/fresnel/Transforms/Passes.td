@@ -104,7 +104,7 @@ def GroupQueriesPass : Pass<"fresnel-group-queries", "::mlir::ModuleOp"> {
     `fresnel.sum_rows`), so that nothing more is saved than the places; the
     backward half gathers queries and gradients of the output anew.
 
-    Only under a causal mask, without window and documents, over lists of single queries and
+    Only of 16-bit tensors under a causal mask, without window and documents, over lists of single queries and
     of blocks of a multiple of 128 keys, where the target has a kernel for it (`hopper`) and
     `schedule` names no other family, and where it pays: for each query the keys of the
     union, with N / (2 key_block) blocks at most and as many as the rows of a tile of 64 can
