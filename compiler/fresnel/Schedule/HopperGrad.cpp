@@ -16,9 +16,9 @@ using namespace fresnel;
 /// Shared memory of a block on every GPU of the generation.
 static constexpr int64_t kSharedBytes = 227 * 1024;
 /// Key heads side by side: with an order, and from so many steps of a head on; without
-/// one, and for wide heads, whose tiles are more for L2 to hold. Without an order those of one head fill it from so many
-/// steps on. With an order and without a mask wide heads have blocks that lag so far behind each other that L2 holds the
-/// tiles of one or two heads only.
+/// one, and for wide heads, whose tiles are more for L2 to hold. Without an order those of one head fill it from so
+/// many steps on. With an order and without a mask wide heads have blocks that lag so far behind each other that L2
+/// holds the tiles of one or two heads only.
 static constexpr int64_t kLongSteps = 100000, kOrderedSection = 16, kLongOrderedSection = 8, kFewSection = 4;
 
 /// Pooled keys are few: thread blocks up to which those of a key head share its query heads, two for each

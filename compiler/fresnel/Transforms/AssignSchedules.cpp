@@ -4,6 +4,7 @@
 
 #include "fresnel/Schedule/HopperGrad.h"
 #include "fresnel/Schedule/Schedule.h"
+#include "fresnel/Transforms/PassTarget.h"
 #include "fresnel/Transforms/Passes.h"
 
 using namespace mlir;
@@ -18,11 +19,9 @@ struct AssignSchedulesPass final : impl::AssignSchedulesPassBase<AssignSchedules
   using Base::Base;
 
   void runOnOperation() override {
-    llvm::Expected<TargetInfo> info = findTarget(target);
-    if (!info) {
-      getOperation().emitError() << llvm::toString(info.takeError());
+    FailureOr<TargetInfo> info = requireTarget(getOperation(), target);
+    if (failed(info))
       return signalPassFailure();
-    }
     // All refusals are reported, not only the first.
     bool refused = false;
     for (auto program : getOperation().getOps<ProgramOp>())

@@ -5,6 +5,7 @@
 #include "fresnel/Schedule/HopperGrad.h"
 #include "fresnel/Schedule/HopperLists.h"
 #include "fresnel/Schedule/Schedule.h"
+#include "fresnel/Transforms/PassTarget.h"
 #include "fresnel/Transforms/Passes.h"
 
 using namespace mlir;
@@ -72,11 +73,9 @@ struct FuseAttendGradPass final : impl::FuseAttendGradPassBase<FuseAttendGradPas
     ProgramOp main = requireMainProgram(getOperation());
     if (!main)
       return signalPassFailure();
-    llvm::Expected<TargetInfo> info = findTarget(target);
-    if (!info) {
-      getOperation().emitError() << llvm::toString(info.takeError());
+    FailureOr<TargetInfo> info = requireTarget(getOperation(), target);
+    if (failed(info))
       return signalPassFailure();
-    }
     // Another family has separate kernels.
     if (excludesHopper(schedule))
       return;

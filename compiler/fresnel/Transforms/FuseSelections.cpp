@@ -3,6 +3,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "fresnel/Schedule/HopperScores.h"
+#include "fresnel/Transforms/PassTarget.h"
 #include "fresnel/Transforms/Passes.h"
 
 using namespace mlir;
@@ -53,11 +54,9 @@ struct FuseSelectionsPass final : impl::FuseSelectionsPassBase<FuseSelectionsPas
     ProgramOp main = requireMainProgram(getOperation());
     if (!main)
       return signalPassFailure();
-    llvm::Expected<TargetInfo> info = findTarget(target);
-    if (!info) {
-      getOperation().emitError() << llvm::toString(info.takeError());
+    FailureOr<TargetInfo> info = requireTarget(getOperation(), target);
+    if (failed(info))
       return signalPassFailure();
-    }
     if (regroup)
       for (auto op : llvm::make_early_inc_range(main.getBody().getOps<RegroupOp>()))
         if (BlockScoreOp scores = findWindows(op, *info))

@@ -4,6 +4,7 @@
 
 #include "fresnel/Schedule/Hopper.h"
 #include "fresnel/Schedule/Schedule.h"
+#include "fresnel/Transforms/PassTarget.h"
 #include "fresnel/Transforms/Passes.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -231,11 +232,9 @@ struct GroupQueriesPass final : impl::GroupQueriesPassBase<GroupQueriesPass> {
     ProgramOp main = requireMainProgram(getOperation());
     if (!main)
       return signalPassFailure();
-    llvm::Expected<TargetInfo> info = findTarget(target);
-    if (!info) {
-      getOperation().emitError() << llvm::toString(info.takeError());
+    FailureOr<TargetInfo> info = requireTarget(getOperation(), target);
+    if (failed(info))
       return signalPassFailure();
-    }
     if (excludesHopper(schedule))
       return;
     for (auto attend : llvm::make_early_inc_range(main.getBody().getOps<AttendOp>()))

@@ -4,6 +4,7 @@
 
 #include "fresnel/Schedule/HopperLists.h"
 #include "fresnel/Schedule/Schedule.h"
+#include "fresnel/Transforms/PassTarget.h"
 #include "fresnel/Transforms/Passes.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -22,11 +23,9 @@ struct TransposeBlocksPass final : impl::TransposeBlocksPassBase<TransposeBlocks
     ProgramOp main = requireMainProgram(getOperation());
     if (!main)
       return signalPassFailure();
-    llvm::Expected<TargetInfo> info = findTarget(target);
-    if (!info) {
-      getOperation().emitError() << llvm::toString(info.takeError());
+    FailureOr<TargetInfo> info = requireTarget(getOperation(), target);
+    if (failed(info))
       return signalPassFailure();
-    }
     // Gradients that read one list share its transpose, which stands before the first of them; so do those that were
     // fused and brought their own.
     DenseMap<std::pair<Value, int64_t>, TransposeBlocksOp> known;
