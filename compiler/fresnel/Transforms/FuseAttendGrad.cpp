@@ -70,12 +70,10 @@ struct FuseAttendGradPass final : impl::FuseAttendGradPassBase<FuseAttendGradPas
   using Base::Base;
 
   void runOnOperation() override {
-    ProgramOp main = requireMainProgram(getOperation());
-    if (!main)
+    FailureOr<ProgramForTarget> input = requireProgramForTarget(getOperation(), target);
+    if (failed(input))
       return signalPassFailure();
-    FailureOr<TargetInfo> info = requireTarget(getOperation(), target);
-    if (failed(info))
-      return signalPassFailure();
+    auto [main, info] = *input;
     // Another family has separate kernels.
     if (excludesHopper(schedule))
       return;
@@ -89,8 +87,8 @@ struct FuseAttendGradPass final : impl::FuseAttendGradPassBase<FuseAttendGradPas
       auto delta = queries.getDelta().getDefiningOp<AttendDeltaOp>();
       AttendGradKvOp partner = findPartner(queries);
       // Over lists an order costs more than the two products that one pass saves.
-      bool apart = queries.getBlocks() && !unordered && explainHopperLists(queries, *info).empty();
-      if (delta && partner && !apart && hasOrder(queries) && explainHopperGrad(queries, *info).empty())
+      bool apart = queries.getBlocks() && !unordered && explainHopperLists(queries, info).empty();
+      if (delta && partner && !apart && hasOrder(queries) && explainHopperGrad(queries, info).empty())
         fuse(delta, queries, partner);
     }
   }

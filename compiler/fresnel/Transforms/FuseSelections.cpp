@@ -51,15 +51,13 @@ struct FuseSelectionsPass final : impl::FuseSelectionsPassBase<FuseSelectionsPas
   using Base::Base;
 
   void runOnOperation() override {
-    ProgramOp main = requireMainProgram(getOperation());
-    if (!main)
+    FailureOr<ProgramForTarget> input = requireProgramForTarget(getOperation(), target);
+    if (failed(input))
       return signalPassFailure();
-    FailureOr<TargetInfo> info = requireTarget(getOperation(), target);
-    if (failed(info))
-      return signalPassFailure();
+    auto [main, info] = *input;
     if (regroup)
       for (auto op : llvm::make_early_inc_range(main.getBody().getOps<RegroupOp>()))
-        if (BlockScoreOp scores = findWindows(op, *info))
+        if (BlockScoreOp scores = findWindows(op, info))
           fuse(op, scores);
     for (auto select : llvm::make_early_inc_range(main.getBody().getOps<SelectBlocksOp>()))
       if (BlockScoreOp scores = findScores(select))

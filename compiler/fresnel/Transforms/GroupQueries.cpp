@@ -18,6 +18,8 @@ namespace {
 
 /// Places of a tile, which lists one block.
 constexpr int64_t kTilePlaces = 128;
+/// Keys of a step of the kernels over such lists.
+constexpr int64_t kStepKeys = 128;
 /// Rows of a tile of queries that walks the union of their lists.
 constexpr int64_t kUnionRows = 64;
 /// Entries of a list at most: each is a copy of the queries.
@@ -76,7 +78,7 @@ bool canGroup(AttendOp op, const TargetInfo &target) {
   if (cast<RankedTensorType>(op.getQ().getType()).getElementTypeBitWidth() != 16)
     return false;
   if (!op.getBlocks() || op.getDocuments() || !op.getCausal() || op.getWindow() > 0 || op.getQueryBlock() != 1 ||
-      op.getKeyBlock() % kTilePlaces || !explainHopper(op, target).empty())
+      op.getKeyBlock() % kStepKeys || !explainHopper(op, target).empty())
     return false;
   Grouping grouping(op);
   int64_t group = getHeads(op.getQ()) / getHeads(op.getBlocks());
@@ -229,16 +231,14 @@ struct GroupQueriesPass final : impl::GroupQueriesPassBase<GroupQueriesPass> {
   using Base::Base;
 
   void runOnOperation() override {
-    ProgramOp main = requireMainProgram(getOperation());
-    if (!main)
+    FailureOr<ProgramForTarget> input = requireProgramForTarget(getOperation(), target);
+    if (failed(input))
       return signalPassFailure();
-    FailureOr<TargetInfo> info = requireTarget(getOperation(), target);
-    if (failed(info))
-      return signalPassFailure();
+    auto [main, info] = *input;
     if (excludesHopper(schedule))
       return;
     for (auto attend : llvm::make_early_inc_range(main.getBody().getOps<AttendOp>()))
-      if (canGroup(attend, *info)) {
+      if (canGroup(attend, info)) {
         Grouper(attend).run();
         ++numGrouped;
       }

@@ -20,12 +20,10 @@ struct TransposeBlocksPass final : impl::TransposeBlocksPassBase<TransposeBlocks
   using Base::Base;
 
   void runOnOperation() override {
-    ProgramOp main = requireMainProgram(getOperation());
-    if (!main)
+    FailureOr<ProgramForTarget> input = requireProgramForTarget(getOperation(), target);
+    if (failed(input))
       return signalPassFailure();
-    FailureOr<TargetInfo> info = requireTarget(getOperation(), target);
-    if (failed(info))
-      return signalPassFailure();
+    auto [main, info] = *input;
     // Gradients that read one list share its transpose, which stands before the first of them; so do those that were
     // fused and brought their own.
     DenseMap<std::pair<Value, int64_t>, TransposeBlocksOp> known;
@@ -53,7 +51,7 @@ struct TransposeBlocksPass final : impl::TransposeBlocksPassBase<TransposeBlocks
       gradient.setListed(cast<RankedTensorType>(gradient.getBlocks().getType()).getDimSize(3));
       gradient.getMasksMutable().slice(0, 1).assign(bits.getResult());
       gradient.setTransposed(true);
-      if (!excludesHopper(schedule) && explainHopperLists(gradient, *info).empty() && getListCuts(gradient).rows > 0) {
+      if (!excludesHopper(schedule) && explainHopperLists(gradient, info).empty() && getListCuts(gradient).rows > 0) {
         Value &rows = counts[bits.getResult()];
         if (!rows)
           rows = CountRowsOp::create(builder, gradient.getLoc(), bits.getResult());

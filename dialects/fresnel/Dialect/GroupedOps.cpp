@@ -63,7 +63,7 @@ LogicalResult GatherScoresOp::inferReturnTypes(MLIRContext *, std::optional<Loca
   return success();
 }
 
-/// What is summed and merged alike: constraint `cN` of both.
+/// What merging and summing have in common: the first constraint but for LSEs, and the second.
 template <typename Op>
 static LogicalResult checkPlaces(Inference<Op> infer, RankedTensorType part, RankedTensorType slots,
                                  RankedTensorType whole) {
