@@ -194,8 +194,8 @@ LogicalResult StoreSharedOp::verify() {
   auto target = cast<SharedType>(getTarget().getType());
   auto value = getValue().getType();
   int64_t rows = value.getShape()[getTransposed() ? 1 : 0], cols = value.getShape()[getTransposed() ? 0 : 1];
-  if (target.getRank() != 2 || target.isSwizzled() || target.getRows() < rows ||
-      target.getCols() < cols || target.getElementType() != value.getElementType()) // store_shared_c1
+  if (target.getRank() != 2 || target.isSwizzled() || target.getRows() < rows || target.getCols() < cols ||
+      target.getElementType() != value.getElementType()) // store_shared_c1
     return emitOpError() << "cannot store " << value << (getTransposed() ? " transposed" : "") << " to " << target;
   return success();
 }
