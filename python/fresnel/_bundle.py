@@ -5,7 +5,7 @@ import json
 import struct
 
 _HEADER = struct.Struct("<4sIQ32s")
-_MAJOR = 1
+_MAJORS = (1, 2)
 
 
 class DamagedBundle(ValueError):
@@ -25,8 +25,9 @@ def read_manifest(path):
     if hashlib.sha256(text).digest() != digest:
         raise DamagedBundle(f"{path} is damaged: the manifest does not match its hash")
     manifest = json.loads(text)
-    if manifest["format"]["major"] != _MAJOR:
-        raise DamagedBundle(f"{path} has manifest version {manifest['format']['major']}, this package reads {_MAJOR}")
+    if manifest["format"]["major"] not in _MAJORS:
+        raise DamagedBundle(f"{path} has manifest version {manifest['format']['major']}, this package reads "
+                            f"{_MAJORS[0]} to {_MAJORS[-1]}")
     for kernel in manifest["kernels"]:
         ptx = kernel["ptx"]
         if hashlib.sha256(content[ptx["offset"]:ptx["offset"] + ptx["size"]]).hexdigest() != ptx["sha256"]:

@@ -192,10 +192,14 @@ def _find_without_compiler(folder, key):
     return next((entry for entry in entries if _usable(entry)), None)
 
 
-def check_options(deterministic, **schedules):
+def check_options(deterministic, workspace_limit, **schedules):
     """Refuses schedules that are no text of one line; what the text says is the compiler's to check."""
     if not isinstance(deterministic, bool):
         raise TypeError(f"deterministic must be a bool, but got {type(deterministic).__name__}")
+    if not isinstance(workspace_limit, int) or isinstance(workspace_limit, bool):
+        raise TypeError(f"workspace_limit must be a number of bytes, but got {type(workspace_limit).__name__}")
+    if workspace_limit < 0:
+        raise ValueError(f"workspace_limit is {workspace_limit}, but it is a number of bytes, or 0 for no limit")
     for name, text in schedules.items():
         if not isinstance(text, str):
             raise TypeError(f"{name} must be a string FIELD=VALUE:..., but got {type(text).__name__}")
@@ -203,13 +207,14 @@ def check_options(deterministic, **schedules):
             raise ValueError(f"{name} is {text!r}, but a schedule has one line, without |")
 
 
-def _options(grad, deterministic, schedule, gradient_schedule):
+def _options(grad, deterministic, schedule, gradient_schedule, workspace_limit):
     """The options that are not the defaults, as part of the key: entries made without them keep their names."""
-    check_options(deterministic, schedule=schedule, gradient_schedule=gradient_schedule)
+    check_options(deterministic, workspace_limit, schedule=schedule, gradient_schedule=gradient_schedule)
     if deterministic and "ordered=false" in gradient_schedule.split(":"):
         raise ValueError(f"gradient_schedule is {gradient_schedule!r}, which adds in any order, but deterministic is True; "
                          f"pass deterministic=False")
-    options = {"schedule": schedule, "gradient_schedule": gradient_schedule, "unordered": bool(grad and not deterministic)}
+    options = {"schedule": schedule, "gradient_schedule": gradient_schedule, "unordered": bool(grad and not deterministic),
+               "workspace_limit": workspace_limit}
     return {name: value for name, value in options.items() if value}
 
 
@@ -227,7 +232,9 @@ def _command(executable, method, grad, target, parameters, options):
     command = [executable, "compile", method, "--target", target, "--no-ptxas", "--json"] + ["--grad"] * bool(grad)
     for name, value in sorted(parameters.items()):
         command += ["--set", f"{name}={text_of(value)}"]
-    return command + (["--schedule", options["schedule"]] if "schedule" in options else [])
+    for name, option in (("schedule", "--schedule"), ("workspace_limit", "--workspace-limit")):
+        command += [option, str(options[name])] if name in options else []
+    return command
 
 
 def _compile_with(command, gradient_schedules, method, path):
@@ -241,12 +248,12 @@ def _compile_with(command, gradient_schedules, method, path):
 
 
 def compile_bundle(method, *, grad=True, target="sm_90a", deterministic=True, schedule="", gradient_schedule="",
-                   **parameters):
+                   workspace_limit=0, **parameters):
     """Path of the bundle of `method` (a preset, or an .mlir file) with its parameters, compiled if it is not cached.
 
     With `grad` the bundle has a backward plan. `schedule` and `gradient_schedule` are those of `fresnel compile`;
     `deterministic=False` lets gradients be added in any order where there are kernels for it (docs/training.md). Either
-    takes the place of the tuning database. Parameters are the preset's, as for `fresnel compile --set`.
+    takes the place of the tuning database. `workspace_limit` is that of `--workspace-limit`, in bytes; 0 for none. Parameters are the preset's, as for `fresnel compile --set`.
     """
     if not isinstance(method, (str, os.PathLike)):
         raise TypeError(f"method must be a preset's name or a path, but got {type(method).__name__}")
@@ -257,7 +264,7 @@ def compile_bundle(method, *, grad=True, target="sm_90a", deterministic=True, sc
         raise ValueError(f"method: there is no file {method}")
     if is_file(method) and parameters:
         raise ValueError(f"method: parameters {sorted(parameters)} apply to presets, but {method} is a file; edit it")
-    options = _options(grad, deterministic, schedule, gradient_schedule)
+    options = _options(grad, deterministic, schedule, gradient_schedule, workspace_limit)
     key, folder, executable = _key(method, parameters, grad, target, options), cache_folder() / "v1", find_executable()
     if executable is None:
         found = _find_without_compiler(folder, key)

@@ -88,6 +88,17 @@ class CompileTest(CacheTest):
         with self.assertRaisesRegex(fresnel.FresnelError, "no-database cannot be read: .*set FRESNEL_DB"):
             fresnel.compile("dense", **SMALL)
 
+    def test_limits_of_the_workspace_reach_the_compiler_and_are_part_of_the_key(self):
+        sizes = dict(SMALL, head_dim=64, heads=4, kv_heads=4)
+        plain, limited = fresnel.compile("dense", **sizes), fresnel.compile("dense", workspace_limit=70000, **sizes)
+        self.assertNotEqual(plain, limited)
+        manifest = _bundle.read_manifest(limited)
+        self.assertEqual(manifest["format"]["major"], 2)
+        self.assertEqual(next(b for b in manifest["buffers"] if b["name"] == "q")["slices"], manifest["slices"])
+        self.assertLessEqual(manifest["backward"]["workspace"]["bytes"], 70000)
+        with self.assertRaisesRegex(fresnel.UnsupportedError, "the limit is 1; raise the limit"):
+            fresnel.compile("dense", workspace_limit=1, **sizes)
+
     def test_schedules_reach_the_compiler_and_are_part_of_the_key(self):
         sizes = dict(SMALL, head_dim=64)
         plain, fewer = fresnel.compile("dense", **sizes), fresnel.compile("dense", schedule="stages=2", **sizes)

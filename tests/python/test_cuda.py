@@ -52,7 +52,8 @@ def bundles():
     yield "dense", {"kv_len": 171}, (1, 100, 4, 2, 64, BF16)
     yield "dense", {"softcap": 20.0}, (1, 131, 4, 2, 64, BF16)
     yield "lighthouse", {"levels": 1}, (1, 300, 4, 4, 64, BF16)
-    for options in ({"deterministic": False}, {"gradient_schedule": "family=portable"}, {"schedule": "stages=2"}):
+    for options in ({"deterministic": False}, {"gradient_schedule": "family=portable"}, {"schedule": "stages=2"},
+                    {"workspace_limit": 600000}):
         yield "dense", options, (1, 509, 4, 2, 128, BF16)
     for dim, n in ((64, 512), (128, 512)):
         yield "lighthouse", {"topk": 64}, (1, n, 4, 4, dim, BF16)
@@ -301,7 +302,7 @@ class CudaTest(GpuTest):
 
     def test_schedules(self):
         expected, run = self.options()
-        for arguments in ({"schedule": "stages=2"}, {"gradient_schedule": "family=portable"}):
+        for arguments in ({"schedule": "stages=2"}, {"gradient_schedule": "family=portable"}, {"workspace_limit": 600000}):
             with self.subTest(**arguments):
                 self.expect_near(run(**arguments), expected, BF16)
         with self.assertRaisesRegex(ValueError, "schedule field 'tiles'"):

@@ -33,6 +33,8 @@ static rt::Bundle compileForBench(const BenchArguments &arguments, Method &metho
   options.schedule = arguments.schedule;
   options.gradientSchedule = arguments.gradientSchedule;
   options.recompute = arguments.recompute;
+  options.headSlices = arguments.headSlices;
+  options.workspaceLimit = arguments.workspaceLimit;
   options.dependentLaunch = !arguments.noDependentLaunch;
   options.groupQueries = !arguments.noGroupedQueries;
   TunedSchedules tuned = openTuned(arguments.getTuned(), options.target, &gpu);

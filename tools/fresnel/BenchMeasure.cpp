@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <iostream>
 #include <optional>
 
@@ -232,6 +233,24 @@ std::vector<OutputCheck> Bench::checkOutputs(const std::vector<HostTensor> &expe
 // Times
 //===----------------------------------------------------------------------===//
 
+/// A row for each launch of a slice, with the times of all slices.
+static std::vector<StepTime> joinSlices(const rt::Manifest &manifest, const std::vector<rt::Launch> &launches,
+                                        std::vector<std::vector<double>> &samples) {
+  const size_t slices = size_t(rt::countSlices(manifest.slices)), count = launches.size() / slices;
+  std::vector<StepTime> steps;
+  for (size_t i = 0; i < count; ++i) {
+    for (size_t other = i + count; other < launches.size(); other += count)
+      std::transform(samples[i].begin(), samples[i].end(), samples[other].begin(), samples[i].begin(), std::plus<>());
+    const rt::Kernel &kernel = manifest.kernels[size_t(launches[i].kernel)];
+    std::optional<rt::Cost> cost = kernel.cost;
+    if (cost)
+      for (int64_t *amount : {&cost->bytesRead, &cost->bytesWritten, &cost->flops})
+        *amount *= int64_t(slices);
+    steps.push_back({kernel.name, kernel.op, cost, summarise(samples[i])});
+  }
+  return steps;
+}
+
 void Bench::timePart(BenchResult &result, const Part &part, Clocks &clocks) {
   const rt::Manifest &manifest = plan.manifest();
   const std::vector<rt::Launch> &launches = part.plan->plan().launches;
@@ -280,10 +299,7 @@ void Bench::timePart(BenchResult &result, const Part &part, Clocks &clocks) {
   PlanTimes times;
   times.name = part.name;
   times.workspaceBytes = part.plan->workspaceBytes();
-  for (size_t i = 0; i < launches.size(); ++i) {
-    const rt::Kernel &kernel = manifest.kernels[size_t(launches[i].kernel)];
-    times.steps.push_back({kernel.name, kernel.op, kernel.cost, summarise(steps[i])});
-  }
+  times.steps = joinSlices(manifest, launches, steps);
   for (const auto &[mode, samples] : whole)
     times.whole[mode] = summarise(samples);
   result.nothing = summarise(nothing);

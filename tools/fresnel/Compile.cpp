@@ -164,6 +164,7 @@ static int emitBundle(const CompileArguments &arguments, const CompiledBundle &b
                      {"output", arguments.output},
                      {"target", arguments.target},
                      {"seconds", seconds},
+                     {"slices", bundle.manifest.slices},
                      {"workspace_bytes", bundle.manifest.workspaceBytes},
                      {"ptxas", resources.available},
                      {"tuning", tuned.summary()},
@@ -175,8 +176,8 @@ static int emitBundle(const CompileArguments &arguments, const CompiledBundle &b
   }
   std::cout << kernelsTable(kernels);
   std::cout << bundle.manifest.name << " for " << arguments.target << ": " << formatCount(bundle.ptx.size(), "kernel")
-            << ", workspace " << formatBytes(bundle.manifest.workspaceBytes) << ", compiled in "
-            << formatSeconds(seconds) << " -> " << arguments.output << "\n";
+            << slicesText(bundle.manifest) << ", workspace " << formatBytes(bundle.manifest.workspaceBytes)
+            << ", compiled in " << formatSeconds(seconds) << " -> " << arguments.output << "\n";
   if (!tuned.summary().empty())
     std::cout << tuned.summary() << "\n";
   if (bundle.manifest.backward)
@@ -203,6 +204,8 @@ static int compileCommand(const CompileArguments &arguments) {
   options.schedule = arguments.schedule;
   options.gradientSchedule = arguments.gradientSchedule;
   options.recompute = arguments.recompute;
+  options.headSlices = arguments.headSlices;
+  options.workspaceLimit = arguments.workspaceLimit;
   options.dependentLaunch = !arguments.noDependentLaunch;
   options.groupQueries = !arguments.noGroupedQueries;
   options.stopAfter = *stage;

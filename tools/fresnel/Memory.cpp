@@ -5,44 +5,12 @@
 #include "Memory.h"
 #include "Tensors.h"
 
+#include "fresnel/Artifact/TrainingMemory.h"
+
 namespace fresnel::tool {
 
-static int64_t roundUp(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
-
-/// FlashAttention-2's buffers (flash_api.cpp): f32 LSE per query; for the backward
-/// pass an f32 accumulator of dQ and one f32 per query, both with padded sizes, and
-/// under GQA a dK and a dV per query head.
-static void addFlashAttention(const rt::Buffer &q, const rt::Buffer &k, TrainingMemory &memory) {
-  int64_t batch = q.shape[0], heads = q.shape[1], rows = q.shape[2], dim = q.shape[3];
-  int64_t paddedRows = roundUp(rows, 128), paddedDim = dim <= 192 ? roundUp(dim, 32) : 256;
-  memory.flashLse = batch * heads * rows * 4;
-  memory.flashScratch = batch * heads * paddedRows * (paddedDim + 1) * 4;
-  if (k.shape[1] != heads)
-    memory.flashScratch += 2 * batch * heads * k.shape[2] * dim * sizeOf(k.dtype);
-}
-
-TrainingMemory measureTrainingMemory(const rt::Manifest &manifest) {
-  TrainingMemory memory;
-  memory.saved = manifest.savedBytes;
-  memory.workspace = manifest.backward->workspaceBytes;
-  bool first = true;
-  for (const rt::Buffer &buffer : manifest.buffers) {
-    if (buffer.kind != rt::BufferKind::Output || buffer.isSaved())
-      continue;
-    // A model keeps the attention output anyway: the next layer reads it.
-    bool attentionOutput = buffer.name == "out" || (first && !manifest.findBuffer("out"));
-    first = false;
-    if (!attentionOutput && manifest.backward->findBuffer(buffer.name))
-      memory.outputs += buffer.bytes();
-  }
-  const rt::Buffer *q = manifest.findBuffer("q"), *k = manifest.findBuffer("k");
-  if (q && k && q->shape.size() == 4 && k->shape.size() == 4)
-    addFlashAttention(*q, *k, memory);
-  return memory;
-}
-
 Json trainingMemoryJson(const rt::Manifest &manifest) {
-  TrainingMemory memory = measureTrainingMemory(manifest);
+  rt::TrainingMemory memory = rt::measureTrainingMemory(manifest);
   Json saved = Json::array();
   for (const rt::Buffer &buffer : manifest.buffers)
     if (buffer.isSaved())
@@ -57,13 +25,20 @@ Json trainingMemoryJson(const rt::Manifest &manifest) {
           {"kept_output_bytes", memory.outputs},
           {"backward_workspace_bytes", memory.workspace},
           {"total_bytes", memory.total()},
-          {"flash_attention_bytes", memory.flashLse + memory.flashScratch}};
+          {"flash_attention_bytes", memory.flashTotal()}};
+}
+
+std::string slicesText(const rt::Manifest &manifest) {
+  int64_t count = rt::countSlices(manifest.slices);
+  return count == 1 ? "" : ", " + std::to_string(count) + " slices of batch and heads one after the other";
 }
 
 std::string trainingMemoryText(const rt::Manifest &manifest) {
-  TrainingMemory memory = measureTrainingMemory(manifest);
+  rt::TrainingMemory memory = rt::measureTrainingMemory(manifest);
   auto size = [](int64_t bytes) { return formatBytes(uint64_t(bytes)); };
-  std::vector<std::vector<std::string>> rows = {{"saved tensor", "dtype", "shape", "size", "offset"}};
+  std::vector<std::vector<std::string>> rows = {
+      {rt::countSlices(manifest.slices) == 1 ? "saved tensor" : "saved tensor, of a slice", "dtype", "shape", "size",
+       "offset"}};
   for (const rt::Buffer &buffer : manifest.buffers)
     if (buffer.isSaved())
       rows.push_back({buffer.name, rt::nameOf(buffer.dtype), shapeText(buffer.shape), size(buffer.bytes()),
@@ -73,7 +48,7 @@ std::string trainingMemoryText(const rt::Manifest &manifest) {
           size(memory.workspace) + " = " + size(memory.total());
   if (memory.flashLse > 0)
     text += "; FlashAttention, dense on this shape: lse " + size(memory.flashLse) + " + scratch " +
-            size(memory.flashScratch) + " = " + size(memory.flashLse + memory.flashScratch);
+            size(memory.flashScratch) + " = " + size(memory.flashTotal());
   return text + "\n";
 }
 

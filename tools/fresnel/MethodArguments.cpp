@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "MethodArguments.h"
+#include "Options.h"
 
 #include "fresnel/Schedule/Schedule.h"
 
@@ -34,6 +35,18 @@ void addMethodOptions(CLI::App &command, MethodArguments &arguments, const Metho
   command.add_option("--gradient-schedule", arguments.gradientSchedule,
                      "the same for the gradients of attention: ordered=false adds in any order, family=portable "
                      "computes them one by one");
+  CLI::Option *slices = command
+                            .add_option("--head-slices", arguments.headSlices,
+                                        "cut batch and heads into so many slices, computed one after the other in one "
+                                        "workspace (default: by memory)")
+                            ->check(wholeNumber(1, INT32_MAX));
+  command
+      .add_option(
+          "--workspace-limit", arguments.workspaceLimit,
+          "take the fewest slices with which no workspace exceeds this size: bytes, or a number of KiB, MiB or GiB")
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
+      ->check(CLI::PositiveNumber)
+      ->excludes(slices);
   addTunedOptions(command, arguments.tuned);
 }
 
@@ -49,6 +62,8 @@ rt::Bundle openCompiled(const MethodArguments &arguments) {
   refuseForBundle(arguments, !arguments.target.empty(), "--target");
   refuseForBundle(arguments, !arguments.schedule.empty(), "--schedule");
   refuseForBundle(arguments, !arguments.gradientSchedule.empty(), "--gradient-schedule");
+  refuseForBundle(arguments, arguments.headSlices > 0, "--head-slices");
+  refuseForBundle(arguments, arguments.workspaceLimit > 0, "--workspace-limit");
   refuseForBundle(arguments, !arguments.tuned.database.empty(), "--db");
   refuseForBundle(arguments, !arguments.tuned.device.empty(), "--tuned-for");
   return openBundle(arguments.method);

@@ -16,6 +16,8 @@ struct MethodArguments {
   std::string method, target, schedule, gradientSchedule;
   std::vector<std::string> sets, gradOf, recompute;
   bool grad = false;
+  /// As in CompileOptions.
+  int64_t headSlices = 0, workspaceLimit = 0;
   TunedOptions tuned;
 
   /// `tuned`, or nothing: schedules that the user asks for go before what was measured.
@@ -33,8 +35,8 @@ rt::Bundle openCompiled(const MethodArguments &arguments);
 /// Fails so if `given`: the option does not apply to a bundle.
 void refuseForBundle(const MethodArguments &arguments, bool given, const std::string &option);
 
-/// METHOD, --set, --grad, --grad-of, --recompute, --target, --schedule, --gradient-schedule and the
-/// options of the tuning database.
+/// METHOD, --set, --grad, --grad-of, --recompute, --target, --schedule, --gradient-schedule, --head-slices,
+/// --workspace-limit and the options of the tuning database.
 void addMethodOptions(CLI::App &command, MethodArguments &arguments, const MethodTexts &texts);
 
 /// The preset or file that `arguments` name, with gradients if they ask for them. Fails as loadMethod and differentiate

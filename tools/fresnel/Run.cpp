@@ -146,6 +146,8 @@ static void noteIdleOptions(const RunArguments &arguments) {
   note(!arguments.schedule.empty(), "--schedule");
   note(!arguments.gradientSchedule.empty(), "--gradient-schedule");
   note(!arguments.recompute.empty(), "--recompute");
+  note(arguments.headSlices > 0, "--head-slices");
+  note(arguments.workspaceLimit > 0, "--workspace-limit");
   note(!arguments.tuned.database.empty(), "--db");
   note(!arguments.tuned.device.empty(), "--tuned-for");
   note(!arguments.jit.empty(), "--jit");
@@ -163,6 +165,8 @@ static JitBundle findOrCompile(const RunArguments &arguments, int device, Method
   target.schedule = arguments.schedule;
   target.gradientSchedule = arguments.gradientSchedule;
   target.recompute = arguments.recompute;
+  target.headSlices = arguments.headSlices;
+  target.workspaceLimit = arguments.workspaceLimit;
   JitOptions options;
   options.tuned = arguments.tuned;
   if (!arguments.jit.empty())

@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "fresnel/Compiler/Compiler.h"
+#include "fresnel/Compiler/HeadSlices.h"
 #include "fresnel/Compiler/ManifestBuilder.h"
 #include "fresnel/Pipelines/Pipelines.h"
 #include "fresnel/Target/Ptx.h"
@@ -109,6 +110,7 @@ private:
   const CompileOptions &options;
   /// Text of the program stage, recorded in the manifest.
   std::string program;
+  int64_t headSlices = 1;
   CompileResult result;
 };
 } // namespace
@@ -120,6 +122,7 @@ llvm::Error Compilation::runPasses(Stage stage) {
   pipeline.schedule = options.schedule;
   pipeline.gradientSchedule = options.gradientSchedule;
   pipeline.groupQueries = options.groupQueries;
+  pipeline.headSlices = headSlices;
   pipeline.dependentLaunch = options.dependentLaunch;
   switch (stage) {
   case Stage::Plan:
@@ -237,6 +240,12 @@ llvm::Expected<CompileResult> Compilation::run() {
   llvm::Expected<TargetInfo> target = findTarget(options.target);
   if (!target)
     return target.takeError();
+  if (options.startAfter < Stage::Plan && options.stopAfter >= Stage::Plan) {
+    llvm::Expected<int64_t> slices = chooseHeadSlices(*module, options);
+    if (!slices)
+      return slices.takeError();
+    headSlices = *slices;
+  }
   if (llvm::Error error = runMlirStages(*target))
     return error;
   if (done(Stage::LLVM))

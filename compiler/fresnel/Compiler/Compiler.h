@@ -35,6 +35,11 @@ struct CompileOptions {
   /// Attends block by block of keys where each query has a list of its own and that seems faster, with a copy of the
   /// queries for each entry of a list.
   bool groupQueries = true;
+  /// Into how many slices batch and heads are cut, one computed after the other in the same workspace
+  /// (`fresnel-slice-heads`); 0: chosen by memory (chooseHeadSlices).
+  int64_t headSlices = 0;
+  /// Bytes that no workspace may exceed; 0 for no limit.
+  int64_t workspaceLimit = 0;
   /// Kernels wait by themselves for the launch before them, where the target can.
   bool dependentLaunch = true;
   /// The stage whose result the module already is: those up to it are not run.

@@ -82,6 +82,12 @@ static rt::Kernel makeKernel(LLVM::LLVMFuncOp function) {
   return kernel;
 }
 
+/// The two numbers of an attribute that `fresnel-slice-heads` left, or of none.
+static rt::Slices readSlices(Attribute attribute) {
+  auto counts = dyn_cast_if_present<DenseI64ArrayAttr>(attribute);
+  return counts ? rt::Slices{counts[0], counts[1]} : rt::Slices{1, 1};
+}
+
 namespace {
 /// Numbers the tensors of a program as buffers of its plan.
 class PlanReader {
@@ -92,23 +98,50 @@ public:
         savedOffsets[entry.getAs<StringAttr>("name").getValue()] = getInteger(entry, "offset");
     if (auto bytes = main->getAttrOfType<IntegerAttr>(kWorkspaceAttr))
       plan.workspaceBytes = bytes.getInt();
+    slices = readSlices(main->getAttr(kSlicesAttr));
   }
 
   llvm::Error read(const llvm::StringMap<int64_t> &kernels) {
     for (auto [index, argument] : llvm::enumerate(main.getBody().getArguments()))
-      add(argument, makeBuffer(main.getInputName(index).str(), rt::BufferKind::Input, argument.getType()));
+      add(argument, makeBuffer(main.getInputName(index).str(), rt::BufferKind::Input, argument.getType()),
+          getInputSlices(index));
     for (auto launch : main.getBody().getOps<LaunchOp>())
       if (llvm::Error error = readLaunch(launch, kernels))
         return error;
+    repeatForSlices();
     return llvm::Error::success();
   }
 
 private:
-  void add(Value value, rt::Buffer buffer) {
+  /// `cuts`: the slices of an argument.
+  void add(Value value, rt::Buffer buffer, rt::Slices cuts = {1, 1}) {
     if (auto saved = savedOffsets.find(buffer.name); saved != savedOffsets.end() && !buffer.isInWorkspace())
       buffer.savedOffset = saved->second;
+    if (buffer.isArgument())
+      cut(buffer, cuts);
     indices[value] = int64_t(plan.buffers.size());
     plan.buffers.push_back(std::move(buffer));
+  }
+
+  /// Callers pass the tensor of all slices.
+  static void cut(rt::Buffer &buffer, rt::Slices slices) {
+    buffer.slices = slices;
+    for (size_t dim = 0; dim < slices.size() && dim < buffer.shape.size(); ++dim)
+      buffer.shape[dim] *= slices[dim];
+  }
+
+  rt::Slices getInputSlices(unsigned index) {
+    auto slices = main->getAttrOfType<ArrayAttr>(kInputSlicesAttr);
+    return slices ? readSlices(slices[index]) : rt::Slices{1, 1};
+  }
+
+  void repeatForSlices() {
+    const std::vector<rt::Launch> first = plan.launches;
+    for (int64_t slice = 1; slice < rt::countSlices(slices); ++slice)
+      for (rt::Launch launch : first) {
+        launch.slice = slice;
+        plan.launches.push_back(std::move(launch));
+      }
   }
 
   llvm::Error addResult(LaunchOp launch, unsigned index) {
@@ -126,7 +159,7 @@ private:
                                      "' is added to in any order, which needs memory of the workspace; set ordered = "
                                      "true to return it");
     if (uses.size() == 1) {
-      add(result, makeBuffer(terminator.getName(uses[0]).str(), rt::BufferKind::Output, result.getType()));
+      add(result, makeBuffer(terminator.getName(uses[0]).str(), rt::BufferKind::Output, result.getType()), slices);
       return llvm::Error::success();
     }
     std::string name = launch.getCallee().str() + "." + std::to_string(index);
@@ -166,7 +199,7 @@ private:
         return error;
       entry.operands.push_back(indices.lookup(launch.getResult(i)));
     }
-    auto function = module.lookupSymbol<LLVM::LLVMFuncOp>(launch.getCallee());
+    Operation *function = module.lookupSymbol(launch.getCallee());
     std::string name = launch.getCallee().str();
     if (auto scratch = function->getAttrOfType<IntegerAttr>(kScratchAttr))
       entry.operands.push_back(
@@ -181,10 +214,29 @@ private:
   ProgramOp main;
   ModuleOp module;
   rt::Plan &plan;
+  rt::Slices slices{1, 1};
   llvm::StringMap<int64_t> savedOffsets;
   llvm::DenseMap<Value, int64_t> indices;
 };
 } // namespace
+
+llvm::Error fresnel::readPlans(ModuleOp module, const llvm::StringMap<int64_t> &kernels, rt::Manifest &manifest) {
+  ProgramOp main = findMainProgram(module);
+  if (!main)
+    return llvm::createStringError("the module has no main program, or more than one");
+  manifest.slices = readSlices(main->getAttr(kSlicesAttr));
+  if (rt::countSlices(manifest.slices) > 1)
+    manifest.formatMajor = rt::kFormatMajor;
+  if (llvm::Error error = PlanReader(main, module, manifest).read(kernels))
+    return error;
+  if (ProgramOp backward = findBackwardProgram(module)) {
+    if (auto bytes = main->getAttrOfType<IntegerAttr>(kSavedBytesAttr))
+      manifest.savedBytes = bytes.getInt() * rt::countSlices(manifest.slices);
+    if (llvm::Error error = PlanReader(backward, module, manifest.backward.emplace()).read(kernels))
+      return error;
+  }
+  return llvm::Error::success();
+}
 
 llvm::Expected<rt::Manifest> fresnel::buildManifest(ModuleOp module, const TargetInfo &target,
                                                     const CompileOptions &options, const std::string &program,
@@ -205,16 +257,7 @@ llvm::Expected<rt::Manifest> fresnel::buildManifest(ModuleOp module, const Targe
     manifest.kernels.push_back(makeKernel(function));
     manifest.kernels.back().ptxSize = int64_t(text.size());
   }
-  ProgramOp main = findMainProgram(module);
-  if (!main)
-    return llvm::createStringError("the module has no main program, or more than one");
-  if (llvm::Error error = PlanReader(main, module, manifest).read(kernels))
+  if (llvm::Error error = readPlans(module, kernels, manifest))
     return error;
-  if (ProgramOp backward = findBackwardProgram(module)) {
-    if (auto bytes = main->getAttrOfType<IntegerAttr>(kSavedBytesAttr))
-      manifest.savedBytes = bytes.getInt();
-    if (llvm::Error error = PlanReader(backward, module, manifest.backward.emplace()).read(kernels))
-      return error;
-  }
   return manifest;
 }

@@ -5,6 +5,7 @@
 #include "fresnel/Jit/Jit.h"
 #include "fresnel/Artifact/KernelCache.h"
 #include "fresnel/Artifact/Sha256.h"
+#include "fresnel/Compiler/HeadSlices.h"
 #include "fresnel/InitAll.h"
 #include "fresnel/Jit/CompilerId.h"
 #include "fresnel/Presets/Presets.h"
@@ -94,6 +95,8 @@ Status Search::prepare(const std::string &name, const std::string &parameters, c
   compileOptions.schedule = target.schedule;
   compileOptions.gradientSchedule = target.gradientSchedule;
   compileOptions.recompute = target.recompute;
+  compileOptions.headSlices = target.headSlices;
+  compileOptions.workspaceLimit = target.workspaceLimit;
   compileOptions.name = name;
   compileOptions.parameters = parameters;
   TunedOptions tunedOptions = options.tuned;
@@ -123,6 +126,11 @@ Status Search::prepare(const std::string &name, const std::string &parameters, c
 /// Runs the program up to its plan, takes the schedules from the database, and
 /// makes the key of all that decides what the bundle holds.
 Status Search::plan() {
+  // Once: the plan and the bundle must agree.
+  llvm::Expected<int64_t> slices = chooseHeadSlices(program, compileOptions);
+  if (!slices)
+    return Status(Code::Unsupported, llvm::toString(slices.takeError()));
+  compileOptions.headSlices = *slices;
   mlir::OwningOpRef<mlir::ModuleOp> module = program.clone();
   CompileOptions upToPlan = compileOptions;
   upToPlan.stopAfter = Stage::Plan;

@@ -52,6 +52,7 @@ struct JitTarget {
   /// As in CompileOptions. A schedule turns the tuning database off.
   std::string schedule, gradientSchedule;
   std::vector<std::string> recompute;
+  int64_t headSlices = 0, workspaceLimit = 0;
 };
 
 /// A method, by name or as text.

@@ -16,6 +16,12 @@ namespace fresnel {
 
 void populatePlanPipeline(OpPassManager &pm, const TargetPipelineOptions &options,
                           llvm::ArrayRef<std::string> recompute) {
+  // First: what is fused, and which kernel an operation has, depends on the heads that there are.
+  if (options.headSlices > 1) {
+    SliceHeadsPassOptions slices;
+    slices.slices = options.headSlices;
+    pm.addPass(createSliceHeadsPass(slices));
+  }
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
   pm.addPass(createFusePyramidsPass());

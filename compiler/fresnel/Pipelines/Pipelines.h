@@ -29,6 +29,8 @@ struct TargetPipelineOptions : mlir::PassPipelineOptions<TargetPipelineOptions> 
       *this, "group-queries",
       llvm::cl::desc("attend block by block of keys where each query has a list of its own and that seems faster"),
       llvm::cl::init(true)};
+  Option<int64_t> headSlices{*this, "head-slices", llvm::cl::desc("slices of the heads, computed one after the other"),
+                             llvm::cl::init(1)};
   Option<bool> dependentLaunch{*this, "dependent-launch",
                                llvm::cl::desc("let kernels wait by themselves for the launch before them"),
                                llvm::cl::init(true)};

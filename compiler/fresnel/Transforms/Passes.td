@@ -22,6 +22,24 @@ def DifferentiatePass : Pass<"fresnel-differentiate", "::mlir::ModuleOp"> {
   let options = [ListOption<"outputs", "outputs", "std::string", "outputs whose gradients are given">];
 }
 
+def SliceHeadsPass : Pass<"fresnel-slice-heads", "::mlir::ModuleOp"> {
+  let summary = "computes a program for some of its heads at a time";
+  let description = [{
+    Leaves the program for one of `slices` parts of its batch and heads: dimensions 0 and 1 of
+    the inputs become that much smaller, and with them those of all that is computed from
+    them. The plan runs such a program once for each slice (`fresnel.slices`), one after the
+    other in the same workspace, with the inputs and outputs of the slice. The batch is
+    cut first; only where there are more slices than that the heads are, too. A dimension of size 1
+    is whole in every slice (`fresnel.input_slices`): bounds of documents, or lists that all heads share.
+
+    `slices` must divide the batch, or be a multiple of it that divides the heads of each input,
+    so that the query heads that share a key head stay together. An operation whose
+    result is of all heads at once, such as the gradient of keys that all query heads share, is
+    refused.
+  }];
+  let options = [Option<"slices", "slices", "int64_t", "1", "slices of batch and heads, one after the other">];
+}
+
 def FusePyramidsPass : Pass<"fresnel-fuse-pyramids", "::mlir::ModuleOp"> {
   let summary = "pools the levels and the norms of a tensor in one pass over it";
   let description = [{

@@ -149,6 +149,7 @@ private:
                                   builder.getArrayAttr(names));
     half->setAttr(kBackwardAttr, builder.getUnitAttr());
     half->setAttr(kSavedAttr, describeSaved());
+    describeSlices(half, arguments);
     Block *body = builder.createBlock(&half.getBody());
     IRMapping mapping;
     for (Value argument : arguments)
@@ -160,6 +161,19 @@ private:
                                                        [&](Value value) { return mapping.lookup(value); });
     ReturnOp::create(builder, results.getLoc(), gradients,
                      builder.getArrayAttr(results.getNames().getValue().drop_front(forwardOutputs)));
+  }
+
+  /// The backward half of a slice is that of the same slice.
+  void describeSlices(ProgramOp half, ArrayRef<Value> arguments) {
+    auto slices = program->getAttrOfType<DenseI64ArrayAttr>(kSlicesAttr);
+    auto ofInputs = program->getAttrOfType<ArrayAttr>(kInputSlicesAttr);
+    if (!slices || !ofInputs)
+      return;
+    half->setAttr(kSlicesAttr, slices);
+    half->setAttr(kInputSlicesAttr, builder.getArrayAttr(llvm::map_to_vector(arguments, [&](Value value) -> Attribute {
+      auto input = dyn_cast<BlockArgument>(value);
+      return input ? ofInputs[input.getArgNumber()] : slices;
+    })));
   }
 
   /// All saved tensors are alive at once, so they lie one behind the other.
@@ -196,6 +210,8 @@ private:
     Block &body = program.getBody().front();
     body.eraseArguments(forwardInputs, body.getNumArguments() - forwardInputs);
     program.setArgNamesAttr(builder.getArrayAttr(program.getArgNames().getValue().take_front(forwardInputs)));
+    if (auto slices = program->getAttrOfType<ArrayAttr>(kInputSlicesAttr))
+      program->setAttr(kInputSlicesAttr, builder.getArrayAttr(slices.getValue().take_front(forwardInputs)));
   }
 
   ProgramOp program;

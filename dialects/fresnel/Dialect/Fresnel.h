@@ -58,6 +58,10 @@ constexpr llvm::StringLiteral kBackwardAttr = "fresnel.backward";
 /// a list of {name, offset}; on the forward half the size of the buffer of them.
 constexpr llvm::StringLiteral kSavedAttr = "fresnel.saved";
 constexpr llvm::StringLiteral kSavedBytesAttr = "fresnel.saved_bytes";
+/// On a program that computes one slice of batch and heads, and runs once for each: into how many each of the two is
+/// cut, and the same for each input, 1 for what every slice reads whole.
+constexpr llvm::StringLiteral kSlicesAttr = "fresnel.slices";
+constexpr llvm::StringLiteral kInputSlicesAttr = "fresnel.input_slices";
 
 /// The main program of a module: the one that is neither an outlined kernel nor a
 /// backward half. Null when there is none or more than one.

@@ -15,9 +15,15 @@
 
 namespace fresnel::rt {
 
-/// Readers accept any minor version of their own major version.
-constexpr int kFormatMajor = 1;
+/// Readers accept any minor version of the major versions from the oldest to their own. A manifest is
+/// written with the lowest version whose readers understand it: that of slices is 2.
+constexpr int kOldestFormatMajor = 1, kFormatMajor = 2;
 constexpr int kFormatMinor = 4;
+
+/// Numbers of slices of batch and heads. A plan's slices are counted through the heads of
+/// the first part of the batch, then those of the next.
+using Slices = std::array<int64_t, 2>;
+constexpr int64_t countSlices(const Slices &slices) { return slices[0] * slices[1]; }
 
 /// Temporary: in the workspace. Zeroed: the same, and zero when a launch of the plan begins.
 enum class BufferKind { Input, Output, Temporary, Zeroed };
@@ -33,10 +39,15 @@ struct Buffer {
   /// Bytes from the start of the buffer that goes from the forward to the backward
   /// plan, for an output of the one and an input of the other that lies there; else -1.
   int64_t savedOffset = -1;
+  /// Inputs and outputs: into how many slices dimensions 0 and 1, batch and heads, are cut; 1 where every slice of
+  /// the plan has all.
+  Slices slices{1, 1};
 
   /// Of the contiguous tensor.
   int64_t elements() const;
   int64_t bytes() const { return elements() * sizeOf(dtype); }
+  /// Size of dimension `dim` in one slice.
+  int64_t sizeInSlice(size_t dim) const { return dim < slices.size() ? shape[dim] / slices[dim] : shape[dim]; }
   bool isInWorkspace() const { return kind == BufferKind::Temporary || kind == BufferKind::Zeroed; }
   bool isSaved() const { return savedOffset >= 0; }
   /// A tensor that the caller passes by itself.
@@ -98,6 +109,8 @@ struct Kernel {
 struct Launch {
   int64_t kernel = 0;
   std::vector<int64_t> operands;
+  /// The slice of batch and heads that it computes.
+  int64_t slice = 0;
 };
 
 struct Target {
@@ -114,6 +127,7 @@ struct Target {
 struct Plan {
   std::vector<Buffer> buffers;
   int64_t workspaceBytes = 0, workspaceAlign = 256;
+  /// Slice after slice; each has the workspace for itself while its launches run.
   std::vector<Launch> launches;
 
   /// The buffer of that name, or null.
@@ -123,7 +137,7 @@ struct Plan {
 /// Its own plan is the forward one; programs with gradients have a second plan.
 /// The kernels serve both.
 struct Manifest : Plan {
-  int formatMajor = kFormatMajor, formatMinor = kFormatMinor;
+  int formatMajor = kOldestFormatMajor, formatMinor = kFormatMinor;
   std::string name;
   /// Versions of what made the bundle.
   std::string fresnelVersion, llvmVersion;
@@ -136,9 +150,14 @@ struct Manifest : Plan {
   /// Computes the gradients from inputs and outputs of the forward plan, the
   /// gradients of the outputs, and what the forward plan saved.
   std::optional<Plan> backward;
+  /// Both plans run once for each slice.
+  Slices slices{1, 1};
   /// Size of the buffer that the caller owns from the forward to the backward
-  /// launch; aligned like a workspace.
+  /// launch; aligned like a workspace. Each slice has a part of it, and saved tensors
+  /// their place in that part.
   int64_t savedBytes = 0;
+
+  int64_t savedBytesOfSlice() const { return savedBytes / countSlices(slices); }
 };
 
 /// Canonical JSON: keys sorted, two spaces.

@@ -141,9 +141,20 @@ static TensorMapPlace placeTensorMap(const Buffer &buffer, void *data, const int
   return {reinterpret_cast<uint64_t>(data), step(2), step(1), step(0)};
 }
 
+/// Where a slice of the caller's tensor begins.
+static void *sliceOf(const Buffer &buffer, const TensorArg &arg, int64_t slice, const Slices &slices) {
+  const Slices index{slice / slices[1], slice % slices[1]};
+  int64_t elements = 0;
+  for (size_t dim = 0; dim < index.size(); ++dim)
+    if (buffer.slices[dim] > 1)
+      elements += index[dim] * buffer.sizeInSlice(dim) * arg.strides[dim];
+  return static_cast<char *>(arg.data) + elements * sizeOf(buffer.dtype);
+}
+
 /// Where a buffer that is no argument lies.
-static char *placeOf(const Buffer &buffer, const LaunchMemory &memory) {
-  return buffer.isSaved() ? static_cast<char *>(memory.saved) + buffer.savedOffset
+char *PlanHandle::placeOf(const Buffer &buffer, const LaunchMemory &memory, int64_t slice) const {
+  int64_t saved = slice * code->bundle.manifest.savedBytesOfSlice() + buffer.savedOffset;
+  return buffer.isSaved() ? static_cast<char *>(memory.saved) + saved
                           : static_cast<char *>(memory.workspace) + buffer.offset;
 }
 
@@ -156,7 +167,8 @@ Status PlanHandle::launchKernel(const Launch &launch, const TensorArg *args, con
     size_t index = size_t(launch.operands[size_t(param.operand)]);
     const Buffer &buffer = description->buffers[index];
     int argument = argumentIndex[index];
-    void *data = argument < 0 ? placeOf(buffer, memory) : args[argument].data;
+    void *data = argument < 0 ? placeOf(buffer, memory, launch.slice)
+                              : sliceOf(buffer, args[argument], launch.slice, code->bundle.manifest.slices);
     const int64_t *strides = argument < 0 ? denseStrides[index].data() : args[argument].strides;
     if (param.kind == ParamKind::Pointer) {
       block.add(reinterpret_cast<uint64_t>(data));
@@ -226,12 +238,22 @@ Status PlanHandle::launch(const TensorArg *args, size_t count, const LaunchMemor
   for (const Launch &entry : description->launches) {
     if (!status.ok())
       return status;
+    if (startsSlice(entry)) {
+      status = clear(memory, stream);
+      if (!status.ok())
+        return status;
+      follows = false;
+    }
     bool waits = code->bundle.manifest.kernels[size_t(entry.kernel)].dependentLaunch;
     status =
         launchKernel(entry, args, memory, stream, follows && waits && code->driver->version() >= kDependentLaunchCuda);
     follows = true;
   }
   return status;
+}
+
+bool PlanHandle::startsSlice(const Launch &launch) const {
+  return &launch != description->launches.data() && launch.slice != (&launch)[-1].slice;
 }
 
 Status PlanHandle::clear(const LaunchMemory &memory, CuStream stream) const {
@@ -244,7 +266,9 @@ Status PlanHandle::clear(const LaunchMemory &memory, CuStream stream) const {
 }
 
 Status PlanHandle::launchStep(size_t index, const TensorArg *args, const LaunchMemory &memory, CuStream stream) const {
-  return launchKernel(description->launches[index], args, memory, stream, /*dependent=*/false);
+  const Launch &launch = description->launches[index];
+  Status status = startsSlice(launch) ? clear(memory, stream) : Status();
+  return status.ok() ? launchKernel(launch, args, memory, stream, /*dependent=*/false) : status;
 }
 
 } // namespace fresnel::rt

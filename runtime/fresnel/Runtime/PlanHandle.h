@@ -82,7 +82,8 @@ public:
   Status launch(const TensorArg *args, size_t count, const LaunchMemory &memory, CuStream stream) const;
 
   /// The parts of `launch`, for those who measure kernels one by one: clears what
-  /// must be zero when the plan begins, and launches the step of that index. They
+  /// must be zero when the plan begins, and launches the step of that index (the first
+  /// of a later slice clears by itself). They
   /// check nothing: `launch` must have accepted the same tensors and memory, and
   /// steps only work in the plan's order.
   Status clear(const LaunchMemory &memory, CuStream stream) const;
@@ -93,6 +94,10 @@ private:
   void joinClears();
   Status checkArgument(const Buffer &buffer, const TensorArg &arg) const;
   Status checkMemory(const LaunchMemory &memory) const;
+  char *placeOf(const Buffer &buffer, const LaunchMemory &memory, int64_t slice) const;
+  /// Whether a slice other than the first begins with this launch of the plan: it has the workspace that the one before
+  /// has left, so that it does not start beside it, and what must be zero is cleared again.
+  bool startsSlice(const Launch &launch) const;
   Status launchKernel(const Launch &launch, const TensorArg *args, const LaunchMemory &memory, CuStream stream,
                       bool dependent) const;
 

@@ -12,8 +12,8 @@ static constexpr int kTensorMapF16 = 6, kTensorMapBf16 = 9, kTensorMapF32 = 7;
 int encodeTensorMap(const Driver &driver, const Buffer &buffer, const TensorMapPlace &place, const Param &param,
                     TensorMap &map) {
   int type = buffer.dtype == DType::BF16 ? kTensorMapBf16 : buffer.dtype == DType::F16 ? kTensorMapF16 : kTensorMapF32;
-  const std::vector<int64_t> &shape = buffer.shape;
-  uint64_t dims[] = {uint64_t(shape[3]), uint64_t(shape[2]), uint64_t(shape[1]), uint64_t(shape[0])};
+  auto size = [&](size_t dim) { return uint64_t(buffer.sizeInSlice(dim)); };
+  uint64_t dims[] = {size(3), size(2), size(1), size(0)};
   uint32_t box[] = {uint32_t(param.cols), uint32_t(param.rows), uint32_t(param.heads), 1}, ones[] = {1, 1, 1, 1};
   int swizzle = param.swizzle == 128 ? 3 : param.swizzle == 64 ? 2 : param.swizzle == 32 ? 1 : 0;
   return driver.cuTensorMapEncodeTiled(&map, type, 4, reinterpret_cast<void *>(place[0]), dims, &place[1], box, ones, 0,

@@ -80,6 +80,45 @@ TEST(Manifest, CostAndDependentLaunchComeBack) {
   EXPECT_NE(parseManifest(text).status().message().find("/kernels/0/cost/flops: -3 is outside"), std::string::npos);
 }
 
+TEST(Manifest, SlicesComeBackAndAreChecked) {
+  Manifest manifest = makeManifest();
+  for (Kernel &kernel : manifest.kernels) {
+    kernel.ptxSize = 1;
+    kernel.ptxSha256 = std::string(64, '0');
+  }
+  // Readers of format 1 would compute the first slice only.
+  EXPECT_NE(toJson(manifest).find("\"major\": 1"), std::string::npos);
+  manifest.formatMajor = kFormatMajor;
+  manifest.slices = manifest.buffers[0].slices = manifest.buffers[2].slices = {1, 2};
+  manifest.launches.push_back({0, {0, 1}, 1});
+  Expected<Manifest> read = parseManifest(toJson(manifest));
+  ASSERT_TRUE(bool(read)) << read.status().message();
+  EXPECT_EQ(read->slices, (Slices{1, 2}));
+  EXPECT_EQ(read->buffers[0].sizeInSlice(1), 1);
+  EXPECT_EQ(read->buffers[1].sizeInSlice(1), 2);
+  EXPECT_EQ(read->launches.back().slice, 1);
+
+  auto expectRefused = [](const Manifest &wrong, const std::string &what) {
+    std::string message = parseManifest(toJson(wrong)).status().message();
+    EXPECT_NE(message.find(what), std::string::npos) << message;
+  };
+  Manifest wrong = manifest;
+  wrong.launches.back().slice = 2;
+  expectRefused(wrong, "/launches/2: slice 2 comes behind slice 0");
+  wrong.launches.back().slice = 0;
+  wrong.launches[1].slice = 1;
+  expectRefused(wrong, "/launches/2: slice 0 comes behind slice 1");
+  wrong = manifest;
+  wrong.slices = {1, 1};
+  expectRefused(wrong, "/launches: slice 1 of 1");
+  wrong = manifest;
+  wrong.buffers[0].slices = {1, 3};
+  expectRefused(wrong, "/buffers/0/slices: dimension 1 cannot be cut into 3");
+  wrong = manifest;
+  wrong.slices = {1, 4};
+  expectRefused(wrong, "/buffers/0/slices: 2 slices in a plan of 4");
+}
+
 TEST(Sha256, NistVectors) {
   EXPECT_EQ(toHex(sha256("")), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
   EXPECT_EQ(toHex(sha256("abc")), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
@@ -139,7 +178,7 @@ TEST(Manifest, RefusalsNameThePlace) {
     ASSERT_FALSE(bool(read)) << from;
     EXPECT_NE(read.status().message().find(expected), std::string::npos) << read.status().message();
   };
-  refuse("\"major\": 1", "\"major\": 2", "version 2 cannot be read");
+  refuse("\"major\": 1", "\"major\": 3", "version 3 cannot be read, this library reads versions 1 to 2");
   refuse("\"bf16\"", "\"fp8\"", "/buffers/0/dtype: unknown dtype 'fp8'");
   refuse("\"kind\": \"stride\"", "\"kind\": \"size\"", "/kernels/0/params/1/kind: unknown kind 'size'");
   refuse("\"kernel\": 1", "\"kernel\": 7", "/launches/1/kernel: 7 is outside [0, 1]");

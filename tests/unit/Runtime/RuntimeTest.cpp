@@ -168,6 +168,46 @@ TEST_F(RuntimeTest, StepsLaunchOneKernelEachAndNoneEarly) {
   EXPECT_EQ(ask<int>("FakeDriver_dependentLaunches"), dependent);
 }
 
+TEST_F(RuntimeTest, SlicesHaveTheirHeadsAndOneWorkspace) {
+  Bundle bundle = makeChain(true);
+  Manifest &manifest = bundle.manifest;
+  manifest.slices = manifest.buffers[0].slices = manifest.buffers[2].slices = {1, 2};
+  manifest.buffers[1].shape = {1, 1, 64};
+  manifest.buffers.push_back({"kernel.counter", BufferKind::Zeroed, DType::I32, {1}, 768});
+  manifest.launches.resize(4, manifest.launches[0]);
+  manifest.launches[2].slice = manifest.launches[3].slice = 1;
+  auto plan = load(bundle);
+  ASSERT_TRUE(bool(plan)) << plan.status().message();
+  int dependent = ask<int>("FakeDriver_dependentLaunches"), clears = ask<int>("FakeDriver_clears");
+  ASSERT_TRUE(plan->launch(args.data(), args.size(), workspace, 1024, nullptr).ok());
+  // The first launch of a slice waits for the slice before, and finds its counters cleared.
+  EXPECT_EQ(ask<int>("FakeDriver_dependentLaunches"), dependent + 2);
+  EXPECT_EQ(ask<int>("FakeDriver_clears"), clears + 2);
+  EXPECT_EQ(ask<uint64_t>("FakeDriver_param", 0), 0x1000u + 2 * uint64_t(args[0].strides[1]));
+  EXPECT_EQ(ask<uint64_t>("FakeDriver_param", 2), 0x8100u);
+  EXPECT_EQ(ask<uint64_t>("FakeDriver_param", 3), 0x2000u + 4 * 64u);
+
+  LaunchMemory memory{workspace, 1024, nullptr, 0};
+  clears = ask<int>("FakeDriver_clears");
+  for (size_t i = 0; i < 4; ++i)
+    ASSERT_TRUE(plan->forward().launchStep(i, args.data(), memory, nullptr).ok());
+  EXPECT_EQ(ask<int>("FakeDriver_clears"), clears + 1);
+}
+
+TEST_F(RuntimeTest, EachSliceSavesInItsPart) {
+  Bundle bundle = makeGradientBundle();
+  Manifest &manifest = bundle.manifest;
+  manifest.slices = {1, 2};
+  manifest.savedBytes = 2048;
+  manifest.launches.push_back(manifest.launches[0]);
+  manifest.launches[1].slice = 1;
+  auto plan = load(bundle);
+  ASSERT_TRUE(bool(plan)) << plan.status().message();
+  LaunchMemory memory{workspace, 1024, reinterpret_cast<void *>(0x20000), 2048};
+  ASSERT_TRUE(plan->forward().launch(args.data(), 2, memory, nullptr).ok());
+  EXPECT_EQ(ask<uint64_t>("FakeDriver_param", 2), 0x20600u);
+}
+
 TEST_F(RuntimeTest, ThreadWithoutContextGetsThePrimaryOne) {
   {
     auto plan = load(makeBundle());
