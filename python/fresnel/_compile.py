@@ -174,12 +174,22 @@ def _run_compiler(command, method):
     raise kind(message)
 
 
+def _check_written(path, executable):
+    """What is published stays: a program that is not the compiler must not leave its output in the cache."""
+    try:
+        read_manifest(path)
+    except (ValueError, KeyError) as error:
+        raise FresnelError(f"{executable} ended without an error, but wrote no bundle; set FRESNEL_BIN to the `fresnel` "
+                           f"executable") from error
+
+
 def _compile_into(command, method, path):
     prefix = f".{socket.gethostname()}.{os.getpid()}."
     handle, temporary = tempfile.mkstemp(prefix=prefix, suffix=".tmp", dir=path.parent)
     os.close(handle)
     try:
         _run_compiler(command + ["-o", temporary], method)
+        _check_written(temporary, command[0])
         _publish(temporary, path)
     finally:
         if os.path.exists(temporary):
@@ -258,6 +268,12 @@ def compile_bundle(method, *, grad=True, target="sm_90a", deterministic=True, sc
     if not isinstance(method, (str, os.PathLike)):
         raise TypeError(f"method must be a preset's name or a path, but got {type(method).__name__}")
     method = os.fspath(method)
+    if not isinstance(grad, bool):
+        raise TypeError(f"grad must be a bool, but got {type(grad).__name__}")
+    if not isinstance(target, str):
+        raise TypeError(f"target must be a name such as sm_90a, but got {type(target).__name__}")
+    if method.startswith("-"):
+        raise ValueError(f"method is {method!r}, but a preset's name or the path of an .mlir file is expected")
     if method.endswith(".fkb"):
         raise ValueError(f"method: {method} is a bundle, which is compiled already; fresnel.load takes it")
     if is_file(method) and not os.path.isfile(method):

@@ -49,6 +49,20 @@ class CompileTest(CacheTest):
                 self.assertEqual(fresnel.compile("dense", **SMALL), path)
             self.assertEqual(path.read_bytes(), good)
 
+    def test_arguments_of_wrong_types_are_refused(self):
+        with self.assertRaisesRegex(TypeError, "grad must be a bool, but got str"):
+            fresnel.compile("dense", grad="no", **SMALL)
+        with self.assertRaisesRegex(TypeError, "target must be a name such as sm_90a, but got int"):
+            fresnel.compile("dense", target=90, **SMALL)
+        with self.assertRaisesRegex(ValueError, "method is '--help', but a preset's name"):
+            fresnel.compile("--help")
+
+    def test_what_is_no_bundle_is_not_published(self):
+        self.set_environment(FRESNEL_BIN="/bin/true")
+        with self.assertRaisesRegex(fresnel.FresnelError, "/bin/true ended without an error, but wrote no bundle"):
+            fresnel.compile("dense", **SMALL)
+        self.assertEqual(list(self.folder.rglob("*.fkb")), [])
+
     def test_edited_file_is_another_bundle(self):
         text = subprocess.run([EXECUTABLE, "compile", "dense", "--emit", "program", "--set", "seq_len=64", "--set",
                                "head_dim=32"], capture_output=True, text=True, check=True).stdout
