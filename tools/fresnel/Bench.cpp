@@ -66,6 +66,7 @@ static int benchCommand(const BenchArguments &arguments) {
   refuseForBundle(arguments, fromBundle && arguments.noDependentLaunch, "--no-dependent-launch");
   refuseForBundle(arguments, fromBundle && arguments.noGroupedQueries, "--no-grouped-queries");
   checkWritable(arguments.html);
+  checkSpares("--html", arguments.html, {findMethodFile(arguments.method)});
   rt::Bundle bundle = fromBundle ? openCompiled(arguments) : rt::Bundle();
   Method method = fromBundle ? loadProgramText(bundle.manifest.program, bundle.manifest.name) : loadMethod(arguments);
   std::string tuning;

@@ -134,13 +134,33 @@ static std::map<Stage, std::string> parseOverrides(const std::vector<std::string
   return overrides;
 }
 
+/// The files that a result must not replace.
+static std::vector<std::string> listFilesRead(const std::string &method,
+                                              const std::map<Stage, std::string> &overrides) {
+  std::vector<std::string> files = {findMethodFile(method)};
+  for (const auto &[stage, path] : overrides)
+    files.push_back(path);
+  return files;
+}
+
+/// An empty `folder` is none.
+static void makeDumpFolder(const std::string &folder) {
+  if (folder.empty())
+    return;
+  std::error_code error = llvm::sys::fs::create_directories(folder);
+  if (!error && !llvm::sys::fs::is_directory(folder))
+    error = std::make_error_code(std::errc::not_a_directory);
+  if (error)
+    fail(ExitEnvironment, "--dump cannot create the folder '" + folder + "': " + error.message());
+}
+
 static int emitStage(const CompileArguments &arguments, const CompileResult &result) {
   if (!arguments.json) {
     writeText(arguments.output, result.text);
     return ExitOk;
   }
   Json document = {{"ok", true}, {"stage", arguments.emit}};
-  if (arguments.output.empty()) {
+  if (arguments.output.empty() || arguments.output == "-") {
     document["text"] = result.text;
   } else {
     writeText(arguments.output, result.text);
@@ -215,9 +235,8 @@ static int compileCommand(const CompileArguments &arguments) {
   Method method = loadMethod(arguments);
   if (arguments.output != "-")
     checkWritable(arguments.output);
-  if (!arguments.dump.empty())
-    if (std::error_code error = llvm::sys::fs::create_directories(arguments.dump))
-      fail(ExitEnvironment, "--dump cannot create the folder '" + arguments.dump + "': " + error.message());
+  checkSpares("--output", arguments.output, listFilesRead(arguments.method, options.overrides));
+  makeDumpFolder(arguments.dump);
   TunedSchedules tuned = openTuned(arguments.getTuned(), arguments.target);
   options.afterPlan = [&tuned](mlir::ModuleOp module) { tuned.apply(module); };
   Progress progress("compiling " + method.name + " for " + arguments.target);

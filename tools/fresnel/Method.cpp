@@ -30,6 +30,8 @@ bool isFile(const std::string &method) {
   return llvm::StringRef(method).ends_with(".mlir") || llvm::StringRef(method).contains('/');
 }
 
+std::string findMethodFile(const std::string &method) { return isFile(method) || isBundle(method) ? method : ""; }
+
 static Method parseFile(const std::string &path) {
   if (!llvm::sys::fs::exists(path))
     fail(ExitUsage, path + ": no such file");

@@ -37,6 +37,9 @@ bool isBundle(const std::string &method);
 /// True if `method` names an .mlir file rather than a preset.
 bool isFile(const std::string &method);
 
+/// The path of the file that `method` names, or "" if it is a preset.
+std::string findMethodFile(const std::string &method);
+
 /// True if the preset `method` has a parameter `parameter`.
 bool presetHasParameter(const std::string &method, const std::string &parameter);
 

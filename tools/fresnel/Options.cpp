@@ -7,6 +7,7 @@
 
 #include "llvm/ADT/StringRef.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -44,6 +45,8 @@ void checkWritable(const std::string &path) {
   struct stat info;
   if (path.empty())
     return;
+  if (path == "-")
+    fail(ExitUsage, "results go to a file, but its name is '-'", "name a file; ./- is one");
   if (stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode))
     fail(ExitEnvironment, "cannot write '" + path + "': it is not a regular file");
   // A new file takes the place of an old one, so it is the folder that counts.
@@ -51,6 +54,30 @@ void checkWritable(const std::string &path) {
   std::string folder = end == std::string::npos ? "." : path.substr(0, end + 1);
   if (access(folder.c_str(), W_OK | X_OK) != 0)
     fail(ExitEnvironment, "cannot write '" + path + "': " + std::strerror(errno));
+}
+
+void checkSpares(const std::string &option, const std::string &path, const std::vector<std::string> &inputs) {
+  struct stat result, source;
+  if (path.empty() || stat(path.c_str(), &result) != 0)
+    return;
+  for (const std::string &input : inputs)
+    if (!input.empty() && stat(input.c_str(), &source) == 0 && source.st_dev == result.st_dev &&
+        source.st_ino == result.st_ino)
+      fail(ExitUsage, option + " '" + path + "' is the file that is read, which would be lost", "name another file");
+}
+
+void checkNotEmpty(CLI::App &app) {
+  for (CLI::App *command : app.get_subcommands()) {
+    for (const CLI::Option *option : command->get_options()) {
+      const std::vector<std::string> &values = option->results();
+      // No fields are to be changed, as scripts that pass on their own option say it.
+      if (option->get_name() == "--schedule" || option->get_name() == "--gradient-schedule")
+        continue;
+      if (std::count(values.begin(), values.end(), ""))
+        fail(ExitUsage, option->get_name() + ": takes a value, but got ''", "leave the option out");
+    }
+    checkNotEmpty(*command);
+  }
 }
 
 } // namespace fresnel::tool

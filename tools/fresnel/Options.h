@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace fresnel::tool {
 
@@ -24,6 +25,12 @@ inline constexpr double kMostSeconds = 365 * 24 * 3600;
 /// Fails with ExitEnvironment if the file could not be written, before the work whose result it is to hold; an empty
 /// `path` is none.
 void checkWritable(const std::string &path);
+
+/// Fails with ExitUsage if writing `path`, the value of `option`, would replace one of `inputs`. Empty ones are none.
+void checkSpares(const std::string &option, const std::string &path, const std::vector<std::string> &inputs);
+
+/// Fails with ExitUsage if an option of a command that was chosen was given "": that would be as if it was not given.
+void checkNotEmpty(CLI::App &app);
 
 } // namespace fresnel::tool
 

@@ -351,6 +351,7 @@ static int runCommand(const RunArguments &arguments) {
   if (!arguments.target.empty())
     checkTarget(arguments.target);
   checkWritable(arguments.output);
+  checkSpares("--output", arguments.output, {arguments.input, findMethodFile(arguments.method)});
   std::vector<HostTensor> given;
   if (!arguments.input.empty())
     given = readInputs(arguments.input);

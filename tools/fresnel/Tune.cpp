@@ -182,6 +182,7 @@ static int tuneCommand(TuneArguments arguments) {
   unsetenv("FRESNEL_TRACE");
   std::string database = databaseFolder(arguments.database, "tune");
   checkWritable(arguments.html);
+  checkSpares("--html", arguments.html, {findMethodFile(arguments.method), arguments.trace});
   TuneOptions &options = arguments.options;
   options.space = arguments.space == "full" ? SpaceSize::Full : SpaceSize::Quick;
   if (options.jobs == 0)

@@ -4,10 +4,12 @@
 //===----------------------------------------------------------------------===//
 #include "Commands.h"
 #include "Common.h"
+#include "Options.h"
 
 #include "llvm/Config/llvm-config.h"
 
 #include <algorithm>
+#include <csignal>
 #include <cstring>
 #include <iostream>
 
@@ -79,6 +81,8 @@ static void checkCommand(CLI::App &app, const std::string &group, const std::str
 }
 
 int main(int argc, char **argv) {
+  // A file that grows beyond `ulimit -f` is then an error of the write, which removes what there is of it.
+  std::signal(SIGXFSZ, SIG_IGN);
   CLI::App app("Compiles sparse-attention methods to GPU kernels and runs them.", "fresnel");
   app.set_version_flag("--version", "fresnel " FRESNEL_VERSION " (LLVM " LLVM_VERSION_STRING ")");
   app.require_subcommand(1);
@@ -113,6 +117,7 @@ int main(int argc, char **argv) {
         return app.exit(error);
       return report(command, json, explainParseError(app, error));
     }
+    checkNotEmpty(app);
     int code = action();
     // A full disk must not end as a success.
     if (!std::cout.flush())
