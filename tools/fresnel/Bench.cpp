@@ -55,7 +55,9 @@ static std::vector<HostTensor> runOracle(ProgramOp program, const std::vector<Ho
     if (input.shape.size() == 4)
       pairs = std::max(pairs, input.shape[0] * input.shape[1] * input.shape[2] * input.shape[2]);
   if (pairs > kMostPairs)
-    fail(ExitUsage, "--check computes the result on the CPU, which would take very long at this size",
+    fail(ExitUsage,
+         "--check compares " + std::to_string(pairs) + " pairs of rows with each other on the CPU, but " +
+             std::to_string(kMostPairs) + " is the most",
          "check at a small length, for example --set seq_len=1024");
   Progress progress("computing the oracle's results");
   return runOnCpu(program, inputs);
