@@ -11,11 +11,13 @@
 #include "fresnel/Artifact/Safetensors.h"
 #include "fresnel/Jit/Jit.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/FormatVariadic.h"
 
 #include <algorithm>
 #include <climits>
 #include <cmath>
 #include <iostream>
+#include <unistd.h>
 
 namespace fresnel::tool {
 
@@ -115,6 +117,28 @@ static std::vector<HostTensor> matchInputs(ProgramOp program, const std::vector<
     inputs.push_back(convert(*tensor, dtype));
   }
   return inputs;
+}
+
+/// Fails if what goes in and out does not fit the machine: the system may end a process that only tries.
+static void checkMemory(const Method &method, ProgramOp program) {
+  double bytes = 0;
+  auto add = [&bytes](mlir::Type type) {
+    double elements = 1;
+    for (int64_t size : llvm::cast<mlir::RankedTensorType>(type).getShape())
+      elements *= double(size);
+    bytes += elements * sizeof(float);
+  };
+  for (mlir::Type type : program.getBody().getArgumentTypes())
+    add(type);
+  for (mlir::Type type : program.getReturn().getOperandTypes())
+    add(type);
+  double memory = double(sysconf(_SC_PHYS_PAGES)) * double(sysconf(_SC_PAGE_SIZE));
+  auto gibibytes = [](double value) { return llvm::formatv("{0:F1} GiB", value / (1 << 30)).str(); };
+  if (bytes > memory)
+    fail(ExitEnvironment,
+         "the inputs and results of " + method.name + " take " + gibibytes(bytes) + " in f32, but this machine has " +
+             gibibytes(memory) + " of memory",
+         "use a smaller shape");
 }
 
 //===----------------------------------------------------------------------===//
@@ -364,6 +388,7 @@ static int runCommand(const RunArguments &arguments) {
   ProgramOp program = findMainProgram(*method.module);
   if (!program)
     fail(ExitFormat, "the file holds no fresnel.program, or more than one");
+  checkMemory(method, program);
   if (device < 0)
     noteIdleOptions(arguments);
   std::vector<HostTensor> inputs =

@@ -21,10 +21,12 @@ Expected<std::string> readFile(const std::string &path) {
   int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (file < 0)
     return systemError("open", path);
-  struct stat info;
-  if (fstat(file, &info) == 0 && S_ISDIR(info.st_mode)) {
+  struct stat info = {};
+  // A device such as /dev/zero has no end.
+  bool folder = fstat(file, &info) == 0 && S_ISDIR(info.st_mode);
+  if (folder || S_ISCHR(info.st_mode) || S_ISBLK(info.st_mode)) {
     close(file);
-    return Status(Code::IoError, "cannot read '" + path + "': it is a directory");
+    return Status(Code::IoError, "cannot read '" + path + "': it is a " + (folder ? "directory" : "device"));
   }
   std::string content;
   char buffer[1 << 16];
