@@ -129,6 +129,8 @@ static std::map<Stage, std::string> parseOverrides(const std::vector<std::string
            suggestion(name, {"program", "plan", "scheduled", "tile", "nvvm", "llvm", "ptx"}));
     if (access(path.c_str(), R_OK) != 0)
       fail(ExitUsage, "--override-stage cannot read '" + path + "': " + std::strerror(errno));
+    if (llvm::sys::fs::is_directory(path))
+      fail(ExitUsage, "--override-stage cannot read '" + path + "': it is a folder");
     overrides[*stage] = path;
   }
   return overrides;

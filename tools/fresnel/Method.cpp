@@ -70,7 +70,9 @@ static std::vector<std::string> listOutputs(Method &method) {
 void differentiate(Method &method, const std::vector<std::string> &outputs) {
   std::vector<std::string> known = listOutputs(method);
   for (const std::string &name : outputs)
-    if (!known.empty() && !std::count(known.begin(), known.end(), name))
+    if (std::count(outputs.begin(), outputs.end(), name) > 1)
+      fail(ExitUsage, "--grad-of names the output '" + name + "' more than once", "name it once");
+    else if (!known.empty() && !std::count(known.begin(), known.end(), name))
       fail(ExitUsage, "--grad-of: the program has no output '" + name + "'", suggestion(name, known));
   if (llvm::Error error = differentiateProgram(*method.module, outputs))
     fail(ExitUnsupported, llvm::toString(std::move(error)));
@@ -149,9 +151,14 @@ Method loadMethod(const std::string &name, const std::vector<std::string> &sets,
   llvm::Expected<std::string> text = instantiate(*preset, values);
   if (!text)
     fail(ExitUsage, llvm::toString(text.takeError()));
-  Method method = loadProgramText(*text, name);
-  method.parameters = Json(*resolved).dump();
-  return method;
+  try {
+    Method method = loadProgramText(*text, name);
+    method.parameters = Json(*resolved).dump();
+    return method;
+  } catch (const Failure &failure) {
+    // The text is ours, so it is the values that do not go together.
+    fail(ExitUsage, failure.message, "fresnel presets " + name + " lists the parameters and their meaning");
+  }
 }
 
 } // namespace fresnel::tool

@@ -7,6 +7,8 @@
 
 #include "fresnel/Schedule/Schedule.h"
 
+#include <iostream>
+
 namespace fresnel::tool {
 
 TunedOptions MethodArguments::getTuned() const {
@@ -77,6 +79,18 @@ static void checkScheduleText(const std::string &option, const std::string &text
     fail(ExitUsage, option + ": " + llvm::toString(changed.takeError()));
 }
 
+/// Says if there is nothing that --gradient-schedule would change.
+static void noteIdleSchedule(const MethodArguments &arguments, mlir::ModuleOp module) {
+  if (arguments.gradientSchedule.empty())
+    return;
+  auto found = module.walk([](mlir::Operation *op) {
+    return isAttentionGradient(op) ? mlir::WalkResult::interrupt() : mlir::WalkResult::advance();
+  });
+  if (!found.wasInterrupted())
+    std::cerr << "note: --gradient-schedule changes nothing, since " << arguments.method
+              << " has no gradients of attention" << (arguments.grad ? "" : " without --grad") << "\n";
+}
+
 Method loadMethod(const MethodArguments &arguments, const std::map<std::string, std::string> &derived) {
   checkSets(arguments.sets);
   Method method = loadMethod(arguments.method, arguments.sets, derived);
@@ -86,6 +100,7 @@ Method loadMethod(const MethodArguments &arguments, const std::map<std::string, 
   checkScheduleText("--gradient-schedule", arguments.gradientSchedule, *method.context);
   if (arguments.grad)
     differentiate(method, arguments.gradOf);
+  noteIdleSchedule(arguments, *method.module);
   return method;
 }
 

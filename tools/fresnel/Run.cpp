@@ -353,6 +353,8 @@ static int report(const RunArguments &arguments, const Method &method, ProgramOp
 /// The method named on the command line; presets take from the input what it implies.
 static Method loadRunMethod(const RunArguments &arguments, int device, const std::vector<HostTensor> &given) {
   std::map<std::string, std::string> derived;
+  if (isFile(arguments.method) && !arguments.dtype.empty())
+    fail(ExitUsage, "--dtype applies to presets; " + arguments.method + " is a file", "edit the file");
   if (!isFile(arguments.method)) {
     const HostTensor *q = find(given, "q");
     std::string dtype = arguments.dtype;

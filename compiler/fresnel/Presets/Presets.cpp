@@ -205,20 +205,22 @@ fresnel::resolveParams(const Preset &preset, const std::map<std::string, std::st
 // Derived sizes
 //===----------------------------------------------------------------------===//
 
-/// The tokens of all documents, which a length that is not 0 must agree with.
-static llvm::Expected<std::string> sumDocuments(int64_t length, llvm::ArrayRef<int64_t> documents) {
+/// The tokens of all documents, `most` at most, which a length that is not 0 must agree with.
+static llvm::Expected<std::string> sumDocuments(int64_t length, llvm::ArrayRef<int64_t> documents, int64_t most) {
   int64_t sum = 0;
   for (int64_t tokens : documents)
     sum += tokens;
   if (sum == 0)
     return llvm::createStringError("'documents' hold no token");
+  if (sum > most)
+    return llvm::createStringError(llvm::formatv("'documents' sum to {0} tokens, but {1} is the most", sum, most));
   if (length && sum != length)
     return llvm::createStringError(
         llvm::formatv("'documents' sum to {0} tokens, but 'seq_len' is {1}; change one of them", sum, length));
   return std::to_string(sum);
 }
 
-static llvm::Expected<std::string> evaluate(const PresetDerived &derived,
+static llvm::Expected<std::string> evaluate(const Preset &preset, const PresetDerived &derived,
                                             const std::map<std::string, std::string> &known) {
   llvm::SmallVector<int64_t> n;
   llvm::SmallVector<double> x;
@@ -234,7 +236,7 @@ static llvm::Expected<std::string> evaluate(const PresetDerived &derived,
   if (auto at = llvm::find(derived.arguments, "documents"); at != derived.arguments.end())
     documents = llvm::cantFail(parseLengths(*at, known.at(*at)));
   if (function == "total")
-    return sumDocuments(n[0], documents);
+    return sumDocuments(n[0], documents, int64_t(preset.findParam("seq_len")->max));
   if (function == "or")
     return std::to_string(n[0] ? n[0] : n[1]);
   if (function == "choose")
@@ -291,7 +293,7 @@ llvm::Expected<std::string> fresnel::instantiate(const Preset &preset,
   if (!resolved)
     return resolved.takeError();
   for (const PresetDerived &derived : preset.derived) {
-    llvm::Expected<std::string> value = evaluate(derived, *resolved);
+    llvm::Expected<std::string> value = evaluate(preset, derived, *resolved);
     if (!value)
       return value.takeError();
     (*resolved)[derived.name] = *value;

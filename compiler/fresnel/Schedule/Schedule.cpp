@@ -397,8 +397,12 @@ llvm::Expected<ScheduleAttr> fresnel::changeSchedule(ScheduleAttr schedule, llvm
   std::string family = ("family=" + stringifyFamily(schedule.getFamily())).str();
   if (llvm::any_of(fields, [&](llvm::StringRef field) { return field.starts_with("family=") && field != family; }))
     object.clear();
+  llvm::StringMap<llvm::StringRef> given;
   for (llvm::StringRef field : fields) {
     auto [name, value] = field.split('=');
+    if (auto [before, first] = given.try_emplace(name, value); !first && before->second != value)
+      return llvm::createStringError("schedule field '" + name + "' gets two values, " + before->second + " and " +
+                                     value + "; leave one out");
     // What is no number or flag is a word, such as a family's name.
     llvm::Expected<llvm::json::Value> parsed = llvm::json::parse(value);
     llvm::consumeError(parsed.takeError());
