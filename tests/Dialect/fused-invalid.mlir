@@ -360,6 +360,14 @@ fresnel.program @round_tiles_c2(%t: tensor<1x2x2x4096xf32>) {
 
 // -----
 
+fresnel.program @round_tiles_without_scale(%t: tensor<1x2x2x4096xf32>) {
+  // expected-error @+1 {{needs the attribute `scale`, a 64-bit float}}
+  %d = fresnel.round_tiles %t {seq_len = 100, head_dim = 64, element = bf16} : tensor<1x2x2x4096xf32>
+  fresnel.return {names = []}
+}
+
+// -----
+
 fresnel.program @round_tiles_c3(%t: tensor<1x2x2x4096xf32>, %s: tensor<1x2x2x64xf32>) {
   // expected-error @+1 {{`more` must be stats of type 'tensor<1x2x2x128xf32>', an addend of type 'tensor<1x2x100x64xbf16>', or both in this order, but has 1, the last of type 'tensor<1x2x2x64xf32>'}}
   %d = fresnel.round_tiles %t more(%s : tensor<1x2x2x64xf32>) {seq_len = 100, head_dim = 64, scale = 1.0, element = bf16} : tensor<1x2x2x4096xf32>

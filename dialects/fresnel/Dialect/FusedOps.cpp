@@ -439,6 +439,9 @@ LogicalResult RoundTilesOp::inferReturnTypes(MLIRContext *, std::optional<Locati
   auto type = adaptor.getAttributes().getAs<TypeAttr>("element");
   if (!type || !(type.getValue().isBF16() || type.getValue().isF16() || type.getValue().isF32())) // round_tiles_c2
     return infer.fail("needs the attribute `element`: bf16, f16 or f32");
+  // Accessors count on every mandatory attribute, whichever they read.
+  if (!adaptor.getAttributes().getAs<FloatAttr>("scale"))
+    return infer.fail("needs the attribute `scale`, a 64-bit float");
   auto tiles = dyn_cast<RankedTensorType>(adaptor.getTiles().getType());
   int64_t length = adaptor.getSeqLen(), columns = adaptor.getHeadDim();
   if (!tiles || tiles.getRank() != 4 || length <= 0 || columns <= 0 || columns % 8 ||
