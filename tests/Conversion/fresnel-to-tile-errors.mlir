@@ -38,3 +38,16 @@ fresnel.program @main(%q: !q, %k: !q) {
   %o, %l = fresnel.launch @shared(%q, %k) : (!q, !q) -> (!q, tensor<1x2x64xf32>)
   fresnel.return %o, %l {names = ["o", "l"]} : !q, tensor<1x2x64xf32>
 }
+
+// -----
+
+!q = tensor<1x2x1099511627776x64xbf16>
+fresnel.program @long(%a: !q) attributes {fresnel.kernel, fresnel.schedule = #fresnel.schedule<family = simt>} {
+  // expected-error @+1 {{needs more than 2147483646 thread blocks, the most that a launch takes; split the batch or the heads}}
+  %n = fresnel.norm %a : !q
+  fresnel.return %n {names = ["n"]} : tensor<1x2x1099511627776xf32>
+}
+fresnel.program @main(%q: !q) {
+  %n = fresnel.launch @long(%q) : (!q) -> tensor<1x2x1099511627776xf32>
+  fresnel.return %n {names = ["n"]} : tensor<1x2x1099511627776xf32>
+}

@@ -177,8 +177,9 @@ static int emitBundle(const CompileArguments &arguments, const CompiledBundle &b
   Resources resources = measureResources(bundle, arguments.target, arguments.noPtxas);
   checkResources(bundle, resources);
   rt::Status status = rt::writeBundle(arguments.output, bundle.manifest, bundle.ptx);
+  // Sizes that a manifest cannot hold are no fault of the machine.
   if (!status.ok())
-    fail(ExitEnvironment, status.message());
+    fail(status.code() == rt::Code::IoError ? ExitEnvironment : ExitUnsupported, status.message());
 
   Json kernels = kernelsJson(bundle, resources);
   if (arguments.json) {

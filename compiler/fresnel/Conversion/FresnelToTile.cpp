@@ -124,6 +124,9 @@ struct FresnelToTilePass final : impl::FresnelToTilePassBase<FresnelToTilePass> 
     if (failed(lower(request, builder)))
       return failure();
     auto kernel = cast<tile::KernelOp>(program->getPrevNode());
+    if (llvm::is_contained(kernel.getGrid(), INT32_MAX))
+      return request.op->emitOpError() << "needs more than " << INT32_MAX - 1
+                                       << " thread blocks, the most that a launch takes; split the batch or the heads";
     kernel->setAttr("fresnel.op", builder.getStringAttr(request.op->getName().getStringRef()));
     kernel->setAttr(kScheduleAttr, schedule);
     OperationCost cost = getCost(request.op);

@@ -81,7 +81,9 @@ FRESNEL_VAL_OPERATOR(!=, compare(lhs, rhs, arith::CmpFPredicate::UNE, arith::Cmp
 tile::KernelOp KernelBuilder::beginKernel(StringRef name, ArrayRef<Type> arguments, int64_t block,
                                           std::array<int64_t, 3> grid) {
   int32_t threads[] = {int32_t(block), 1, 1};
-  int32_t blocks[] = {int32_t(grid[0]), int32_t(grid[1]), int32_t(grid[2])};
+  // Saturated, which `fresnel-to-tile` refuses.
+  auto clamp = [](int64_t count) { return int32_t(std::min<int64_t>(count, INT32_MAX)); };
+  int32_t blocks[] = {clamp(grid[0]), clamp(grid[1]), clamp(grid[2])};
   auto kernel = tile::KernelOp::create(*this, name, getFunctionType(arguments, {}), getDenseI32ArrayAttr(threads),
                                        getDenseI32ArrayAttr(blocks), /*arg_attrs=*/ArrayAttr(),
                                        /*res_attrs=*/ArrayAttr());
