@@ -96,16 +96,20 @@ struct FresnelToTilePass final : impl::FresnelToTilePassBase<FresnelToTilePass> 
 
   void runOnOperation() override {
     SymbolTable symbols(getOperation());
+    lowered.clear();
     SmallVector<LaunchOp> launches;
     getOperation().walk([&](LaunchOp launch) { launches.push_back(launch); });
     for (LaunchOp launch : launches)
       if (failed(lowerLaunch(launch, symbols)))
         return signalPassFailure();
+    // Not before: what one kernel costs may stand in another, such as the lengths of documents.
+    for (ProgramOp program : lowered)
+      symbols.erase(program);
   }
 
   LogicalResult lowerLaunch(LaunchOp launch, SymbolTable &symbols) {
     auto program = symbols.lookup<ProgramOp>(launch.getCallee());
-    if (!program)
+    if (!program || llvm::is_contained(lowered, program))
       return launch.emitOpError() << "calls `" << launch.getCallee() << "`, which is not an outlined program";
     auto schedule = program->getAttrOfType<ScheduleAttr>(kScheduleAttr);
     if (!schedule)
@@ -139,9 +143,12 @@ struct FresnelToTilePass final : impl::FresnelToTilePassBase<FresnelToTilePass> 
          {StringRef(kDependentLaunchAttr), StringRef(kWaitAttr), StringRef(kZeroedAttr), StringRef(kInPlaceAttr)})
       if (Attribute attribute = program->getAttr(name))
         kernel->setAttr(name, attribute);
-    symbols.erase(program);
+    lowered.push_back(program);
     return success();
   }
+
+  /// Programs that kernels stand for.
+  SmallVector<ProgramOp> lowered;
 };
 
 } // namespace

@@ -3,8 +3,10 @@
 //===----------------------------------------------------------------------===//
 
 #include "fresnel/Schedule/Cost.h"
+#include "fresnel/Schedule/KnownBounds.h"
 #include "fresnel/Schedule/Schedule.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace fresnel;
@@ -22,6 +24,11 @@ static int64_t getElements(Value value) { return getTensor(value).getNumElements
 // Attention
 //===----------------------------------------------------------------------===//
 
+/// Where the document of a row begins and ends.
+static std::pair<int64_t, int64_t> getDocument(const ref::IndexTensor &bounds, int64_t row) {
+  return {bounds.data[size_t(row)], bounds.data[size_t(bounds.dim(2) + row)]};
+}
+
 namespace {
 /// The masks of an attention operation.
 struct Masks {
@@ -33,7 +40,10 @@ struct Masks {
     causal = flag && flag.getValue();
     if (Value blocks = getBlockList(op))
       selected = std::min(keys, countListed(op, getTensor(blocks)) * integer(op, "key_block", 1));
-    documents = bool(getDocumentBounds(op));
+    if (Value documents = getDocumentBounds(op)) {
+      bounds = findKnownBounds(documents);
+      unknown = !bounds;
+    }
   }
 
   int64_t countKeys(int64_t row) const {
@@ -44,6 +54,11 @@ struct Masks {
     else if (causal)
       end = std::clamp<int64_t>(position + 1, 0, keys);
     int64_t first = window > 0 ? std::clamp<int64_t>(position - window + 1, 0, end) : 0;
+    if (bounds) {
+      auto [begin, limit] = getDocument(*bounds, row);
+      first = std::max(first, int64_t(llvm::divideCeil(begin, keyStride)));
+      end = std::max(first, pooled ? end : std::min(end, limit));
+    }
     int64_t count = end - first + std::min(sinks, first);
     return selected ? std::min(count, *selected) : count;
   }
@@ -56,7 +71,7 @@ struct Masks {
     return int64_t(gradient.getListed().value_or(uint64_t(blocks.getDimSize(2))));
   }
 
-  bool isDataDependent() const { return selected.has_value() || documents; }
+  bool isDataDependent() const { return selected.has_value() || unknown; }
   int64_t queries, keys;
 
 private:
@@ -66,9 +81,11 @@ private:
   }
 
   int64_t window, sinks, keyWindow, keyStride;
-  bool causal = false, documents = false;
+  /// `unknown`: the data say where documents end, so that there may be one.
+  bool causal = false, unknown = false;
   /// Keys that a row of `blocks` opens at most.
   std::optional<int64_t> selected;
+  std::optional<ref::IndexTensor> bounds;
 };
 } // namespace
 
@@ -92,16 +109,29 @@ static int64_t countAttention(Operation *op, int64_t overKeys, int64_t overValue
 // Everything else
 //===----------------------------------------------------------------------===//
 
+/// The bounds of the documents of scores, or null.
+static Value getScoreDocuments(Operation *op) {
+  return llvm::TypeSwitch<Operation *, Value>(op)
+      .Case<BlockScoreOp, RegroupScoredOp>([](auto score) { return score.getDocuments(); })
+      .Default([](Operation *) { return Value(); });
+}
+
 /// Two per column of each query row and each pooled key of its head that it sees: key j stands for `window` tokens from
 /// j `stride` on, row m for the tokens before (m + 1) `queryStride`.
 template <typename Op>
 static int64_t countScores(Op op, int64_t window, int64_t stride, int64_t queryStride) {
   RankedTensorType q = getTensor(op.getQ());
   int64_t rows = q.getDimSize(2), keys = getTensor(op.getK()).getDimSize(2), pairs = rows * keys;
+  Value documents = getScoreDocuments(op);
+  std::optional<ref::IndexTensor> bounds = documents ? findKnownBounds(documents) : std::nullopt;
   if (op.getCausal()) {
     pairs = 0;
-    for (int64_t row = 1; row <= rows; ++row)
-      pairs += row * queryStride < window ? 0 : std::min(keys, (row * queryStride - window) / stride + 1);
+    for (int64_t row = 0; row < rows; ++row) {
+      int64_t position = (row + 1) * queryStride;
+      int64_t end = position < window ? 0 : std::min(keys, (position - window) / stride + 1);
+      int64_t first = bounds ? int64_t(llvm::divideCeil(getDocument(*bounds, row).first, stride)) : 0;
+      pairs += std::max<int64_t>(0, end - first);
+    }
   }
   return 2 * q.getDimSize(0) * q.getDimSize(1) * pairs * q.getDimSize(3);
 }
@@ -194,6 +224,8 @@ OperationCost fresnel::getCost(Operation *op) {
   if (isa<ScatterOp, ScatterBySlotsOp, ScatterGradOp, ScatterGradBySlotsOp, GatherGradOp, GatherGradBySlotsOp>(op))
     cost.exact = false;
   if (isAttention(op) && Masks(op).isDataDependent())
+    cost.exact = false;
+  if (Value documents = getScoreDocuments(op); documents && !findKnownBounds(documents))
     cost.exact = false;
   return cost;
 }

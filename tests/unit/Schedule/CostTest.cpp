@@ -31,6 +31,14 @@ protected:
                  "%o, %l = fresnel.attend %q, %k, %k {" + attributes + "} : " + q + ", " + k + ", " + k);
   }
 
+  /// The first operation of a kind in what was parsed last.
+  template <typename Op>
+  Operation *find() {
+    Operation *found = nullptr;
+    module->walk([&](Op op) { found = found ? found : op.getOperation(); });
+    return found;
+  }
+
   MLIRContext context;
   OwningOpRef<ModuleOp> module;
 };
@@ -84,6 +92,63 @@ TEST_F(CostTest, DocumentsGiveAnUpperBound) {
                                                        ") {causal = true} : " + t + ", " + t + ", " + t);
   EXPECT_EQ(countVisiblePairs(op), 64 * 65 / 2);
   EXPECT_FALSE(getCost(op).exact);
+}
+
+TEST_F(CostTest, DocumentsOfKnownLengthsAreCounted) {
+  std::string t = "tensor<1x1x64x32xbf16>", d = "tensor<1x2x64xi32>";
+  auto attend = [&](const std::string &bounds, const std::string &attributes) {
+    parse("%q: " + t, bounds + "\n%o, %l = fresnel.attend %q, %q, %q documents(%d : " + d + ") {" + attributes +
+                          "} : " + t + ", " + t + ", " + t);
+    return find<AttendOp>();
+  };
+  std::string known = "%d = fresnel.document_bounds {documents = array<i64: 20, 0, 44>, seq_len = 64}";
+  EXPECT_EQ(countVisiblePairs(attend(known, "causal = true")), 20 * 21 / 2 + 44 * 45 / 2);
+  EXPECT_EQ(countVisiblePairs(attend(known, "")), 20 * 20 + 44 * 44);
+  EXPECT_EQ(countVisiblePairs(attend(known, "causal = true, window = 3")), (1 + 2 + 18 * 3) + (1 + 2 + 42 * 3));
+  EXPECT_TRUE(getCost(attend(known, "causal = true")).exact);
+  std::string narrowed = "%e = fresnel.document_bounds {documents = array<i64: 20, 44>, seq_len = 64}\n"
+                         "%d = fresnel.narrow_bounds %e {window = 3} : " +
+                         d;
+  EXPECT_EQ(countVisiblePairs(attend(narrowed, "causal = true")), (1 + 2 + 18 * 3) + (1 + 2 + 42 * 3));
+}
+
+TEST_F(CostTest, PooledKeysOfDocumentsOfKnownLengthsAreCounted) {
+  std::string t = "tensor<1x1x16x32xbf16>", k = "tensor<1x1x4x32xbf16>", d = "tensor<1x2x16xi32>";
+  std::string program =
+      "fresnel.program @p(%q: " + t + ", %k: " + k + ") {\n" +
+      "%b, %c, %t, %from, %to = fresnel.align_documents {seq_len = 14, block = 8, documents = array<i64: 6, 8>}\n" +
+      "%o, %l = fresnel.attend %q, %k, %k documents(%b : " + d +
+      ") {causal = true, key_window = 4, key_stride = 4} : " + t + ", " + k + ", " + k + "\n" +
+      "%s = fresnel.block_score %q, %k documents(%b : " + d +
+      ") {causal = true, key_window = 4, key_stride = 4} : " + t + ", " + k + "\nfresnel.return {names = []}\n}\n";
+  module = parseSourceString<ModuleOp>(program, &context);
+  ASSERT_TRUE(bool(module));
+  // Each document has the keys of its own 8 places.
+  int64_t pairs = 2 * (3 * 0 + 4 * 1 + 1 * 2);
+  EXPECT_EQ(countVisiblePairs(find<AttendOp>()), pairs);
+  EXPECT_EQ(getCost(find<BlockScoreOp>()).flops, 2 * pairs * 32);
+  EXPECT_TRUE(getCost(find<BlockScoreOp>()).exact);
+}
+
+/// The lengths stand in a kernel of the forward half, which hands the bounds to the backward half.
+TEST_F(CostTest, LengthsAreFoundInOtherKernels) {
+  std::string t = "tensor<1x1x64x32xbf16>", l = "tensor<1x1x64xf32>", d = "tensor<1x2x64xi32>";
+  module = parseSourceString<ModuleOp>(
+      "fresnel.program @bounds() attributes {fresnel.kernel} {\n"
+      "%0 = fresnel.document_bounds {documents = array<i64: 32, 32>, seq_len = 64}\n"
+      "fresnel.return %0 {names = [\"out0\"]} : " +
+          d + "\n}\n" + "fresnel.program @grad(%q: " + t + ", %l: " + l + ", %d: " + d +
+          ") attributes {fresnel.kernel} {\n" +
+          "%0 = fresnel.attend_grad_q %q, %q, %q lse %l delta %l dout %q documents(%d : " + d + ") {causal = true} : " +
+          t + ", " + t + ", " + t + ", " + l + ", " + l + ", " + t + "\nfresnel.return %0 {names = [\"out0\"]} : " + t +
+          "\n}\n" + "fresnel.program @p(%q: " + t + ") {\n%0 = fresnel.launch @bounds() : () -> " + d +
+          "\nfresnel.return %0 {names = [\"saved0\"]} : " + d + "\n}\n" + "fresnel.program @p_backward(%q: " + t +
+          ", %l: " + l + ", %saved0: " + d + ") {\n%0 = fresnel.launch @grad(%q, %l, %saved0) : (" + t + ", " + l +
+          ", " + d + ") -> " + t + "\nfresnel.return %0 {names = [\"dq\"]} : " + t + "\n}\n",
+      &context);
+  ASSERT_TRUE(bool(module));
+  EXPECT_EQ(countVisiblePairs(find<AttendGradQOp>()), 2 * (32 * 33 / 2));
+  EXPECT_TRUE(getCost(find<AttendGradQOp>()).exact);
 }
 
 TEST_F(CostTest, TransposedListsCountLikeTheListTheyCameFrom) {
