@@ -11,13 +11,12 @@
 #include "fresnel/Conversion/BlockLists.h"
 #include "fresnel/Conversion/RadixSelect.h"
 #include "fresnel/Conversion/ToTile.h"
+#include "fresnel/Dialect/Grouped.h"
 
 using namespace mlir;
 using namespace fresnel;
 
 static constexpr int64_t kThreads = 256, kWarps = kThreads / 32;
-/// Places of a tile.
-static constexpr int64_t kTilePlaces = 128;
 
 LogicalResult fresnel::lowerSplitBlocks(SplitBlocksOp op, const KernelRequest &request, KernelBuilder &b) {
   auto list = cast<RankedTensorType>(op.getList().getType());

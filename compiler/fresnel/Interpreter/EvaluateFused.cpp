@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 
+#include "fresnel/Dialect/Grouped.h"
 #include "fresnel/Interpreter/Evaluation.h"
 #include "llvm/ADT/TypeSwitch.h"
 
@@ -82,7 +83,7 @@ bool Evaluation::evaluateFused(Operation *op) {
       })
       .Case([&](GroupRowsOp op) {
         ref::GroupedRows grouped =
-            ref::groupRows(getIndices(op.getList()), getIndices(op.getCounts()).dim(2), op.getLength());
+            ref::groupRows(getIndices(op.getList()), getIndices(op.getCounts()).dim(2), op.getLength(), kTilePlaces);
         values[op.getRows()] = std::move(grouped.rows);
         values[op.getTiles()] = std::move(grouped.tiles);
         values[op.getSlots()] = std::move(grouped.slots);

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 
+#include "fresnel/Dialect/Grouped.h"
 #include "fresnel/Schedule/Hopper.h"
 #include "fresnel/Schedule/Schedule.h"
 #include "fresnel/Transforms/PassTarget.h"
@@ -16,8 +17,6 @@ namespace fresnel {
 
 namespace {
 
-/// Places of a tile, which lists one block.
-constexpr int64_t kTilePlaces = 128;
 /// Keys of a step of the kernels over such lists.
 constexpr int64_t kStepKeys = 128;
 /// Rows of a tile of queries that walks the union of their lists.

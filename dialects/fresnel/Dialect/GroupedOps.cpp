@@ -2,13 +2,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 
+#include "fresnel/Dialect/Grouped.h"
 #include "fresnel/Dialect/Infer.h"
 
 using namespace mlir;
 using namespace fresnel;
-
-/// Places of a tile.
-static constexpr int64_t kTilePlaces = 128;
 
 LogicalResult SplitBlocksOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
                                               SmallVectorImpl<Type> &results) {

@@ -11,9 +11,6 @@
 using namespace fresnel;
 using namespace fresnel::ref;
 
-/// Places of a tile.
-constexpr int64_t kTilePlaces = 128;
-
 SplitBlocks ref::splitBlocks(const IndexTensor &list, int64_t keyBlock, int64_t keys) {
   int64_t rows = list.dim(2), count = list.dim(3);
   SplitBlocks result{IndexTensor(list.shape, -1), IndexTensor({list.dim(0), list.dim(1), rows, 1}, -1)};
@@ -31,9 +28,9 @@ SplitBlocks ref::splitBlocks(const IndexTensor &list, int64_t keyBlock, int64_t 
   return result;
 }
 
-GroupedRows ref::groupRows(const IndexTensor &list, int64_t blocks, int64_t length) {
+GroupedRows ref::groupRows(const IndexTensor &list, int64_t blocks, int64_t length, int64_t tile) {
   int64_t batch = list.dim(0), heads = list.dim(1), rows = list.dim(2), count = list.dim(3);
-  GroupedRows result{IndexTensor({batch, heads, length}, -1), IndexTensor({batch, heads, length / kTilePlaces, 1}, -1),
+  GroupedRows result{IndexTensor({batch, heads, length}, -1), IndexTensor({batch, heads, length / tile, 1}, -1),
                      IndexTensor(list.shape, -1)};
   parallelFor(batch * heads, [&](int64_t plane) {
     const int32_t *entries = list.plane(0, plane);
@@ -49,9 +46,9 @@ GroupedRows ref::groupRows(const IndexTensor &list, int64_t blocks, int64_t leng
         }
         ++place;
       }
-      place = (place + kTilePlaces - 1) / kTilePlaces * kTilePlaces;
-      for (int64_t tile = first / kTilePlaces; tile < std::min(place, length) / kTilePlaces; ++tile)
-        result.tiles.plane(0, plane)[tile] = int32_t(block);
+      place = (place + tile - 1) / tile * tile;
+      for (int64_t at = first / tile; at < std::min(place, length) / tile; ++at)
+        result.tiles.plane(0, plane)[at] = int32_t(block);
     }
   });
   return result;

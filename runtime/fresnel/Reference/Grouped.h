@@ -18,13 +18,14 @@ struct SplitBlocks {
 SplitBlocks splitBlocks(const IndexTensor &list, int64_t keyBlock, int64_t keys);
 
 struct GroupedRows {
-  /// [B, H, length], [B, H, length / 128, 1] and [B, H, M, K].
+  /// [B, H, length], [B, H, length / tile, 1] and [B, H, M, K].
   IndexTensor rows, tiles, slots;
 };
 
 /// Lists [B, H, M, K] over `blocks` blocks, none twice in a row: the rows that list each block, one block after the
-/// other, each from a multiple of 128 on; the block of each 128 places; the place of each entry's row. -1 for none.
-GroupedRows groupRows(const IndexTensor &list, int64_t blocks, int64_t length);
+/// other, each from a multiple of `tile` on; the block of each `tile` places; the place of each entry's row. -1 for
+/// none.
+GroupedRows groupRows(const IndexTensor &list, int64_t blocks, int64_t length, int64_t tile);
 
 /// x [B, H, N] at `rows` [B, Hr, S] -> [B, H, S]; 0 where that is -1.
 Tensor gatherScores(const Tensor &x, const IndexTensor &rows);
