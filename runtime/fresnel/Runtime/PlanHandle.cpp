@@ -104,6 +104,9 @@ Status PlanHandle::checkArgument(const Buffer &buffer, const TensorArg &arg) con
                     std::to_string(buffer.shape[size_t(d)]) + " is expected");
     if (arg.shape[d] == 1)
       continue;
+    if (arg.strides[d] == 0 && buffer.kind == BufferKind::Output)
+      return refuse("has stride 0 in dimension " + dim() +
+                    ", so that its elements share memory, but the kernels write each of them; copy it");
     if (d == arg.rank - 1 && arg.strides[d] != 1)
       return refuse("has stride " + std::to_string(arg.strides[d]) +
                     " in its last dimension, but 1 is needed; make it contiguous there");
@@ -113,6 +116,16 @@ Status PlanHandle::checkArgument(const Buffer &buffer, const TensorArg &arg) con
       return refuse("has stride " + std::to_string(arg.strides[d]) + " in dimension " + dim() + ", but a multiple of " +
                     std::to_string(16 / bytes) + " elements (16 bytes) is needed");
   }
+  return Status();
+}
+
+Status PlanHandle::checkPlaces(const TensorArg *args) const {
+  auto bufferOf = [&](size_t i) -> const Buffer & { return description->buffers[argumentBuffers[i]]; };
+  for (size_t i = 0; i < argumentBuffers.size(); ++i)
+    for (size_t j = 0; bufferOf(i).kind == BufferKind::Output && j < argumentBuffers.size(); ++j)
+      if (j != i && args[j].data == args[i].data)
+        return Status(Code::InvalidArgument, "tensor '" + bufferOf(i).name + "' begins where tensor '" +
+                                                 bufferOf(j).name + "' does, but is written while that is in use");
   return Status();
 }
 
@@ -227,7 +240,9 @@ Status PlanHandle::launch(const TensorArg *args, size_t count, const LaunchMemor
     if (!status.ok())
       return status;
   }
-  Status status = checkMemory(memory);
+  Status status = checkPlaces(args);
+  if (status.ok())
+    status = checkMemory(memory);
   if (status.ok())
     status = code->bindContext();
   if (!status.ok())

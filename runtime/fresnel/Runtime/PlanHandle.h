@@ -93,6 +93,8 @@ private:
   /// Sorts `clears` and joins neighbours.
   void joinClears();
   Status checkArgument(const Buffer &buffer, const TensorArg &arg) const;
+  /// Kernels write without looking who reads: an output must not lie where another tensor does.
+  Status checkPlaces(const TensorArg *args) const;
   Status checkMemory(const LaunchMemory &memory) const;
   char *placeOf(const Buffer &buffer, const LaunchMemory &memory, int64_t slice) const;
   /// Whether a slice other than the first begins with this launch of the plan: it has the workspace that the one before

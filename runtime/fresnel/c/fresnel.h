@@ -90,7 +90,8 @@ typedef struct CUstream_st *frn_stream;
 typedef struct frn_plan frn_plan;
 
 /* A tensor on the device. Shapes are logical, [batch, head, sequence, head_dim]
- * for rank 4; strides are in elements, 1 in the last dimension. */
+ * for rank 4; strides are in elements, 1 in the last dimension. Inputs may share
+ * memory, such as slices of one projection; an output shares none. */
 typedef struct {
   void *data;
   frn_dtype dtype;

@@ -80,6 +80,13 @@ protected:
     EXPECT_NE(status.message().find(part), std::string::npos) << status.message();
   }
 
+  /// What the backward plan of `makeGradientBundle` takes.
+  std::vector<TensorArg> makeGradients() {
+    TensorArg dx = args[0];
+    dx.data = reinterpret_cast<void *>(0x3000);
+    return {args[0], args[1], dx};
+  }
+
   std::vector<int64_t> shape{1, 2, 64, 32}, strides{4096, 32, 64, 1}, outShape{1, 2, 64}, outStrides{128, 64, 1};
   std::vector<TensorArg> args{{reinterpret_cast<void *>(0x1000), DType::BF16, shape.data(), strides.data(), 4},
                               {reinterpret_cast<void *>(0x2000), DType::F32, outShape.data(), outStrides.data(), 3}};

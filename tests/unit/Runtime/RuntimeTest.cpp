@@ -287,6 +287,11 @@ TEST_F(RuntimeTest, WrongTensorsAreRefused) {
   expectRefused(tryLaunch(), Code::InvalidArgument, "not aligned to 16 bytes");
   args[0].data = nullptr;
   expectRefused(tryLaunch(), Code::InvalidArgument, "tensor 'x' is a null pointer");
+  args[0].data = args[1].data;
+  expectRefused(tryLaunch(), Code::InvalidArgument, "tensor 'y' begins where tensor 'x' does");
+  args[0].data = reinterpret_cast<void *>(0x1000);
+  outStrides[0] = outStrides[1] = 0;
+  expectRefused(tryLaunch(), Code::InvalidArgument, "tensor 'y' has stride 0 in dimension 1");
   EXPECT_EQ(ask<int>("FakeDriver_launches"), before);
 }
 
@@ -302,9 +307,7 @@ TEST_F(RuntimeTest, TwoPlansShareTheSavedBuffer) {
   LaunchMemory memory{workspace, 1024, reinterpret_cast<void *>(0x20000), 1024};
   ASSERT_TRUE(plan->forward().launch(args.data(), 2, memory, nullptr).ok());
   EXPECT_EQ(ask<uint64_t>("FakeDriver_param", 2), 0x20200u);
-  TensorArg dx = args[0];
-  dx.data = reinterpret_cast<void *>(0x3000);
-  std::vector<TensorArg> gradients{args[0], args[1], dx};
+  std::vector<TensorArg> gradients = makeGradients();
   int before = ask<int>("FakeDriver_allocations");
   ASSERT_TRUE((*backward)->launch(gradients.data(), 3, memory, nullptr).ok());
   EXPECT_EQ(ask<int>("FakeDriver_allocations"), before);
@@ -320,7 +323,7 @@ TEST_F(RuntimeTest, HandlesOutliveTheLoadedPlan) {
     ASSERT_TRUE(bool(plan));
     handle = **plan->backward();
   }
-  std::vector<TensorArg> gradients{args[0], args[1], args[0]};
+  std::vector<TensorArg> gradients = makeGradients();
   LaunchMemory memory{workspace, 1024, reinterpret_cast<void *>(0x20000), 1024};
   EXPECT_TRUE(handle->launch(gradients.data(), 3, memory, nullptr).ok());
 }
@@ -336,7 +339,7 @@ TEST_F(RuntimeTest, BackwardIsRefusedWithReason) {
   int before = ask<int>("FakeDriver_launches");
   expectRefused(plan->launch(args.data(), 2, workspace, 1024, nullptr), Code::InvalidArgument, "saves 1024 bytes");
   const PlanHandle &backward = **plan->backward();
-  std::vector<TensorArg> gradients{args[0], args[1], args[0]};
+  std::vector<TensorArg> gradients = makeGradients();
   auto tryLaunch = [&](size_t count, LaunchMemory memory) {
     return backward.launch(gradients.data(), count, memory, nullptr);
   };
