@@ -10,8 +10,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "fresnel/Conversion/AttendMath.h"
 #include "fresnel/Conversion/BlockLists.h"
+#include "fresnel/Conversion/PortableProducts.h"
 #include "fresnel/Conversion/ToTile.h"
 
 using namespace mlir;
@@ -75,12 +75,6 @@ private:
     tile::CopyCommitOp::create(b);
   }
 
-  SmallVector<Val> initialState() {
-    Type f32 = b.getF32Type(), rows = tile::getRowsType(tileM, f32);
-    return {b.constant(tile::getAccType(tileM, shape.valueDim, f32), 0.0), b.constant(rows, -INFINITY),
-            b.constant(rows, 0.0)};
-  }
-
   SmallVector<Val> visitChunks() {
     int64_t blocks = shape.getKeyBlocks(), chunk = tiles.set.getChunk();
     auto visit = [&](Val base, ArrayRef<Val> state) {
@@ -93,8 +87,8 @@ private:
                         [&](Val i, ArrayRef<Val> carried) { return iterate(i, carried); });
     };
     if (blocks <= chunk)
-      return visit(b.i32(0), initialState());
-    return b.forRange(b.i32(0), b.i32(blocks), b.i32(chunk), initialState(), visit);
+      return visit(b.i32(0), beginSoftmax(b, tileM, shape.valueDim));
+    return b.forRange(b.i32(0), b.i32(blocks), b.i32(chunk), beginSoftmax(b, tileM, shape.valueDim), visit);
   }
 
   void copyStep(Val i, Val slot) {
@@ -119,8 +113,9 @@ private:
     b.barrier();
     Val slot = i % double(stages);
     auto compute = [&](Val listed) {
-      Val scores = mask(math.cap(multiplyQueries(b.slice(kRing, slot))), i, listed);
-      return softmax(scores, state, b.slice(vRing, slot));
+      Val scores =
+          mask(math.cap(multiplyRows(b, math.getScoresType(), qTile, b.slice(kRing, slot), kLhsColumns)), i, listed);
+      return continueSoftmax(b, math, scores, state, b.slice(vRing, slot));
     };
     SmallVector<Val> next;
     if (tiles.listRows == 1) {
@@ -137,17 +132,6 @@ private:
     // The next iteration overwrites the slot that was just read.
     b.barrier();
     return next;
-  }
-
-  Val multiplyQueries(Val kTile) {
-    Val scores = b.constant(math.getScoresType(), 0.0);
-    for (int64_t column = 0; column < shape.headDim; column += kLhsColumns) {
-      int64_t width = std::min(kLhsColumns, shape.headDim - column);
-      Value lhs = tile::LoadLhsOp::create(b, tile::getLhsType(tileM, width, shape.element), Value(qTile), column);
-      scores = b.wrap(tile::MmaOp::create(b, scores.getType(), lhs, Value(kTile), Value(scores),
-                                          /*transposed=*/true, column));
-    }
-    return scores;
   }
 
   /// Hides the keys that a row must not see, of tiles that have any.
@@ -173,14 +157,6 @@ private:
         return SmallVector<Val>{scores};
       return SmallVector<Val>{b.select(listed, scores, b.constant(scores.getType(), -INFINITY))};
     })[0];
-  }
-
-  SmallVector<Val> softmax(Val scores, ArrayRef<Val> state, Val vTile) {
-    SoftmaxStep step = math.softmax(scores, state[1], state[2], /*mayBeEmpty=*/true);
-    Val acc = state[0] * math.broadcast(step.correction, state[0].getType());
-    Value lhs = tile::ToLhsOp::create(b, tile::getLhsType(tileM, tileN, shape.element), Value(step.weights));
-    acc = b.wrap(tile::MmaOp::create(b, acc.getType(), lhs, Value(vTile), Value(acc), /*transposed=*/false, 0));
-    return {acc, step.maximum, step.sum};
   }
 
   void finish(ArrayRef<Val> state) {

@@ -14,8 +14,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "fresnel/Conversion/AttendGradMath.h"
 #include "fresnel/Conversion/BlockLists.h"
+#include "fresnel/Conversion/PortableProducts.h"
 #include "fresnel/Conversion/ToTile.h"
 #include "fresnel/Schedule/Schedule.h"
 
@@ -44,12 +44,12 @@ public:
       : request(request), b(builder), shape(op), owner(owner), tileM(request.schedule.getTileM()),
         tileN(request.schedule.getTileN()), stages(request.schedule.getStages()),
         tiles(getBlockTiles(request.schedule, op)),
-        parts(ownsKeys() ? getPortableGradParts(shape.headDim, shape.valueDim) : 1),
+        shares{ownsKeys() ? getPortableGradParts(shape.headDim, shape.valueDim) : 1, Val()},
         math(builder, this->shape, owner, tileM, tileN), index(tile::getAccType(tileM, tileN, b.getI32Type())) {}
 
   void write() {
     int64_t threads = tileM / 16 * 32;
-    int64_t blocks = ownsKeys() ? shape.getKeyBlocks() * tilesPerBlock() * parts
+    int64_t blocks = ownsKeys() ? shape.getKeyBlocks() * tilesPerBlock() * shares.parts
                                 : int64_t(llvm::divideCeil(shape.queries, tiles.tokens));
     int64_t heads = ownsKeys() ? shape.kvHeads : shape.heads / tiles.group;
     kernel = b.beginKernel(request.getName(), request.getArgumentTypes(), threads, {blocks, heads, shape.batches});
@@ -79,8 +79,8 @@ private:
   void locateKeys() {
     head = b.id(tile::Id::BlockY);
     Val x = b.id(tile::Id::BlockX);
-    part = moduloBy(x, parts);
-    Val tile = divideBy(x, parts);
+    shares.part = moduloBy(x, shares.parts);
+    Val tile = divideBy(x, shares.parts);
     block = divideBy(tile, tilesPerBlock());
     Val start = block * double(shape.keyBlock);
     firstRow = start + moduloBy(tile, tilesPerBlock()) * double(tileM);
@@ -124,7 +124,7 @@ private:
 
   SmallVector<Val> visitChunks() {
     if (!ownsKeys())
-      return overChunks(shape.getKeyBlocks(), initialSums(), [&](Val base, ArrayRef<Val> sums) {
+      return overChunks(shape.getKeyBlocks(), shares.begin(b, shape, owner, tileM), [&](Val base, ArrayRef<Val> sums) {
         set->mark(argument(kBlocks), batch, listHead, firstListRow, base, shape.getKeyBlocks());
         chunkBase = base;
         firstHead = walkedHead;
@@ -148,8 +148,8 @@ private:
       });
     };
     if (lists == 1)
-      return visitList(b.i32(0), initialSums());
-    return b.forRange(b.i32(0), b.i32(lists), b.i32(1), initialSums(), visitList);
+      return visitList(b.i32(0), shares.begin(b, shape, owner, tileM));
+    return b.forRange(b.i32(0), b.i32(lists), b.i32(1), shares.begin(b, shape, owner, tileM), visitList);
   }
 
   SmallVector<Val> overChunks(int64_t blocks, ArrayRef<Val> init, KernelBuilder::LoopBody body) {
@@ -189,40 +189,9 @@ private:
   // Arithmetic
   //===--------------------------------------------------------------------===//
 
-  SmallVector<Val> initialSums() {
-    auto zero = [&](int64_t columns) {
-      return b.constant(tile::getAccType(tileM, columns / parts, b.getF32Type()), 0.0);
-    };
-    SmallVector<Val> sums{zero(shape.headDim)};
-    if (ownsKeys())
-      sums.push_back(zero(shape.valueDim));
-    return sums;
-  }
-
   /// owned * walked^T, [tile_m, tile_n].
   Val multiply(Val ownedTile, Val walkedTile) {
-    Val product = b.constant(math.getScoresType(), 0.0);
-    int64_t columns = cast<tile::SharedType>(ownedTile.getType()).getCols();
-    for (int64_t column = 0; column < columns; column += kLhsColumns) {
-      int64_t width = std::min(kLhsColumns, columns - column);
-      Value lhs = tile::LoadLhsOp::create(b, tile::getLhsType(tileM, width, shape.element), Value(ownedTile), column);
-      product = b.wrap(tile::MmaOp::create(b, product.getType(), lhs, Value(walkedTile), Value(product),
-                                           /*transposed=*/true, column));
-    }
-    return product;
-  }
-
-  /// sum + lhs * walked, of the columns that this thread block owns.
-  Val accumulate(Val sum, Val lhs, Val walkedTile) {
-    Value left = tile::ToLhsOp::create(b, tile::getLhsType(tileM, tileN, shape.element), Value(lhs));
-    int64_t width = cast<RankedTensorType>(sum.getType()).getShape()[1];
-    auto add = [&](int64_t column) {
-      return SmallVector<Val>{b.wrap(tile::MmaOp::create(b, sum.getType(), left, Value(walkedTile), Value(sum),
-                                                         /*transposed=*/false, column))};
-    };
-    if (parts == 1)
-      return add(0)[0];
-    return b.ifElse(part == 0.0, [&] { return add(0); }, [&] { return add(width); })[0];
+    return multiplyRows(b, math.getScoresType(), ownedTile, walkedTile, kLhsColumns);
   }
 
   SmallVector<Val> iterate(Val i, ArrayRef<Val> sums) {
@@ -235,9 +204,9 @@ private:
     auto compute = [&](Val listed) {
       ScoreGradient gradient =
           differentiate(multiply(owned.scores, walked.scores), multiply(owned.weights, walked.weights), i, listed);
-      SmallVector<Val> next{accumulate(sums[0], gradient.dscores, walked.scores)};
+      SmallVector<Val> next{shares.add(b, sums[0], gradient.dscores, walked.scores)};
       if (ownsKeys())
-        next.push_back(accumulate(sums[1], gradient.weights, walked.weights));
+        next.push_back(shares.add(b, sums[1], gradient.weights, walked.weights));
       return next;
     };
     SmallVector<Val> next = withListed(i, sums, compute);
@@ -330,7 +299,7 @@ private:
 
   void store(Val sum, Val target) {
     int64_t width = cast<RankedTensorType>(sum.getType()).getShape()[1];
-    Value column = parts == 1 ? Value() : Value(part * double(width));
+    Value column = shares.parts == 1 ? Value() : Value(shares.part * double(width));
     tile::StoreTileOp::create(b, Value(sum), Value(target), Value(batch), Value(head), Value(firstRow), column,
                               limit ? Value(limit) : Value(), uint32_t(tiles.group));
   }
@@ -342,13 +311,13 @@ private:
   int64_t tileM, tileN, stages;
   BlockTiles tiles;
   /// Thread blocks that share the columns of one tile's gradients.
-  int64_t parts;
+  GradientSums shares;
   AttendGradMath math;
   Type index;
   tile::KernelOp kernel;
   BlockSet *set = nullptr;
   ListWalk *walk = nullptr;
-  Val batch, head, listHead, walkedHead, firstHead, part, block, firstRow, firstListRow, limit;
+  Val batch, head, listHead, walkedHead, firstHead, block, firstRow, firstListRow, limit;
   Val chunkBase, steps, total, rowLse, rowDelta;
   Pair owned, ring;
   DocumentEdges edges;

@@ -18,8 +18,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "fresnel/Conversion/AttendGradMath.h"
 #include "fresnel/Conversion/IntegerSums.h"
+#include "fresnel/Conversion/PortableProducts.h"
 #include "fresnel/Conversion/ToTile.h"
 #include "fresnel/Schedule/Schedule.h"
 
@@ -46,7 +46,7 @@ public:
   AttendGradKernel(const AttendShape &shape, Owner owner, const KernelRequest &request, KernelBuilder &builder)
       : request(request), b(builder), shape(shape), owner(owner), tileM(request.schedule.getTileM()),
         tileN(request.schedule.getTileN()), stages(request.schedule.getStages()),
-        parts(owner == Owner::Keys ? getPortableGradParts(shape.headDim, shape.valueDim) : 1),
+        shares{owner == Owner::Keys ? getPortableGradParts(shape.headDim, shape.valueDim) : 1, Val()},
         group(owner == Owner::Keys ? shape.heads / shape.kvHeads : 1), settles(isa<SettleTilesOp>(request.op)),
         dout(settles ? unsigned(kSettleDout) : unsigned(kDout)), firstResult(settles           ? unsigned(kSettled)
                                                                              : shape.documents ? kDocuments + 1
@@ -58,7 +58,7 @@ public:
     int64_t heads = owner == Owner::Keys ? shape.kvHeads : shape.heads;
     int64_t blocks = llvm::divideCeil(rows, tileM);
     kernel = b.beginKernel(request.getName(), request.getArgumentTypes(), tileM / 16 * 32,
-                           {blocks * parts, heads, shape.batches});
+                           {blocks * shares.parts, heads, shape.batches});
     locate(blocks);
     allocate();
     if (!settles)
@@ -76,7 +76,7 @@ private:
     loadOwned();
     for (int64_t i = 0; i + 1 < stages; ++i)
       copyBlock(b.i32(i), b.i32(i));
-    SmallVector<Val> sums = b.forRange(b.i32(0), total, b.i32(1), initialSums(),
+    SmallVector<Val> sums = b.forRange(b.i32(0), total, b.i32(1), shares.begin(b, shape, owner, tileM),
                                        [&](Val i, ArrayRef<Val> carried) { return iterate(i, carried); });
     finish(sums);
   }
@@ -88,8 +88,8 @@ private:
     Val x = b.id(tile::Id::BlockX);
     // The blocks with the most work first: under a causal mask the first keys and
     // the last queries.
-    Val block = x / double(parts);
-    part = x % double(parts);
+    Val block = x / double(shares.parts);
+    shares.part = x % double(shares.parts);
     if (shape.causal && owner == Owner::Queries)
       block = double(blocks - 1) - block;
     firstRow = block * double(tileM);
@@ -175,40 +175,9 @@ private:
     tile::CopyCommitOp::create(b);
   }
 
-  SmallVector<Val> initialSums() {
-    auto zero = [&](int64_t columns) {
-      return b.constant(tile::getAccType(tileM, columns / parts, b.getF32Type()), 0.0);
-    };
-    SmallVector<Val> sums{zero(shape.headDim)};
-    if (owner == Owner::Keys)
-      sums.push_back(zero(shape.valueDim));
-    return sums;
-  }
-
   /// owned * walked^T, [tile_m, tile_n].
   Val multiply(Val ownedTile, Val walkedTile) {
-    Val product = b.constant(math.getScoresType(), 0.0);
-    int64_t columns = cast<tile::SharedType>(ownedTile.getType()).getCols();
-    for (int64_t column = 0; column < columns; column += kLhsColumns) {
-      int64_t width = std::min(kLhsColumns, columns - column);
-      Value lhs = tile::LoadLhsOp::create(b, tile::getLhsType(tileM, width, shape.element), Value(ownedTile), column);
-      product = b.wrap(tile::MmaOp::create(b, product.getType(), lhs, Value(walkedTile), Value(product),
-                                           /*transposed=*/true, column));
-    }
-    return product;
-  }
-
-  /// sum + lhs * walked, of the columns that this thread block owns.
-  Val accumulate(Val sum, Val lhs, Val walkedTile) {
-    Value left = tile::ToLhsOp::create(b, tile::getLhsType(tileM, tileN, shape.element), Value(lhs));
-    int64_t width = cast<RankedTensorType>(sum.getType()).getShape()[1];
-    auto add = [&](int64_t column) {
-      return SmallVector<Val>{b.wrap(tile::MmaOp::create(b, sum.getType(), left, Value(walkedTile), Value(sum),
-                                                         /*transposed=*/false, column))};
-    };
-    if (parts == 1)
-      return add(0)[0];
-    return b.ifElse(part == 0.0, [&] { return add(0); }, [&] { return add(width); })[0];
+    return multiplyRows(b, math.getScoresType(), ownedTile, walkedTile, kLhsColumns);
   }
 
   SmallVector<Val> iterate(Val i, ArrayRef<Val> sums) {
@@ -221,9 +190,9 @@ private:
     auto [blockHead, start] = blockPlace(i);
     ScoreGradient gradient =
         differentiate(multiply(owned.scores, tiles.scores), multiply(owned.weights, tiles.weights), blockHead, start);
-    SmallVector<Val> next{accumulate(sums[0], gradient.dscores, tiles.scores)};
+    SmallVector<Val> next{shares.add(b, sums[0], gradient.dscores, tiles.scores)};
     if (owner == Owner::Keys)
-      next.push_back(accumulate(sums[1], gradient.weights, tiles.weights));
+      next.push_back(shares.add(b, sums[1], gradient.weights, tiles.weights));
     // The next iteration overwrites the slot that was just read.
     b.barrier();
     return next;
@@ -262,7 +231,7 @@ private:
   void store(Val sum, Val target) {
     int64_t width = cast<RankedTensorType>(sum.getType()).getShape()[1];
     tile::StoreTileOp::create(b, Value(sum), Value(target), Value(batch), Value(head), Value(firstRow),
-                              parts == 1 ? Value() : Value(part * double(width)));
+                              shares.parts == 1 ? Value() : Value(shares.part * double(width)));
   }
 
   const KernelRequest &request;
@@ -270,15 +239,16 @@ private:
   AttendShape shape;
   Owner owner;
   int64_t tileM, tileN, stages;
-  /// Thread blocks that share the columns of one tile's gradients, and heads that are walked.
-  int64_t parts, group;
+  GradientSums shares;
+  /// Heads that are walked.
+  int64_t group;
   /// Whether the tiles are those of integers, and computed only where these are too coarse.
   bool settles;
   /// Positions of the output's gradient and of the first result among the arguments.
   unsigned dout, firstResult;
   AttendGradMath math;
   tile::KernelOp kernel;
-  Val batch, head, part, firstRow, total, rowLse, rowDelta;
+  Val batch, head, firstRow, total, rowLse, rowDelta;
   WalkedBlocks walked;
   Pair owned, ring;
   // With documents only: those of the owned rows.

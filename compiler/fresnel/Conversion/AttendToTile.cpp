@@ -9,7 +9,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "fresnel/Conversion/AttendMath.h"
+#include "fresnel/Conversion/PortableProducts.h"
 #include "fresnel/Conversion/ToTile.h"
 
 using namespace mlir;
@@ -39,7 +39,7 @@ public:
     allocate();
     loadQueries();
     prefetch();
-    SmallVector<Val> result = b.forRange(b.i32(0), visited.count, b.i32(1), initialState(),
+    SmallVector<Val> result = b.forRange(b.i32(0), visited.count, b.i32(1), beginSoftmax(b, tileM, shape.valueDim),
                                          [&](Val i, ArrayRef<Val> state) { return iterate(i, state); });
     finish(result);
   }
@@ -107,13 +107,6 @@ private:
       copyBlock(b.i32(i), b.i32(i));
   }
 
-  SmallVector<Val> initialState() {
-    Type f32 = b.getF32Type();
-    Type rows = tile::getRowsType(tileM, f32);
-    return {b.constant(tile::getAccType(tileM, shape.valueDim, f32), 0.0), b.constant(rows, -INFINITY),
-            b.constant(rows, 0.0)};
-  }
-
   SmallVector<Val> iterate(Val i, ArrayRef<Val> state) {
     Val ahead = i + double(stages - 1);
     copyBlock(ahead, ahead % double(stages));
@@ -121,24 +114,18 @@ private:
     b.barrier();
     Val slot = i % double(stages);
     Val scores = mask(math.cap(multiplyQueries(b.slice(kRing, slot))), blockStart(i));
-    SmallVector<Val> next = softmax(scores, state, b.slice(vRing, slot));
+    SmallVector<Val> next = continueSoftmax(b, math, scores, state, b.slice(vRing, slot));
     // The next iteration overwrites the slot that was just read.
     b.barrier();
     return next;
   }
 
   Val multiplyQueries(Val kTile) {
-    Val scores = b.constant(tile::getAccType(tileM, tileN, b.getF32Type()), 0.0);
-    if (qLhs)
-      return b.wrap(tile::MmaOp::create(b, scores.getType(), Value(qLhs), Value(kTile), Value(scores),
-                                        /*transposed=*/true, /*column=*/0));
-    for (int64_t column = 0; column < shape.headDim; column += kLhsColumns) {
-      int64_t width = std::min(kLhsColumns, shape.headDim - column);
-      Value lhs = tile::LoadLhsOp::create(b, tile::getLhsType(tileM, width, shape.element), Value(qTile), column);
-      scores = b.wrap(tile::MmaOp::create(b, scores.getType(), lhs, Value(kTile), Value(scores),
-                                          /*transposed=*/true, column));
-    }
-    return scores;
+    if (!qLhs)
+      return multiplyRows(b, math.getScoresType(), qTile, kTile, kLhsColumns);
+    Val scores = b.constant(math.getScoresType(), 0.0);
+    return b.wrap(tile::MmaOp::create(b, scores.getType(), Value(qLhs), Value(kTile), Value(scores),
+                                      /*transposed=*/true, /*column=*/0));
   }
 
   /// Hides the shape.keys that a row must not see; blocks without any are left alone.
@@ -156,14 +143,6 @@ private:
                              : math.hide(scores, start, firstPosition);
     };
     return b.ifElse(needed, [&] { return SmallVector<Val>{hide()}; }, [&] { return SmallVector<Val>{scores}; })[0];
-  }
-
-  SmallVector<Val> softmax(Val scores, ArrayRef<Val> state, Val vTile) {
-    SoftmaxStep step = math.softmax(scores, state[1], state[2], /*mayBeEmpty=*/true);
-    Val acc = state[0] * math.broadcast(step.correction, state[0].getType());
-    Value lhs = tile::ToLhsOp::create(b, tile::getLhsType(tileM, tileN, shape.element), Value(step.weights));
-    acc = b.wrap(tile::MmaOp::create(b, acc.getType(), lhs, Value(vTile), Value(acc), /*transposed=*/false, 0));
-    return {acc, step.maximum, step.sum};
   }
 
   void finish(ArrayRef<Val> state) {
