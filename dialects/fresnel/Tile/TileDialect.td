@@ -183,12 +183,15 @@ def Tile_TensorMapType : Tile_Type<"TensorMap", "tensor_map"> {
 // Constraints
 //===----------------------------------------------------------------------===//
 
-class Tile_Fragment<string encoding, string text> : Type<CPred<
-    "::llvm::isa<::mlir::RankedTensorType>($_self) && ::llvm::isa_and_nonnull<::fresnel::tile::" # encoding #
-    ">(::llvm::cast<::mlir::RankedTensorType>($_self).getEncoding())">, text, "::mlir::RankedTensorType">;
-def Tile_Acc : Tile_Fragment<"AccAttr", "accumulator fragment (#tile.acc)">;
-def Tile_Lhs : Tile_Fragment<"LhsAttr", "left operand fragment (#tile.lhs)">;
-def Tile_RowVector : Tile_Fragment<"RowsAttr", "row fragment (#tile.rows)">;
+/// Of `rank` sizes that are known.
+class Tile_Fragment<string encoding, int rank, string text> : Type<And<[
+    CPred<"::llvm::isa<::mlir::RankedTensorType>($_self) && ::llvm::isa_and_nonnull<::fresnel::tile::" # encoding #
+          ">(::llvm::cast<::mlir::RankedTensorType>($_self).getEncoding())">,
+    CPred<"::llvm::cast<::mlir::RankedTensorType>($_self).hasStaticShape() && "
+          "::llvm::cast<::mlir::RankedTensorType>($_self).getRank() == " # rank>]>, text, "::mlir::RankedTensorType">;
+def Tile_Acc : Tile_Fragment<"AccAttr", 2, "accumulator fragment (#tile.acc)">;
+def Tile_Lhs : Tile_Fragment<"LhsAttr", 2, "left operand fragment (#tile.lhs)">;
+def Tile_RowVector : Tile_Fragment<"RowsAttr", 1, "row fragment (#tile.rows)">;
 def Tile_AnyFragment : AnyTypeOf<[Tile_Acc, Tile_Lhs, Tile_RowVector]>;
 def Tile_Memory : AnyTypeOf<[Tile_GlobalType, Tile_SharedType]>;
 
