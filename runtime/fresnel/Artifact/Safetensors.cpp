@@ -6,6 +6,7 @@
 #include "fresnel/Artifact/File.h"
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 using nlohmann::json;
 
@@ -108,7 +109,9 @@ Expected<Safetensors> parseSafetensors(const std::string &name, std::string_view
       return status.annotate("safetensors file '" + name + "'");
     ranges.push_back(range);
   }
-  std::sort(ranges.begin(), ranges.end(), [](Range a, Range b) { return a.begin < b.begin; });
+  // Tensors without elements begin where the next one does.
+  std::sort(ranges.begin(), ranges.end(),
+            [](Range a, Range b) { return std::tie(a.begin, a.end) < std::tie(b.begin, b.end); });
   uint64_t end = 0;
   for (Range range : ranges) {
     if (range.begin != end)

@@ -357,6 +357,18 @@ TEST(Safetensors, BytesAreMasks) {
   }
 }
 
+TEST(Safetensors, TensorsMayBeEmpty) {
+  // Written in front of the other one, read behind it.
+  std::string header = R"({"a":{"dtype":"I8","shape":[3],"data_offsets":[0,3]},)"
+                       R"("b":{"dtype":"F32","shape":[0,2],"data_offsets":[0,0]}})";
+  std::string length(8, '\0');
+  length[0] = char(header.size());
+  Expected<Safetensors> read = parseSafetensors("empty", length + header + "123");
+  ASSERT_TRUE(bool(read)) << read.status().message();
+  EXPECT_EQ(read->tensors["a"].data, "123");
+  EXPECT_EQ(read->tensors["b"].elements(), 0);
+}
+
 TEST(Safetensors, WritesNamesThatAreNotUtf8) {
   Safetensors file;
   file.tensors["\xff"] = {DType::F32, {1}, "1234"};
