@@ -97,6 +97,14 @@ deriveParameters(const std::string &method, const std::vector<HostTensor> &input
   return derived;
 }
 
+/// A logical shape as it is in the file.
+static std::string storedShapeText(const HostTensor &tensor, std::vector<int64_t> shape) {
+  if (shape.size() != 4 || tensor.shape.size() != 4 || rt::isInteger(tensor.dtype))
+    return shapeText(shape);
+  std::swap(shape[1], shape[2]);
+  return shapeText(shape);
+}
+
 /// Brings the inputs to the program's names, shapes and dtypes.
 static std::vector<HostTensor> matchInputs(ProgramOp program, const std::vector<HostTensor> &given) {
   std::vector<HostTensor> inputs;
@@ -112,8 +120,8 @@ static std::vector<HostTensor> matchInputs(ProgramOp program, const std::vector<
       fail(ExitUsage,
            "tensor '" + name + "' holds " + dtypeName(tensor->dtype) + ", but the program takes " + dtypeName(dtype));
     if (tensor->shape != shape)
-      fail(ExitUsage, "tensor '" + name + "' has [B, H, N, D] shape " + shapeText(tensor->shape) +
-                          ", but the program takes " + shapeText(shape));
+      fail(ExitUsage, "tensor '" + name + "' has shape " + storedShapeText(*tensor, tensor->shape) +
+                          ", but the program takes " + storedShapeText(*tensor, shape));
     inputs.push_back(convert(*tensor, dtype));
   }
   return inputs;

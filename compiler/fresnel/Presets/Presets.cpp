@@ -178,6 +178,26 @@ static llvm::Expected<std::string> checkValue(const PresetParam &param, StringRe
   llvm_unreachable("unknown parameter type");
 }
 
+/// Heads must fit each other.
+static llvm::Error checkHeads(const std::map<std::string, std::string> &resolved) {
+  auto read = [&](const char *name) {
+    int64_t count = 0;
+    if (auto found = resolved.find(name); found != resolved.end())
+      StringRef(found->second).getAsInteger(10, count);
+    return count;
+  };
+  int64_t heads = read("heads"), kvHeads = read("kv_heads"), maskHeads = read("mask_heads");
+  if (kvHeads && heads % kvHeads)
+    return llvm::createStringError(llvm::formatv(
+        "parameter 'kv_heads' must divide 'heads', but {0} heads are no multiple of {1}", heads, kvHeads));
+  if (maskHeads && (heads % maskHeads || maskHeads % kvHeads))
+    return llvm::createStringError(llvm::formatv(
+        "parameter 'mask_heads' must divide 'heads' and be a multiple of 'kv_heads', but it is {0} beside "
+        "{1} and {2}; 0 stands for 'heads'",
+        maskHeads, heads, kvHeads));
+  return llvm::Error::success();
+}
+
 llvm::Expected<std::map<std::string, std::string>>
 fresnel::resolveParams(const Preset &preset, const std::map<std::string, std::string> &values) {
   for (const auto &[name, value] : values)
@@ -192,12 +212,8 @@ fresnel::resolveParams(const Preset &preset, const std::map<std::string, std::st
       return value.takeError();
     resolved[param.name] = *value;
   }
-  int64_t heads = 1, kvHeads = 1;
-  StringRef(resolved["heads"]).getAsInteger(10, heads);
-  StringRef(resolved["kv_heads"]).getAsInteger(10, kvHeads);
-  if (heads % kvHeads)
-    return llvm::createStringError(llvm::formatv(
-        "parameter 'kv_heads' must divide 'heads', but {0} heads are no multiple of {1}", heads, kvHeads));
+  if (llvm::Error error = checkHeads(resolved))
+    return std::move(error);
   return resolved;
 }
 
