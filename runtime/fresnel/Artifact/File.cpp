@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
+#include <random>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -70,19 +71,54 @@ static bool writeAll(int file, std::string_view data) {
   return true;
 }
 
+static bool writeParts(int file, const std::vector<std::string_view> &parts) {
+  bool written = fchmod(file, 0644) == 0;
+  for (std::string_view part : parts)
+    written = written && writeAll(file, part);
+  return written && fsync(file) == 0;
+}
+
+/// Opens a file in the folder of `path` that has no name, of which nothing stays if the process is ended; -1 where the
+/// file system has none.
+static int openNameless(const std::string &path) {
+  size_t end = path.rfind('/');
+  std::string folder = end == std::string::npos ? "." : path.substr(0, end + 1);
+  return open(folder.c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+}
+
+/// Gives a file without a name one beside `path`, or "" if that cannot be done.
+static std::string nameBeside(const std::string &path, int file) {
+  std::string link = "/proc/self/fd/" + std::to_string(file);
+  std::random_device random;
+  for (int attempt = 0; attempt < 100; ++attempt) {
+    std::string name = path + ".tmp." + std::to_string(random());
+    if (linkat(AT_FDCWD, link.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) == 0)
+      return name;
+    if (errno != EEXIST)
+      break;
+  }
+  return "";
+}
+
 /// Writes the parts to a new file beside `path`, synced, and returns its name.
 static Expected<std::string> writeAside(const std::string &path, const std::vector<std::string_view> &parts) {
+  if (int file = openNameless(path); file >= 0) {
+    bool written = writeParts(file, parts);
+    Status status = written ? Status() : systemError("write", path);
+    std::string name = written ? nameBeside(path, file) : "";
+    close(file);
+    if (!status.ok())
+      return status;
+    if (!name.empty())
+      return name;
+  }
   // A random name: one with the process id in it may be left over from a
   // process that was killed, and containers use the same few ids again.
   std::string temporary = path + ".tmp.XXXXXX";
   int file = mkostemp(temporary.data(), O_CLOEXEC);
   if (file < 0)
     return systemError("write", path);
-  bool written = fchmod(file, 0644) == 0;
-  for (std::string_view part : parts)
-    written = written && writeAll(file, part);
-  written = written && fsync(file) == 0;
-  Status status = written ? Status() : systemError("write", path);
+  Status status = writeParts(file, parts) ? Status() : systemError("write", path);
   close(file);
   if (status.ok())
     return temporary;

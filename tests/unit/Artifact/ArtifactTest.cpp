@@ -7,10 +7,14 @@
 #include "fresnel/Artifact/Safetensors.h"
 #include "fresnel/Artifact/Sha256.h"
 #include <cmath>
+#include <csignal>
 #include <cstdio>
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <limits>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 using namespace fresnel::rt;
@@ -328,6 +332,28 @@ TEST(File, TemporaryFileOfAKilledProcessDoesNotBlock) {
   EXPECT_EQ(*readFile(path), "new");
   std::remove(path.c_str());
   std::remove(stale.c_str());
+}
+
+TEST(File, NothingStaysOfAWriteThatIsEnded) {
+  std::string path = temporaryPath("ended"), folder = path.substr(0, path.rfind('/') + 1);
+  int probe = open(folder.c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+  if (probe < 0)
+    GTEST_SKIP() << "the file system of " << folder << " has no files without names";
+  close(probe);
+  pid_t child = fork();
+  if (child == 0) {
+    // The signal ends the process in the middle of the write.
+    rlimit size{1024, 1024}, none{0, 0};
+    setrlimit(RLIMIT_CORE, &none);
+    setrlimit(RLIMIT_FSIZE, &size);
+    std::signal(SIGXFSZ, SIG_DFL);
+    (void)writeFileAtomically(path, {std::string(1 << 16, 'x')});
+    _exit(0);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFSIGNALED(status));
+  EXPECT_NE(std::system(("ls " + path + "* 2>/dev/null").c_str()), 0);
 }
 
 TEST(Safetensors, RoundTrip) {
