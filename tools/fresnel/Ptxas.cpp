@@ -50,11 +50,18 @@ std::string whyNoPtxas() {
   return text;
 }
 
+/// Why no temporary file can be made.
+static std::string explainTemporary(std::error_code error) {
+  llvm::SmallString<128> folder;
+  llvm::sys::path::system_temp_directory(/*erasedOnReboot=*/true, folder);
+  return ("cannot create a temporary file in '" + folder + "': " + error.message() + "; set TMPDIR to a folder").str();
+}
+
 /// Runs `program` and returns its exit code; its stdout and stderr go to `output`.
 static int runCaptured(const std::string &program, llvm::ArrayRef<llvm::StringRef> arguments, std::string &output) {
   llvm::SmallString<128> log;
-  if (llvm::sys::fs::createTemporaryFile("fresnel", "log", log)) {
-    output = "cannot create a temporary file";
+  if (std::error_code error = llvm::sys::fs::createTemporaryFile("fresnel", "log", log)) {
+    output = explainTemporary(error);
     return -1;
   }
   llvm::FileRemover removeLog(log);
@@ -108,8 +115,8 @@ PtxasReport assemble(const std::string &ptxas, const std::string &ptx, const std
   PtxasReport report;
   llvm::SmallString<128> source;
   int descriptor;
-  if (llvm::sys::fs::createTemporaryFile("fresnel", "ptx", descriptor, source)) {
-    report.failure = "cannot create a temporary file";
+  if (std::error_code error = llvm::sys::fs::createTemporaryFile("fresnel", "ptx", descriptor, source)) {
+    report.failure = explainTemporary(error);
     return report;
   }
   llvm::FileRemover removeSource(source);
@@ -125,8 +132,13 @@ PtxasReport assemble(const std::string &ptxas, const std::string &ptx, const std
   }
   std::string log;
   std::string arch = "-arch=" + target;
-  if (runCaptured(ptxas, {"-v", arch, source.str(), "-o", "/dev/null"}, log) != 0)
-    report.error = log.empty() ? "ptxas failed without a message" : log;
+  int code = runCaptured(ptxas, {"-v", arch, source.str(), "-o", "/dev/null"}, log);
+  // One that was not run, did not end, or says nothing has no opinion of the code.
+  if (code < 0 || (code > 0 && log.empty()))
+    report.failure =
+        ptxas + (log.empty() ? " ended with code " + std::to_string(code) + " and no message" : ": " + log);
+  else if (code > 0)
+    report.error = log;
   // Of a target or a version of PTX that is newer than it, ptxas says nothing of the code.
   if (llvm::StringRef(log).contains("not defined for option 'gpu-name'") ||
       llvm::StringRef(log).contains("Unsupported .version"))
