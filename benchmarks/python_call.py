@@ -11,6 +11,7 @@ import cProfile
 import os
 import pathlib
 import pstats
+import sys
 import tempfile
 import time
 
@@ -72,7 +73,10 @@ def main():
     parser.add_argument("--calls", type=int, default=30)
     parser.add_argument("--profile", action="store_true", help="print where the time goes")
     arguments = parser.parse_args()
-    import torch
+    try:
+        import torch
+    except ImportError:
+        sys.exit("python_call.py: needs PyTorch")
     fake = arguments.fake or not torch.cuda.is_available()
     os.environ.setdefault("FRESNEL_BIN", str(arguments.build / "bin" / "fresnel"))
     os.environ.setdefault("FRESNEL_RUNTIME", str(arguments.build / "lib" / "libfresnel_rt.so.1"))

@@ -16,8 +16,11 @@ import statistics
 import sys
 import time
 
-import torch
-import torch.nn.functional as F
+try:
+    import torch
+    import torch.nn.functional as F
+except ImportError:
+    sys.exit("train_transformer.py: needs PyTorch, which is not installed")
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "python"))  # A checkout needs no installation.
 import fresnel  # noqa: E402 - after the path is set
@@ -389,17 +392,13 @@ def parse_options():
     return options
 
 
-def train_and_report(options):
-    if not torch.cuda.is_available():
-        sys.exit("train_transformer.py: no CUDA device was found; the kernels need a GPU")
-    return make_report(options, train_seeds(options))
-
-
 def main():
     options = parse_options()
+    if not options.combine and not torch.cuda.is_available():
+        sys.exit("train_transformer.py: no CUDA device was found; the kernels need a GPU")
     torch.set_num_threads(THREADS)
     options.out.mkdir(parents=True, exist_ok=True)
-    report = combine(options.combine) if options.combine else train_and_report(options)
+    report = combine(options.combine) if options.combine else make_report(options, train_seeds(options))
     (options.out / "training.json").write_text(json.dumps(report) + "\n")
     title = f"{report['device']}, N = {report['settings']['length']}"
     (options.out / "training.svg").write_text(draw(report["seeds"], title, report["entropy"]))
