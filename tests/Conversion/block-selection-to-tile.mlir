@@ -108,6 +108,22 @@ fresnel.program @fused(%q: !q, %k: !kb) {
 
 // -----
 
+// Within documents each row has the bounds of its own.
+// CHECK-LABEL: tile.kernel @select_scored_0
+// CHECK-SAME: %[[BOUNDS:[^:]*]]: !tile.global<1x2x32768xi32>
+// CHECK: tile.load %[[BOUNDS]]
+// CHECK: tile.mma
+!q = tensor<1x2x32768x128xbf16>
+!kb = tensor<1x2x64x128xbf16>
+!d = tensor<1x2x32768xi32>
+fresnel.program @within(%q: !q, %k: !kb, %d: !d) {
+  %s = fresnel.block_score %q, %k {causal = true, key_window = 512, key_stride = 512} : !q, !kb
+  %i = fresnel.select_blocks %s documents(%d : !d) {topk = 3, local = 1, causal = true, key_block = 512} : tensor<1x2x32768x64xf32>
+  fresnel.return %i {names = ["i"]} : tensor<1x2x32768x3xi32>
+}
+
+// -----
+
 // Gradients are gathers: no atomics.
 // CHECK-LABEL: tile.kernel @pool_grad_0
 // CHECK-NOT: tile.atomic

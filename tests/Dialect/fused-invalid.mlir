@@ -169,6 +169,14 @@ fresnel.program @select_scored_c4(%q: tensor<1x2x64x32xbf16>, %k: tensor<1x2x8x3
 
 // -----
 
+fresnel.program @select_scored_c5(%q: tensor<1x2x64x32xbf16>, %k: tensor<1x2x8x32xbf16>, %d: tensor<1x2x72xi32>) {
+  // expected-error @+1 {{'fresnel.select_scored' op `documents` must be [1, 2, N] of N tokens in 64 rows and 8 blocks, but got 'tensor<1x2x72xi32>'}}
+  %i = fresnel.select_scored %q, %k documents(%d : tensor<1x2x72xi32>) {topk = 2, key_block = 8} : tensor<1x2x64x32xbf16>, tensor<1x2x8x32xbf16>
+  fresnel.return %i {names = ["i"]} : tensor<1x2x64x2xi32>
+}
+
+// -----
+
 fresnel.program @transpose_blocks_required(%i: tensor<1x2x64x3xi32>) {
   // expected-error @+1 {{needs the attribute `blocks`, a 64-bit integer}}
   %t = fresnel.transpose_blocks %i : tensor<1x2x64x3xi32>

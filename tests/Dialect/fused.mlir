@@ -31,6 +31,11 @@ fresnel.program @syntax(%x: !x, %k: !k, %s: !s, %t: !t, %l: tensor<1x4x100xf32>)
   %h = fresnel.scatter_by_slots %g, %shared {seq_len = 100, levels = 3, factor = 4} : tensor<1x4x39x32xbf16>, tensor<1x2x132xi32>
   // CHECK: fresnel.select_scored %x, %k {causal = true, key_block = 8 : i64, key_stride = 8 : i64, key_window = 8 : i64, topk = 3 : i64} : tensor<1x4x100x32xbf16>, tensor<1x2x100x32xbf16>
   %e = fresnel.select_scored %x, %k {topk = 3, causal = true, key_window = 8, key_stride = 8, key_block = 8} : !x, !k
+  // CHECK: %[[BOUNDS:.*]] = fresnel.document_bounds {documents = array<i64: 300, 500>, seq_len = 800 : i64}
+  %bounds = fresnel.document_bounds {documents = array<i64: 300, 500>, seq_len = 800}
+  // CHECK: fresnel.select_scored %x, %k documents(%[[BOUNDS]] : tensor<1x2x800xi32>) {
+  %within = fresnel.select_scored %x, %k documents(%bounds : tensor<1x2x800xi32>)
+      {topk = 3, key_window = 8, key_stride = 8, query_stride = 8, key_block = 8} : !x, !k
   // CHECK: fresnel.transpose_blocks %{{.*}} {blocks = 13 : i64} : tensor<1x4x100x3xi32>
   %f = fresnel.transpose_blocks %e {blocks = 13} : tensor<1x4x100x3xi32>
   // CHECK: fresnel.count_rows %{{.*}} : tensor<1x4x13x4xi32>

@@ -21,6 +21,21 @@ fresnel.program @fused(%q: !q, %k: !k) {
 !k = tensor<1x2x32x64xbf16>
 !s = tensor<1x4x16384x32xf32>
 
+// The documents go with the selection.
+// CHECK-LABEL: fresnel.program @within
+// CHECK-NEXT: fresnel.select_scored %q, %k documents(%d : tensor<1x2x16384xi32>) {causal = true, key_block = 512 : i64,
+fresnel.program @within(%q: !q, %k: !k, %d: tensor<1x2x16384xi32>) {
+  %s = fresnel.block_score %q, %k {scale = 1.0, causal = true, key_window = 512, key_stride = 512} : !q, !k
+  %i = fresnel.select_blocks %s documents(%d : tensor<1x2x16384xi32>) {topk = 3, local = 1, causal = true, key_block = 512} : !s
+  fresnel.return %i {names = ["i"]} : tensor<1x4x16384x3xi32>
+}
+
+// -----
+
+!q = tensor<1x4x16384x64xbf16>
+!k = tensor<1x2x32x64xbf16>
+!s = tensor<1x4x16384x32xf32>
+
 // Scores that leave the program are stored in any case.
 // CHECK-LABEL: fresnel.program @scores_read_twice
 // CHECK: fresnel.block_score

@@ -41,7 +41,7 @@ public:
     tiles.allocate(b.argument(kernel, 0), b.argument(kernel, 1));
     buffer = b.alloc({kTileM, kBufferColumns}, b.getF32Type());
     tiles.loadQueries(batch, head, firstRow);
-    locate(firstRow);
+    locate(firstRow, op.getDocuments() ? b.argument(kernel, 2) : Val());
     SmallVector<Val> init(take, b.f32(-INFINITY));
     init.append(take, b.i32(-1));
     SmallVector<Val> lists =
@@ -53,23 +53,41 @@ public:
                    });
     merge(lists);
     b.ifThen((row < double(shape.getRows())) & (half == 0.0),
-             [&] { store(lists, b.argument(kernel, 2), batch, head); });
+             [&] { store(lists, b.argument(kernel, edges ? 3 : 2), batch, head); });
   }
 
 private:
   using Values = SmallVector<Val>;
 
-  /// The lane's row, half of the columns, and what select_blocks allows there.
-  void locate(Val firstRow) {
+  /// The lane's row, half of the columns, and what the row's documents hold.
+  void locate(Val firstRow, Val documents) {
     Val lane = b.id(tile::Id::Lane);
     local = b.id(tile::Id::Warp) * 16.0 + lane % 16.0;
     half = lane / 16.0;
     row = firstRow + local;
-    end = b.i32(shape.getKeys());
+    if (!documents)
+      return;
+    // Beside the queries and the scores there are no registers for them.
+    edges = b.alloc({2, kTileM}, b.getI32Type());
+    DocumentEdges bounds = loadDocumentEdges(b, documents, row * double(shape.queryStride), shape.queryStride);
+    b.ifThen(half == 0.0, [&] {
+      b.store(bounds.firstStart / double(op.getKeyBlock()), edges, {b.i32(0), local});
+      b.store((bounds.lastEnd + double(op.getKeyBlock() - 1)) / double(op.getKeyBlock()), edges, {b.i32(1), local});
+    });
+  }
+
+  /// The first block that select_blocks allows the row, absent without documents, and the first one behind.
+  std::pair<Val, Val> findBlocks() {
+    Val first, end = b.i32(shape.getKeys());
+    if (edges) {
+      first = b.load(edges, {b.i32(0), local});
+      end = b.min(b.load(edges, {b.i32(1), local}), end);
+    }
     if (op.getCausal()) {
       Val lastToken = (row + 1.0) * double(shape.queryStride) - 1.0;
       end = b.min(lastToken / double(op.getKeyBlock()) + 1.0, end);
     }
+    return {first, end};
   }
 
   /// Tiles that hold a key that is visible, or a block that is forced.
@@ -83,14 +101,19 @@ private:
     return b.max(visited, (last + double(kTileN - 1)) / double(kTileN));
   }
 
-  /// The key of a block: its score, infinity where it is forced, -infinity where it may not be taken.
-  Val getKey(Val block, Val score) {
+  /// The key of a block: its score, infinity where it is forced, -infinity where it may not be taken. It is `offset`
+  /// blocks behind one that lies so far behind the row's first and behind its end.
+  Val getKey(Val fromFirst, Val fromEnd, int64_t offset, Val score) {
     Val key = b.min(score, b.f32(FLT_MAX));
-    if (op.getLocal() > 0 || op.getSinks() > 0) {
-      Val forced = (block < double(op.getSinks())) | (block >= end - double(op.getLocal()));
+    // No more than all blocks are forced.
+    int64_t sinks = std::min<int64_t>(op.getSinks(), shape.getKeys());
+    int64_t local = std::min<int64_t>(op.getLocal(), shape.getKeys());
+    if (local > 0 || sinks > 0) {
+      Val forced = (fromFirst < double(sinks - offset)) | (fromEnd >= double(-local - offset));
       key = b.select(forced, b.f32(INFINITY), key);
     }
-    return b.select(block < end, key, b.f32(-INFINITY));
+    Val allowed = fromEnd < double(-offset);
+    return b.select(edges ? allowed & (fromFirst >= double(-offset)) : allowed, key, b.f32(-INFINITY));
   }
 
   /// Puts a key into the sorted list, behind what `isBetter` says it does not beat.
@@ -113,8 +136,10 @@ private:
     Values keys, lists(state);
     for (int64_t i = 0; i < kTileN / 2; ++i)
       keys.push_back(b.load(buffer, {local, half + double(2 * i)}));
+    auto [first, end] = findBlocks();
+    Val start = firstKey + half, fromFirst = first ? start - first : start, fromEnd = start - end;
     for (int64_t i = 0; i < kTileN / 2; ++i) {
-      Val block = firstKey + half + double(2 * i), key = getKey(block, keys[i]);
+      Val block = start + double(2 * i), key = getKey(fromFirst, fromEnd, 2 * i, keys[i]);
       auto put = [&] {
         // Of equal keys the one that came first stays ahead.
         return insert(lists, key, block, [&](Val other, Val) { return key > other; });
@@ -162,7 +187,9 @@ private:
   ScoreShape shape;
   ScoreTiles tiles;
   int64_t take;
-  Val buffer, local, half, row, end;
+  Val buffer, local, half, row;
+  /// With documents: where the blocks of each row begin and end.
+  Val edges;
 };
 
 } // namespace

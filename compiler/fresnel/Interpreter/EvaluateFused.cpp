@@ -28,7 +28,7 @@ ref::IndexTensor Evaluation::evaluateSelectScored(SelectScoredOp op) {
                                int64_t(op.getKeyStride()), int64_t(op.getQueryStride())};
   return ref::selectBlocks(ref::blockScore(get(op.getQ()), get(op.getK()), score),
                            {int64_t(op.getTopk()), int64_t(op.getLocal()), int64_t(op.getSinks()), op.getCausal(),
-                            int64_t(op.getQueryStride()), int64_t(op.getKeyBlock())});
+                            int64_t(op.getQueryStride()), int64_t(op.getKeyBlock()), getBounds(op)});
 }
 
 bool Evaluation::evaluateFused(Operation *op) {

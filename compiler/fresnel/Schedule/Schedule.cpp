@@ -213,6 +213,11 @@ Value fresnel::getDocumentBounds(Operation *op) {
       .Default([](Operation *) { return Value(); });
 }
 
+bool fresnel::areInOrder(Value bounds) {
+  auto align = bounds.getDefiningOp<AlignDocumentsOp>();
+  return align ? bounds != align.getTokens() : bool(bounds.getDefiningOp<DocumentBoundsOp>());
+}
+
 /// Head dim and value dim of an attention operation, whose first operands are q, k and v.
 static std::pair<int64_t, int64_t> getHeadDims(Operation *op) {
   return {cast<RankedTensorType>(op->getOperand(0).getType()).getDimSize(3),

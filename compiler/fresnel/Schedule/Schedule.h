@@ -30,6 +30,10 @@ mlir::Value getBlockList(mlir::Operation *op);
 /// The bounds of its documents, or null.
 mlir::Value getDocumentBounds(mlir::Operation *op);
 
+/// Whether bounds are of documents in order, each of which holds its tokens, whatever the numbers are from which they
+/// are made.
+bool areInOrder(mlir::Value bounds);
+
 /// Shared memory of the portable kernel of an attention operation, in bytes.
 int64_t getPortableSharedBytes(ScheduleAttr schedule, mlir::Operation *op);
 

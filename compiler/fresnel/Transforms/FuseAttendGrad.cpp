@@ -32,15 +32,8 @@ AttendGradKvOp findPartner(AttendGradQOp queries) {
   return {};
 }
 
-/// Whether blocks of keys can take turns at a tile of queries: with documents only if these are
-/// in order, and each holds its tokens, whatever the numbers are from which they are made.
-bool hasOrder(AttendGradQOp op) {
-  Value documents = op.getDocuments();
-  if (!documents)
-    return true;
-  auto align = documents.getDefiningOp<AlignDocumentsOp>();
-  return align ? documents != align.getTokens() : bool(documents.getDefiningOp<DocumentBoundsOp>());
-}
+/// Whether blocks of keys can take turns at a tile of queries: with documents only if these are in order.
+bool hasOrder(AttendGradQOp op) { return !op.getDocuments() || areInOrder(op.getDocuments()); }
 
 bool isPooled(AttendGradQOp op) { return op.getKeyWindow() > 1 || op.getKeyStride() > 1; }
 

@@ -22,9 +22,8 @@ constexpr int64_t kMinRows = 1 << 16;
 /// The scores that `select` alone reads, if one kernel can compute and rank them.
 BlockScoreOp findScores(SelectBlocksOp select) {
   auto scores = select.getScores().getDefiningOp<BlockScoreOp>();
-  if (!scores || !scores->hasOneUse() || select.getDocuments() || scores.getDocuments() ||
-      scores.getNormalize() != Normalize::None || scores.getCausal() != select.getCausal() ||
-      scores.getQueryStride() != select.getQueryBlock())
+  if (!scores || !scores->hasOneUse() || scores.getDocuments() || scores.getNormalize() != Normalize::None ||
+      scores.getCausal() != select.getCausal() || scores.getQueryStride() != select.getQueryBlock())
     return {};
   auto q = cast<RankedTensorType>(scores.getQ().getType());
   if (q.getElementType().isF32() || q.getDimSize(3) % 16 || q.getDimSize(3) > 256)
@@ -79,10 +78,10 @@ struct FuseSelectionsPass final : impl::FuseSelectionsPassBase<FuseSelectionsPas
   void fuse(SelectBlocksOp select, BlockScoreOp scores) {
     ++numSelections;
     OpBuilder builder(select);
-    auto fused = SelectScoredOp::create(builder, select.getLoc(), scores.getQ(), scores.getK(), scores.getScaleAttr(),
-                                        scores.getCausalAttr(), scores.getKeyWindowAttr(), scores.getKeyStrideAttr(),
-                                        scores.getQueryStrideAttr(), select.getTopkAttr(), select.getLocalAttr(),
-                                        select.getSinksAttr(), select.getKeyBlockAttr());
+    auto fused = SelectScoredOp::create(builder, select.getLoc(), scores.getQ(), scores.getK(), select.getDocuments(),
+                                        scores.getScaleAttr(), scores.getCausalAttr(), scores.getKeyWindowAttr(),
+                                        scores.getKeyStrideAttr(), scores.getQueryStrideAttr(), select.getTopkAttr(),
+                                        select.getLocalAttr(), select.getSinksAttr(), select.getKeyBlockAttr());
     select.getResult().replaceAllUsesWith(fused.getResult());
     select.erase();
     scores.erase();

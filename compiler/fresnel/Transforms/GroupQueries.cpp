@@ -34,10 +34,11 @@ constexpr int64_t kGain = 2;
 int64_t getLength(Value value) { return cast<RankedTensorType>(value.getType()).getDimSize(2); }
 int64_t getHeads(Value value) { return cast<RankedTensorType>(value.getType()).getDimSize(1); }
 
-/// A selection that takes each query's own block.
+/// A selection that takes each query's own block: within documents if these hold their tokens.
 template <typename Op>
 bool takesOwnBlock(Op select, int64_t queryBlock, int64_t keyBlock) {
-  return select.getCausal() && select.getLocal() > 0 && queryBlock == 1 && int64_t(select.getKeyBlock()) == keyBlock;
+  return select.getCausal() && select.getLocal() > 0 && queryBlock == 1 && int64_t(select.getKeyBlock()) == keyBlock &&
+         (!select.getDocuments() || areInOrder(select.getDocuments()));
 }
 
 bool listsOwnBlock(AttendOp op) {
@@ -45,7 +46,7 @@ bool listsOwnBlock(AttendOp op) {
     return false;
   int64_t keyBlock = op.getKeyBlock();
   if (auto select = op.getBlocks().getDefiningOp<SelectBlocksOp>())
-    return !select.getDocuments() && takesOwnBlock(select, select.getQueryBlock(), keyBlock);
+    return takesOwnBlock(select, select.getQueryBlock(), keyBlock);
   if (auto select = op.getBlocks().getDefiningOp<SelectScoredOp>())
     return takesOwnBlock(select, select.getQueryStride(), keyBlock);
   return false;

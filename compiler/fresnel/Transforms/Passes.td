@@ -85,7 +85,8 @@ def FuseSelectionsPass : Pass<"fresnel-fuse-selections", "::mlir::ModuleOp"> {
     `fresnel.select_scored` with it: no softmax, `query_block` equal to `query_stride`,
     `causal` equal, 16-bit queries whose head dim is a multiple of 16 up to 256, at most
     16 blocks a row, and at least 65536 rows over all heads and batches. With fewer rows
-    two kernels, which share a row among more threads, are faster.
+    two kernels, which share a row among more threads, are faster. The selection may lie within
+    documents, the scores may not.
 
     With `regroup`, the default, a `fresnel.regroup` that alone reads a `fresnel.block_score` with
     `group_sum` and a known LSE becomes `fresnel.regroup_scored` with it, where the target

@@ -144,13 +144,15 @@ def Fresnel_SelectScoredOp : Fresnel_ComputeOp<"select_scored"> {
   let description = [{
     `fresnel.select_blocks` of `fresnel.block_score` of q and k, without a softmax and
     per query head. `query_stride` is the former's `query_block`, too; `causal` holds
-    for both.
+    for both. `documents` are the former's.
 
     Constraints:
     - C1: q and k agree in batch, head dim and element type.
     - C2: the query heads are a multiple of the key heads.
     - C3: `topk`, `key_block`, `key_window`, `key_stride` and `query_stride` are positive.
     - C4: `local` and `sinks` are not negative and together at most `topk`.
+    - C5: `documents` is [1, 2, N] of N tokens, with a row of q for each `query_stride` and a row of k for each
+      `key_block` of them.
 
     Example:
     ```mlir
@@ -158,13 +160,16 @@ def Fresnel_SelectScoredOp : Fresnel_ComputeOp<"select_scored"> {
         : tensor<1x4x1000x32xbf16>, tensor<1x2x16x32xbf16>
     ```
   }];
-  let arguments = (ins Fresnel_Rows:$q, Fresnel_Rows:$k, OptionalAttr<F64Attr>:$scale,
-                       DefaultValuedOptionalAttr<BoolAttr, "false">:$causal, DefaultValuedOptionalAttr<I64Attr, "1">:$key_window,
-                       DefaultValuedOptionalAttr<I64Attr, "1">:$key_stride, DefaultValuedOptionalAttr<I64Attr, "1">:$query_stride,
-                       I64Attr:$topk, DefaultValuedOptionalAttr<I64Attr, "0">:$local,
+  let arguments = (ins Fresnel_Rows:$q, Fresnel_Rows:$k, Optional<Fresnel_Indices3>:$documents,
+                       OptionalAttr<F64Attr>:$scale, DefaultValuedOptionalAttr<BoolAttr, "false">:$causal,
+                       DefaultValuedOptionalAttr<I64Attr, "1">:$key_window, DefaultValuedOptionalAttr<I64Attr, "1">:$key_stride,
+                       DefaultValuedOptionalAttr<I64Attr, "1">:$query_stride, I64Attr:$topk,
+                       DefaultValuedOptionalAttr<I64Attr, "0">:$local,
                        DefaultValuedOptionalAttr<I64Attr, "0">:$sinks, I64Attr:$key_block);
   let results = (outs Fresnel_Indices4:$result);
-  let assemblyFormat = "$q `,` $k attr-dict `:` type($q) `,` type($k)";
+  let assemblyFormat = [{
+    $q `,` $k (`documents` `(` $documents^ `:` type($documents) `)`)? attr-dict `:` type($q) `,` type($k)
+  }];
   let extraClassDeclaration = [{
     double getScaleOrDefault();
   }];

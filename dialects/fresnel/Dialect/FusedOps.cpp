@@ -144,7 +144,9 @@ LogicalResult ScatterGradBySlotsOp::inferReturnTypes(MLIRContext *, std::optiona
 LogicalResult SelectScoredOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location, Adaptor adaptor,
                                                SmallVectorImpl<Type> &results) {
   Inference<SelectScoredOp> infer{location};
-  if (failed(infer.require(adaptor.getAttributes(), {"topk", "key_block"})))
+  if (failed(infer.requireRows({adaptor.getQ(), adaptor.getK()})) ||
+      failed(infer.requireScores(adaptor.getDocuments())) ||
+      failed(infer.require(adaptor.getAttributes(), {"topk", "key_block"})))
     return failure();
   RankedTensorType q = getTensor(adaptor.getQ()), k = getTensor(adaptor.getK());
   if (q.getDimSize(0) != k.getDimSize(0) || q.getDimSize(3) != k.getDimSize(3) ||
@@ -163,6 +165,9 @@ LogicalResult SelectScoredOp::inferReturnTypes(MLIRContext *context, std::option
       return infer.fail("`", name, "` must be positive, but got ", value);
   if (local < 0 || sinks < 0 || local + sinks > topk) // select_scored_c4
     return infer.fail("`local` ", local, " and `sinks` ", sinks, " must not be negative and fit into `topk` ", topk);
+  if (failed(checkSelectedDocuments(infer, adaptor.getDocuments(), adaptor.getQueryStride(), adaptor.getKeyBlock(),
+                                    q.getDimSize(2), k.getDimSize(2)))) // select_scored_c5
+    return failure();
   results.push_back(
       RankedTensorType::get({q.getDimSize(0), q.getDimSize(1), q.getDimSize(2), std::min(topk, k.getDimSize(2))},
                             IntegerType::get(context, 32)));

@@ -122,6 +122,20 @@ inline bool areBoundsOf(mlir::Value documents, int64_t tokens) {
   return getTensor(documents).getShape() == llvm::ArrayRef<int64_t>{1, 2, tokens};
 }
 
+/// Checks the documents of a selection, if there are any: of tokens in so many rows and blocks.
+template <typename Op>
+mlir::LogicalResult checkSelectedDocuments(Inference<Op> infer, mlir::Value documents, int64_t queryBlock,
+                                           int64_t keyBlock, int64_t rows, int64_t blocks) {
+  if (!documents)
+    return mlir::success();
+  int64_t tokens = getTensor(documents).getDimSize(2);
+  if (!areBoundsOf(documents, tokens) || int64_t(llvm::divideCeil(tokens, queryBlock)) != rows ||
+      int64_t(llvm::divideCeil(tokens, keyBlock)) != blocks)
+    return infer.fail("`documents` must be [1, 2, N] of N tokens in ", rows, " rows and ", blocks, " blocks, but got ",
+                      documents.getType());
+  return mlir::success();
+}
+
 /// The scale of scores: 1/sqrt(D) of the queries when absent.
 inline double resolveScale(std::optional<llvm::APFloat> scale, mlir::Value q) {
   return scale ? scale->convertToDouble() : 1.0 / std::sqrt(double(getTensor(q).getDimSize(3)));

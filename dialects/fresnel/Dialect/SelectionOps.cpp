@@ -124,15 +124,9 @@ LogicalResult SelectBlocksOp::inferReturnTypes(MLIRContext *context, std::option
   if (local > topk || sinks > topk - local) // select_blocks_c2
     return infer.fail("`local` ", local, " and `sinks` ", sinks, " must fit into `topk` ", topk);
   RankedTensorType scores = getTensor(adaptor.getScores());
-  if (Value documents = adaptor.getDocuments()) {
-    ArrayRef<int64_t> bounds = getTensor(documents).getShape();
-    int64_t tokens = bounds[2], rows = llvm::divideCeil(tokens, int64_t(adaptor.getQueryBlock()));
-    int64_t blocks = llvm::divideCeil(tokens, int64_t(adaptor.getKeyBlock()));
-    if (bounds[0] != 1 || bounds[1] != 2 || rows != scores.getDimSize(2) || blocks != scores.getDimSize(3))
-      // select_blocks_c3
-      return infer.fail("`documents` must be [1, 2, N] of N tokens in ", scores.getDimSize(2), " rows and ",
-                        scores.getDimSize(3), " blocks, but got ", documents.getType());
-  }
+  if (failed(checkSelectedDocuments(infer, adaptor.getDocuments(), adaptor.getQueryBlock(), adaptor.getKeyBlock(),
+                                    scores.getDimSize(2), scores.getDimSize(3)))) // select_blocks_c3
+    return failure();
   SmallVector<int64_t> shape(scores.getShape());
   shape[3] = std::min(topk, shape[3]);
   results.push_back(RankedTensorType::get(shape, IntegerType::get(context, 32)));

@@ -226,6 +226,25 @@ fresnel.program @p(%q: !q, %k: tensor<1x1x5x16xbf16>) {
           inputs, /*grad=*/false);
 }
 
+// The same within documents.
+TEST(Fusion, SelectionByScoresWithinDocuments) {
+  std::vector<NamedValue> inputs = {
+      {"q", randomTensor({1, 2, 32768, 16}, 1)},
+      {"k", randomTensor({1, 1, 10, 16}, 2)},
+      {"cu", ref::IndexTensor({1, 1, 6}, std::vector<int32_t>{0, 5000, 5001, 5001, 13200, 32768})}};
+  compare(R"(
+!q = tensor<1x2x32768x16xbf16>
+!k = tensor<1x1x10x16xbf16>
+!d = tensor<1x2x32768xi32>
+fresnel.program @p(%q: !q, %k: !k, %cu: tensor<1x1x6xi32>) {
+  %d = fresnel.document_bounds %cu {seq_len = 32768} : tensor<1x1x6xi32>
+  %s = fresnel.block_score %q, %k {causal = true, key_window = 3300, key_stride = 3300} : !q, !k
+  %i = fresnel.select_blocks %s documents(%d : !d) {topk = 3, local = 1, causal = true, key_block = 3300} : tensor<1x2x32768x10xf32>
+  fresnel.return %i {names = ["i"]} : tensor<1x2x32768x3xi32>
+})",
+          inputs, /*grad=*/false);
+}
+
 // Both gradients of attention in one pass: values of 16 bits differ where a sum of f32 is rounded once more.
 TEST(Fusion, GradientsInOnePass) {
   auto check = [](int64_t queries, int64_t keys, int64_t depth, const std::string &attributes, int64_t kvHeads = 2) {
