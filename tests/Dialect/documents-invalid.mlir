@@ -98,7 +98,7 @@ fresnel.program @attend_c7_lists(%q: tensor<1x2x64x32xbf16>, %b: tensor<1x2x64x2
 // -----
 
 fresnel.program @attend_c8(%q: tensor<1x2x64x32xbf16>, %b: tensor<1x2x64x2xi32>, %d: tensor<1x2x64xi32>) {
-  // expected-error @+2 {{takes one list of `blocks` and behind it one of `documents`, but got 2 masks}}
+  // expected-error @+2 {{takes one list of `blocks` and behind it one of `documents` or `starts`, but got 2 masks}}
   // expected-error @+1 {{failed to infer returned types}}
   %o, %l = "fresnel.attend"(%q, %q, %q, %d, %b) {key_block = 8} : (tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64x32xbf16>, tensor<1x2x64xi32>, tensor<1x2x64x2xi32>) -> (tensor<1x2x64x32xbf16>, tensor<1x2x64xf32>)
   fresnel.return {names = []}

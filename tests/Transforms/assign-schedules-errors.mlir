@@ -380,3 +380,34 @@ fresnel.program @main(%q: tensor<1x2x2048x128xbf16>, %k: tensor<1x2x2048x128xbf1
   %o = fresnel.launch @shared_weights_portable(%q, %k) : (tensor<1x2x2048x128xbf16>, tensor<1x2x2048x128xbf16>) -> tensor<1x2x2048x128xbf16>
   fresnel.return %o {names = ["o"]} : tensor<1x2x2048x128xbf16>
 }
+
+// -----
+
+!q = tensor<1x2x256x64xbf16>
+!s = tensor<1x1x2x1xi32>
+fresnel.program @starts_of_many(%q: !q, %b: tensor<1x2x2x2xi32>, %s: !s) {
+  // expected-error @+1 {{`starts` go with lists of one entry, and `query_block` and `key_block` of a multiple of 128, but there are 2 entries and blocks of 128 and 128}}
+  %o, %l = fresnel.attend %q, %q, %q blocks(%b : tensor<1x2x2x2xi32>) starts(%s : !s) {query_block = 128, key_block = 128} : !q, !q, !q
+  fresnel.return %o {names = ["o"]} : !q
+}
+
+// -----
+
+!q = tensor<1x2x256x64xbf16>
+!s = tensor<1x1x2x1xi32>
+fresnel.program @starts_under_a_mask(%q: !q, %b: tensor<1x2x2x1xi32>, %s: !s) {
+  // expected-error @+1 {{`starts` hide what is in front of them, and leave no room for a causal mask}}
+  %o, %l = fresnel.attend %q, %q, %q blocks(%b : tensor<1x2x2x1xi32>) starts(%s : !s) {causal = true, query_block = 128, key_block = 128} : !q, !q, !q
+  fresnel.return %o {names = ["o"]} : !q
+}
+
+// -----
+
+// Head dim 32 is one of the portable family.
+!q = tensor<1x2x256x32xbf16>
+!s = tensor<1x1x2x1xi32>
+fresnel.program @starts_elsewhere(%q: !q, %b: tensor<1x2x2x1xi32>, %s: !s) {
+  // expected-error @+1 {{only family hopper serves the `starts` of blocks}}
+  %o, %l = fresnel.attend %q, %q, %q blocks(%b : tensor<1x2x2x1xi32>) starts(%s : !s) {query_block = 128, key_block = 128} : !q, !q, !q
+  fresnel.return %o {names = ["o"]} : !q
+}

@@ -31,6 +31,7 @@ struct AttendShape {
     if (op.getBlocks())
       setBlocks(op.getBlocks().getType(), op.getQueryBlock(), op.getKeyBlock());
     documents = bool(op.getDocuments());
+    starts = bool(op.getStarts());
   }
 
   mlir::Type element;
@@ -45,6 +46,9 @@ struct AttendShape {
   int64_t listHeads = 0, queryBlock = 1, keyBlock = 1;
   /// Whether a query sees keys of its own document alone.
   bool documents = false;
+  /// Whether of each block of the lists the first keys may be hidden. There is no causal mask then, and lists have one
+  /// entry.
+  bool starts = false;
 
   bool isPooled() const { return keyWindow > 1 || keyStride > 1; }
   /// Bounds of documents are those of queries' tokens, or of the tokens with which keys begin.

@@ -37,6 +37,8 @@ void HopperAttendKernel::write() {
     kernel->setAttr(tile::kMinBlocksAttr, b.getI32IntegerAttr(minBlocks));
   if (shape.documents)
     at.setDocuments(b.argument(kernel, outArgument - 1));
+  if (shape.starts)
+    at.setStarts(b.argument(kernel, outArgument - 1));
   allocate();
   initialise();
   writeRoles(consumers, getHopperRegisters(consumers, minBlocks), [&] { produce(); }, [&] { consume(); });

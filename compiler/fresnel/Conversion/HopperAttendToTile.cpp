@@ -130,7 +130,7 @@ private:
       return at.hide(scores, i);
     Type index = tile::getAccType(kGroupRows, tileN, b.getI32Type());
     Val position = grouped ? getTokens(index) + at.position : at.groupPosition, keys = at.lists->getKeys(index, i);
-    return math.hide(scores, keys, position, at.isInDocument(keys));
+    return math.hide(scores, keys, position, at.isWithin(keys));
   }
 
   /// Which rows list the block of step i, if they have lists of their own.

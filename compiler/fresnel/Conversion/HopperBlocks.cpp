@@ -47,8 +47,19 @@ void HopperBlocks::read(Val lists, Val batch, Val head, Val row, Val position, c
   int64_t perBlock = std::max<int64_t>(1, size / tileN);
   Val none = count == 0.0;
   steps = b.select(none, b.i32(1), whole * double(perBlock));
+  if (starts)
+    skipHidden(perBlock);
   masked = divideBy(entries - count + partial + double(boxes - 1), boxes) * double(perBlock);
   masked = masksEveryStep() ? steps : b.max(b.min(masked, steps), b.i32(1));
+}
+
+/// Whatever the starts hold, no step is taken that has no keys.
+void HopperBlocks::skipHidden(int64_t perBlock) {
+  Val zero = b.i32(0), block = b.min(set.getEntry(entries - 1.0), b.i32(shape.getKeyBlocks() - 1));
+  start = b.load(starts, {zero, zero, block, zero});
+  Val hidden = b.max(start - block * double(shape.keyBlock), zero);
+  skipped = b.min(divideBy(hidden, tileN), b.i32(perBlock - 1));
+  steps = b.max(steps - skipped, b.i32(1));
 }
 
 bool HopperBlocks::hasOneMaskedStep() const {
@@ -64,7 +75,10 @@ Val HopperBlocks::getBlock(Val step, int64_t box) {
 Val HopperBlocks::getStart(Val step, int64_t box) {
   int64_t perBlock = std::max<int64_t>(1, shape.keyBlock / tileN);
   Val start = getBlock(step, box) * double(shape.keyBlock);
-  return perBlock == 1 ? start : start + (double(perBlock - 1) - moduloBy(step, perBlock)) * double(tileN);
+  if (perBlock == 1)
+    return start;
+  Val inBlock = skipped ? skipped + step : double(perBlock - 1) - moduloBy(step, perBlock);
+  return start + inBlock * double(tileN);
 }
 
 void HopperBlocks::load(Val map, Val batch, Val head, Val step, Val target, Val barriers, Val slot) {
@@ -90,6 +104,8 @@ Val HopperBlocks::chooseListed(Type type, Val tokens, Val step, Val listed, Val 
     chosen = b.select(column >= double(box * getBoxRows()), choose(box), chosen);
   return chosen;
 }
+
+Val HopperBlocks::isBehindStart(Val keys) { return start ? keys >= start : Val(); }
 
 Val HopperBlocks::getKeys(Type type, Val step) {
   Val keys = b.wrap(tile::ColIndexOp::create(b, type, Value(getStart(step, 0))));

@@ -5,7 +5,8 @@
 // A tile of queries visits the union of its rows' lists, from the last block to the
 // first, several in a step where blocks are smaller than `tile_n`,
 // several steps a block where they are larger: those that cross the diagonal or
-// the end of the keys come first, so that only the first steps need a mask.
+// the end of the keys come first, so that only the first steps need a mask. Where keys in
+// front of a block's start are hidden, steps ascend from the one in which it lies.
 //
 //===----------------------------------------------------------------------===//
 #ifndef FRESNEL_CONVERSION_HOPPERBLOCKS_H
@@ -24,6 +25,8 @@ public:
   int64_t getBoxRows() const { return std::min(tileN, shape.keyBlock); }
   int64_t getBoxes() const { return tileN / getBoxRows(); }
 
+  /// Where blocks start, before the lists are read.
+  void setStarts(Val tensor) { starts = tensor; }
   /// Reads the list rows of the tile of queries at `firstRow`, which stands at
   /// `position`, and those of its documents if there are any; all threads of the block together. Ends with a barrier.
   void read(Val lists, Val batch, Val head, Val firstRow, Val position, const DocumentEdges *documents = nullptr);
@@ -42,6 +45,8 @@ public:
   void load(Val map, Val batch, Val head, Val step, Val target, Val barriers, Val slot);
   /// The keys of a step's columns; `type` is an accumulator of i32.
   Val getKeys(mlir::Type type, Val step);
+  /// Which of such keys are not in front of the start of their block; null where none is.
+  Val isBehindStart(Val keys);
 
   /// Whether a tile has more than one list row: then not all rows see all that is visited.
   bool hasSeveralRows() const { return rows.listRows > 1; }
@@ -52,6 +57,8 @@ public:
   Val chooseListed(mlir::Type type, Val tokens, Val step, Val listed, Val otherwise);
 
 private:
+  /// Leaves out the steps in front of the start of the tile's block.
+  void skipHidden(int64_t perBlock);
   /// The block of a box of a step.
   Val getBlock(Val step, int64_t box);
 
@@ -63,6 +70,8 @@ private:
   Val firstRow, firstListRow;
   /// Entries that are walked: the blocks, and those that stand for none, in whole steps.
   Val entries;
+  /// The starts of all blocks, and of the tile's block, which has steps in front of it.
+  Val starts, start, skipped;
 };
 
 } // namespace fresnel

@@ -51,8 +51,8 @@ private:
   }
 
   Val argument(Argument which) override {
-    return b.argument(kernel,
-                      which - (which > kDocuments && !shape.documents) - (which > kCounts && !pieces.hasCuts()));
+    return b.argument(kernel, which - (which > kDocuments && !shape.documents && !shape.starts) -
+                                  (which > kCounts && !pieces.hasCuts()));
   }
 
   /// dK and dV of each consumer of a walk that is cut, and whose turn it is to add to them.
@@ -214,7 +214,9 @@ private:
     return addInTurn(shared, std::move(sums), leader, [&] { meetOwn(consumer); });
   }
 
-  void store(Val consumer, ArrayRef<Val> sums) {
+  void store(Val consumer, SmallVector<Val> sums) {
+    for (Val &sum : sums)
+      sum = clearHidden(sum);
     if (wide)
       return storeOne(consumer, sums[0]);
     storeGradients(consumer, sums);

@@ -23,7 +23,7 @@ namespace {
 
 constexpr int64_t kGroupRows = 64;
 
-/// Positions of the kernel's arguments; bounds of documents are behind the list.
+/// Positions of the kernel's arguments; bounds of documents, or where blocks start, are behind the list.
 enum Argument : unsigned { kQ, kK, kV, kLse, kDelta, kDout, kList, kDq };
 
 class HopperListGradQ : HopperRings {
@@ -82,6 +82,8 @@ private:
     b.barrier();
     if (shape.documents)
       at.setDocuments(argument(kList + 1));
+    if (shape.starts)
+      at.setStarts(argument(kList + 1));
     at.readLists(argument(kList));
     at.locate(b.id(tile::Id::BlockX));
     if (grouped)
@@ -181,7 +183,7 @@ private:
   Val differentiate(Val i, Products products, bool masked, int64_t pending) {
     Val visible;
     if (masked) {
-      Val keys = at.lists->getKeys(index, i), inside = at.isInDocument(keys);
+      Val keys = at.lists->getKeys(index, i), inside = at.isWithin(keys);
       visible = isVisible(shape, keys, getTokens(index) + at.position);
       visible = inside ? visible & inside : visible;
     }
@@ -272,7 +274,7 @@ private:
           [&] { return SmallVector<Val>{sum}; })[0];
     else
       sum = walkOneByOne(masked, count, sum, /*masked=*/false);
-    tile::StoreTileOp::create(b, Value(sum * shape.scale), Value(argument(shape.documents ? kDq + 1 : kDq)),
+    tile::StoreTileOp::create(b, Value(sum * shape.scale), Value(argument(op.getMasks().size() > 1 ? kDq + 1 : kDq)),
                               Value(at.batch), Value(at.head), Value(token), Value(), Value(), uint32_t(at.getGroup()));
   }
 

@@ -199,6 +199,16 @@ SmallVector<Val> HopperListSums::walkOverlapped(Val first, Val end, ArrayRef<Val
   return {waitFor(sums[0], 0), waitFor(sums[1], 0)};
 }
 
+Val HopperListSums::clearHidden(Val sum) {
+  if (!shape.starts)
+    return sum;
+  Val zero = b.i32(0), block = b.min(divideBy(firstKey, shape.keyBlock), b.i32(shape.getKeyBlocks() - 1));
+  Val start = b.load(argument(kDocuments), {zero, zero, block, zero});
+  auto type = cast<RankedTensorType>(sum.getType());
+  Val key = b.wrap(tile::RowIndexOp::create(b, type.clone(b.getI32Type()), Value(firstKey)));
+  return b.select(key >= start, sum, b.constant(type, 0.0));
+}
+
 void HopperListSums::storeGradients(Val consumer, ArrayRef<Val> sums) {
   // In the places of the consumer's own keys and values, which nobody else reads.
   tile::StoreMatrixOp::create(b, Value(sums[1]), Value(valueTile), Value(groupRow));

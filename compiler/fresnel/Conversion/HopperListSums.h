@@ -27,8 +27,8 @@ protected:
   /// The producer walks lists, for which 24 would not do: 168 * 3 = 40 + 2 * 232.
   static constexpr HopperRegisters kRegisters{40, 232};
 
-  /// The kernel's arguments. Bounds are there if there are documents; counts of rows, sums and turns where sums lie in
-  /// memory for a while.
+  /// The kernel's arguments. Bounds are there if there are documents, or where blocks start; counts of rows, sums and
+  /// turns where sums lie in memory for a while.
   enum Argument : unsigned { kQ, kK, kV, kLse, kDelta, kDout, kBits, kDocuments, kCounts, kDk, kDv, kSums, kTurns };
 
   HopperListSums(AttendGradKvOp op, const KernelRequest &request, KernelBuilder &builder)
@@ -89,6 +89,8 @@ protected:
   void storeGradients(Val consumer, llvm::ArrayRef<Val> sums);
   void storeTile(Val tile, Argument map);
   Val getZero();
+  /// Sums of the gradients of keys in front of the start of their block, which nothing sees, become 0.
+  Val clearHidden(Val sum);
 
   const KernelRequest &request;
   AttendShape shape;

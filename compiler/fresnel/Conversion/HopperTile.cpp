@@ -15,6 +15,7 @@ HopperTile::HopperTile(KernelBuilder &builder, const AttendShape &shape, Schedul
 
 void HopperTile::readLists(Val tensor) {
   lists.emplace(b, shape, schedule, rows);
+  lists->setStarts(starts);
   locate(b.id(tile::Id::BlockX));
   DocumentEdges edges;
   if (shape.documents)
@@ -159,7 +160,11 @@ void HopperTile::locateGroup(Val groupRow, ArrayRef<Val> bounds) {
   groupDocuments = loadDocumentRows(b, documents, row, kGroupRows, side, rows.group, shape.getDocumentSteps());
 }
 
-Val HopperTile::isInDocument(Val keys) { return shape.documents ? fresnel::isInDocument(groupDocuments, keys) : Val(); }
+Val HopperTile::isWithin(Val keys) {
+  if (shape.starts)
+    return lists->isBehindStart(keys);
+  return shape.documents ? isInDocument(groupDocuments, keys) : Val();
+}
 
 Val HopperTile::hide(Val scores, Val i) {
   return shape.documents ? math.hide(scores, getStart(i), groupPosition, groupDocuments)

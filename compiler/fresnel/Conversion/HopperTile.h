@@ -26,6 +26,8 @@ public:
   void readLists(Val tensor);
   /// With documents: their bounds, before the first tile is located.
   void setDocuments(Val bounds) { documents = bounds; }
+  /// Where blocks start, or null, before their lists are read.
+  void setStarts(Val tensor) { starts = tensor; }
   /// With documents: puts the tiles of a head in the order of their work, the most first, which `locate` follows from
   /// then on. All `threads` together; `keys` is memory for four numbers more than tiles. Ends with a barrier.
   void sortTiles(Val keys, Val order, int64_t threads);
@@ -40,8 +42,9 @@ public:
   void locateGroup(Val groupRow, llvm::ArrayRef<Val> bounds = {});
   /// Once both are: the bounds of documents that have been loaded for it; none without documents, or with block lists.
   llvm::SmallVector<Val> getBounds() const;
-  /// Whether keys, a fragment, lie in the documents of the group's rows; null without documents.
-  Val isInDocument(Val keys);
+  /// Whether keys, a fragment, lie in the documents of the group's rows, or behind the start of the tile's block; null
+  /// without either.
+  Val isWithin(Val keys);
   /// Without block lists: hides keys of the i-th block from the group's rows.
   Val hide(Val scores, Val i);
   /// How many blocks, counted from the first key on, end before the right edge of the group's first row: the
@@ -72,7 +75,7 @@ private:
   AttendMath &math;
   BlockTiles rows;
   /// The bounds of all documents, and the group's.
-  Val documents;
+  Val documents, starts;
   /// A head's tiles in the order in which those of the last section start, if they are sorted.
   Val order;
   DocumentEdges edges, groupEdges;

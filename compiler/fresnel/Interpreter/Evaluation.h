@@ -89,6 +89,7 @@ private:
     attend.keyBlock = op.getKeyBlock();
     attend.blocks = op.getBlocks() ? &getIndices(op.getBlocks()) : nullptr;
     attend.documents = getBounds(op);
+    attend.starts = op.getStarts() ? &getIndices(op.getStarts()) : nullptr;
     return attend;
   }
 

@@ -40,6 +40,27 @@ static std::string explainPositions(Operation *op) {
   return reason.empty() ? explainTokens("keys", count(1) * get("key_stride") + get("key_window")) : reason;
 }
 
+/// Blocks of which the first keys are hidden, if an attention operation has them.
+static std::string explainStarts(Operation *op) {
+  constexpr int64_t tile = 128;
+  if (!getBlockStarts(op))
+    return "";
+  auto getBlock = [op](StringRef name) {
+    auto attribute = op->getAttrOfType<IntegerAttr>(name);
+    return attribute ? attribute.getInt() : 1;
+  };
+  int64_t queryBlock = getBlock("query_block"), keyBlock = getBlock("key_block");
+  auto causal = op->getAttrOfType<BoolAttr>("causal");
+  // A tile of queries sees one block, of which the first step alone needs a mask. One of keys has its own anyhow.
+  int64_t entries = isa<AttendGradKvOp>(op) ? 1 : cast<RankedTensorType>(getBlockList(op).getType()).getDimSize(3);
+  if (queryBlock % tile || keyBlock % tile || entries > 1)
+    return llvm::formatv("`starts` go with lists of one entry, and `query_block` and `key_block` of a multiple of {0}, "
+                         "but there are {1} entries and blocks of {2} and {3}",
+                         tile, entries, queryBlock, keyBlock);
+  return causal && causal.getValue() ? "`starts` hide what is in front of them, and leave no room for a causal mask"
+                                     : "";
+}
+
 template <typename Op>
 static std::string explainAttend(Op op) {
   if constexpr (std::is_same_v<Op, AttendGradKvOp>)
@@ -52,6 +73,8 @@ static std::string explainAttend(Op op) {
   for (int64_t dim : {q.getDimSize(3), v.getDimSize(3)})
     if (!llvm::is_contained({32, 64, 96, 128, 192, 256}, dim))
       return llvm::formatv("head dim {0} is not one of 32, 64, 96, 128, 192, 256; pad the head dim", dim);
+  if (std::string reason = explainStarts(op); !reason.empty())
+    return reason;
   return explainPositions(op);
 }
 
@@ -218,6 +241,12 @@ bool fresnel::areInOrder(Value bounds) {
   return align ? bounds != align.getTokens() : bool(bounds.getDefiningOp<DocumentBoundsOp>());
 }
 
+Value fresnel::getBlockStarts(Operation *op) {
+  return TypeSwitch<Operation *, Value>(op)
+      .Case<AttendOp, AttendGradQOp, AttendGradKvOp>([](auto op) { return op.getStarts(); })
+      .Default([](Operation *) { return Value(); });
+}
+
 /// Head dim and value dim of an attention operation, whose first operands are q, k and v.
 static std::pair<int64_t, int64_t> getHeadDims(Operation *op) {
   return {cast<RankedTensorType>(op->getOperand(0).getType()).getDimSize(3),
@@ -301,6 +330,8 @@ std::string fresnel::verifySchedule(ScheduleAttr schedule, Operation *op, const 
     return "only family hopper has all gradients of attention in one pass";
   if (isa<RegroupScoredOp>(op) && schedule.getFamily() != Family::Hopper)
     return "only family hopper has scores of blocks without those of windows; use block_score and regroup";
+  if (getBlockStarts(op) && schedule.getFamily() != Family::Hopper)
+    return "only family hopper serves the `starts` of blocks";
   switch (schedule.getFamily()) {
   case Family::Simt:
     return usesMatrixUnits(op) ? "family simt does not serve attention; use portable" : "";

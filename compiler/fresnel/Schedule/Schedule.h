@@ -33,6 +33,8 @@ mlir::Value getDocumentBounds(mlir::Operation *op);
 /// Whether bounds are of documents in order, each of which holds its tokens, whatever the numbers are from which they
 /// are made.
 bool areInOrder(mlir::Value bounds);
+/// Where the blocks of its lists start, or null.
+mlir::Value getBlockStarts(mlir::Operation *op);
 
 /// Shared memory of the portable kernel of an attention operation, in bytes.
 int64_t getPortableSharedBytes(ScheduleAttr schedule, mlir::Operation *op);

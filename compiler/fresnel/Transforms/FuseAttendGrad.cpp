@@ -80,7 +80,8 @@ struct FuseAttendGradPass final : impl::FuseAttendGradPassBase<FuseAttendGradPas
       auto delta = queries.getDelta().getDefiningOp<AttendDeltaOp>();
       AttendGradKvOp partner = findPartner(queries);
       // Over lists an order costs more than the two products that one pass saves.
-      bool apart = queries.getBlocks() && !unordered && explainHopperLists(queries, info).empty();
+      bool apart =
+          queries.getStarts() || (queries.getBlocks() && !unordered && explainHopperLists(queries, info).empty());
       if (delta && partner && !apart && hasOrder(queries) && explainHopperGrad(queries, info).empty())
         fuse(delta, queries, partner);
     }

@@ -62,7 +62,8 @@ static LogicalResult checkBlocks(Inference<AttendOp> infer, AttendOp::Adaptor ad
       blocks.getDimSize(3) > limit) // attend_c6
     return infer.fail("`blocks` must have the batch of q, a divisor of its heads that is a multiple of the key heads, ",
                       rows, " rows and at most ", limit, " entries, but got ", blocks);
-  return success();
+  Value starts = splitMasks(adaptor.getMasks(), adaptor.getQ()).starts;
+  return checkStarts(infer, starts, adaptor.getK(), keyBlock); // attend_c9
 }
 
 static LogicalResult checkBounds(Inference<AttendOp> infer, AttendOp::Adaptor adaptor) {
@@ -94,10 +95,9 @@ LogicalResult AttendOp::inferReturnTypes(MLIRContext *context, std::optional<Loc
       failed(infer.requireRowsOrScores(adaptor.getMasks())))
     return failure();
   ValueRange masks = adaptor.getMasks();
-  if (masks.size() > 2 ||
-      (masks.size() == 2 && (getTensor(masks[0]).getRank() != 4 || getTensor(masks[1]).getRank() != 3)))
-    // attend_c8
-    return infer.fail("takes one list of `blocks` and behind it one of `documents`, but got ", masks.size(), " masks");
+  if (masks.size() > 2 || (masks.size() == 2 && getTensor(masks[0]).getRank() != 4)) // attend_c8
+    return infer.fail("takes one list of `blocks` and behind it one of `documents` or `starts`, but got ", masks.size(),
+                      " masks");
   RankedTensorType q = getTensor(adaptor.getQ()), k = getTensor(adaptor.getK()), v = getTensor(adaptor.getV());
   if (q.getDimSize(0) != k.getDimSize(0) || q.getDimSize(3) != k.getDimSize(3) ||
       k.getShape().drop_back() != v.getShape().drop_back() || q.getElementType() != k.getElementType() ||

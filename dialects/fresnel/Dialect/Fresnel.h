@@ -19,9 +19,10 @@ class ReturnOp;
 
 /// What masks attention or a gradient has, null where it has none.
 struct AttendMasks {
-  mlir::TypedValue<mlir::RankedTensorType> blocks, documents, counts;
+  mlir::TypedValue<mlir::RankedTensorType> blocks, documents, starts, counts;
 };
-/// `counts` go with a gradient only: a tensor of rank 3 that has no bounds for each row of `q`, behind `blocks`.
+/// Behind `blocks`, a tensor of rank 4 is `starts`; `counts`, which go with a gradient only, are one of rank 3 that has
+/// no bounds for each row of `q`.
 AttendMasks splitMasks(mlir::ValueRange masks, mlir::Value q);
 
 /// The first of `values` that holds indices, or that does not; null if there is none.

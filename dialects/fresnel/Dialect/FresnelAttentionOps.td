@@ -15,7 +15,8 @@ defvar Fresnel_AttendAttributes = (ins
     DefaultValuedOptionalAttr<I64Attr, "1">:$key_stride, DefaultValuedOptionalAttr<I64Attr, "1">:$query_block,
     DefaultValuedOptionalAttr<I64Attr, "1">:$key_block);
 
-/// Block lists, of rank 4, and behind them the bounds of documents, of rank 3; either or both.
+/// Block lists, of rank 4, and behind them the bounds of documents, of rank 3, either or both; or block lists and where
+/// blocks start, of rank 4.
 defvar Fresnel_AttendMasks = (ins Variadic<Fresnel_Indices3Or4>:$masks);
 
 /// What attention and its gradients declare.
@@ -27,6 +28,8 @@ defvar Fresnel_AttendDeclarations = [{
     ::mlir::TypedValue<::mlir::RankedTensorType> getDocuments() {
       return ::fresnel::splitMasks(getMasks(), getQ()).documents;
     }
+    /// Where the blocks of lists start, or null.
+    ::mlir::TypedValue<::mlir::RankedTensorType> getStarts() { return ::fresnel::splitMasks(getMasks(), getQ()).starts; }
   }];
 
 def Fresnel_DocumentBoundsOp : Fresnel_ComputeOp<"document_bounds"> {
@@ -134,7 +137,8 @@ def Fresnel_AttendOp : Fresnel_ComputeOp<"attend", [Fresnel_Differentiable]> {
       makes, for all batches and heads.
       Query i sees the keys `[documents[0, 0, i], documents[0, 1, i])`, those of its
       own document. Of pooled keys it sees those that begin at `documents[0, 0, i]` or
-      later; the diagonal is their other end.
+      later; the diagonal is their other end;
+    - `starts`: of a listed block b no query sees a key in front of `starts[0, 0, b, 0]`.
 
     Constraints:
     - C1: q, k and v agree in batch and element type, q and k in head dim, k and v in heads and length.
@@ -146,7 +150,8 @@ def Fresnel_AttendOp : Fresnel_ComputeOp<"attend", [Fresnel_Differentiable]> {
       ceil(Nq / query_block) rows and at most ceil(Nk / key_block) entries; both block sizes are positive.
     - C7: `documents` is [1, 2, Nq], and allows no `sinks`. Nq is Nk, or keys are pooled, `causal` is set, and the
       last key's first token is one of the Nq.
-    - C8: `blocks` come once at most, and `documents` behind them.
+    - C8: `blocks` come once at most, and either `documents` or `starts` behind them.
+    - C9: `starts` needs `blocks` and is [1, 1, ceil(Nk / key_block), 1].
 
     Example:
     ```mlir

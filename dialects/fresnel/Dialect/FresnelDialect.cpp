@@ -15,20 +15,24 @@ AttendMasks fresnel::splitMasks(ValueRange masks, Value q) {
     auto tensor = cast<TypedValue<RankedTensorType>>(mask);
     int64_t rows = cast<RankedTensorType>(q.getType()).getDimSize(2);
     bool isBounds = !split.blocks || tensor.getType().getShape() == ArrayRef<int64_t>{1, 2, rows};
-    (tensor.getType().getRank() == 4 ? split.blocks : isBounds ? split.documents : split.counts) = tensor;
+    if (tensor.getType().getRank() == 4)
+      (split.blocks ? split.starts : split.blocks) = tensor;
+    else
+      (isBounds ? split.documents : split.counts) = tensor;
   }
   return split;
 }
 
-/// `blocks(%b : type)`, `documents(%d : type)` and `counts(%n : type)`, each or none, in this order.
+/// `blocks(%b : type)`, `documents(%d : type)`, `starts(%s : type)` and `counts(%n : type)`, each or none, in this
+/// order.
 static ParseResult parseAttendMasks(OpAsmParser &parser, SmallVectorImpl<OpAsmParser::UnresolvedOperand> &masks,
                                     SmallVectorImpl<Type> &types) {
-  for (auto [keyword, rank] : {std::pair(StringRef("blocks"), 4), {"documents", 3}, {"counts", 3}}) {
+  for (auto [keyword, rank] : {std::pair(StringRef("blocks"), 4), {"documents", 3}, {"starts", 4}, {"counts", 3}}) {
     if (failed(parser.parseOptionalKeyword(keyword)))
       continue;
     SMLoc location = parser.getCurrentLocation();
-    if (keyword == "counts" && masks.empty())
-      return parser.emitError(location) << "`counts` needs `blocks` in front of it";
+    if ((keyword == "starts" || keyword == "counts") && masks.empty())
+      return parser.emitError(location) << "`" << keyword << "` needs `blocks` in front of it";
     if (parser.parseLParen() || parser.parseOperand(masks.emplace_back()) ||
         parser.parseColonType(types.emplace_back()) || parser.parseRParen())
       return failure();
@@ -43,7 +47,10 @@ static void printAttendMasks(OpAsmPrinter &printer, Operation *op, OperandRange 
   AttendMasks split = splitMasks(masks, op->getOperand(0));
   StringRef separator;
   for (auto [mask, type] : llvm::zip(masks, types)) {
-    StringRef keyword = mask == split.blocks ? "blocks" : mask == split.documents ? "documents" : "counts";
+    StringRef keyword = mask == split.blocks      ? "blocks"
+                        : mask == split.documents ? "documents"
+                        : mask == split.starts    ? "starts"
+                                                  : "counts";
     printer << separator << keyword << '(' << mask << " : " << type << ')';
     separator = " ";
   }

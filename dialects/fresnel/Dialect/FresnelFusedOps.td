@@ -399,6 +399,7 @@ def Fresnel_AttendGradOp : Fresnel_ComputeOp<"attend_grad"> {
     ::mlir::TypedValue<::mlir::RankedTensorType> getBlocks();
     ::mlir::TypedValue<::mlir::RankedTensorType> getTransposed();
     ::mlir::TypedValue<::mlir::RankedTensorType> getDocuments();
+    ::mlir::TypedValue<::mlir::RankedTensorType> getStarts() { return {}; }
     /// Whether dQ is summed in integers.
     bool hasIntegerSums() { return getDq().getType().getElementType().isInteger(32); }
   }];
@@ -476,6 +477,7 @@ def Fresnel_SettleTilesOp : Fresnel_ComputeOp<"settle_tiles"> {
     /// What other gradients have and this one has not.
     ::mlir::TypedValue<::mlir::RankedTensorType> getBlocks() { return {}; }
     ::mlir::TypedValue<::mlir::RankedTensorType> getDocuments() { return {}; }
+    ::mlir::TypedValue<::mlir::RankedTensorType> getStarts() { return {}; }
     int64_t getQueryBlock() { return 1; }
     int64_t getKeyBlock() { return 1; }
     int64_t getKeyWindow() { return 1; }

@@ -60,7 +60,7 @@ def Fresnel_AttendGradQOp : Fresnel_AttendGradOp<"attend_grad_q", (outs Fresnel_
     under a soft cap: `dq = sum_j scale ds_j k_j`.
 
     Constraints:
-    - C1: q, k, v, `blocks` and `documents` fit as in `fresnel.attend`.
+    - C1: q, k, v, `blocks`, `documents` and `starts` fit as in `fresnel.attend`.
     - C2: `lse` and `delta` have the shape of its LSE, `dout` the type of its output.
 
     Example:
@@ -92,7 +92,7 @@ def Fresnel_AttendGradKvOp
     the work is divided.
 
     Constraints:
-    - C1: q, k, v, `blocks` and `documents` fit as in `fresnel.attend`.
+    - C1: q, k, v, `blocks`, `documents` and `starts` fit as in `fresnel.attend`.
     - C2: `lse` and `delta` have the shape of its LSE, `dout` the type of its output.
     - C3: with `transposed`, `blocks` has the batch of q, a divisor of its heads that is a multiple of the key
       heads, ceil(Nk / key_block) rows and a bit for each of the ceil(Nq / query_block) rows of the list.

@@ -56,7 +56,9 @@ static LogicalResult checkAttendGrad(MLIRContext *context, std::optional<Locatio
     // What goes with a transposed list has its own checks.
     AttendMasks masks = splitMasks(adaptor.getMasks(), adaptor.getQ());
     if (adaptor.getTransposed())
-      llvm::erase_if(operands, [&](Value value) { return value == masks.blocks || value == masks.counts; });
+      llvm::erase_if(operands, [&](Value value) {
+        return value == masks.blocks || value == masks.starts || value == masks.counts;
+      });
   }
   SmallVector<Type> forward;
   // attend_grad_q_c1, attend_grad_kv_c1
@@ -81,7 +83,8 @@ LogicalResult AttendGradQOp::inferReturnTypes(MLIRContext *context, std::optiona
 /// Checks a transposed block list.
 static LogicalResult checkTransposed(Inference<AttendGradKvOp> infer, AttendGradKvOp::Adaptor adaptor) {
   int64_t queryBlock = adaptor.getQueryBlock(), keyBlock = adaptor.getKeyBlock();
-  Value list = splitMasks(adaptor.getMasks(), adaptor.getQ()).blocks;
+  AttendMasks masks = splitMasks(adaptor.getMasks(), adaptor.getQ());
+  Value list = masks.blocks;
   if (!list || queryBlock <= 0 || keyBlock <= 0) // attend_grad_kv_c3
     return infer.fail("`transposed` needs `blocks`, and positive `query_block` and `key_block`, but these are ",
                       queryBlock, " and ", keyBlock);
@@ -95,7 +98,9 @@ static LogicalResult checkTransposed(Inference<AttendGradKvOp> infer, AttendGrad
     return infer.fail("transposed `blocks` must have the batch of q, a divisor of its heads that is a multiple of the "
                       "key heads, ",
                       rows, " rows and ", words, " words, but got ", blocks);
-  return success();
+  if (masks.starts && masks.documents) // attend_grad_kv_c1
+    return infer.fail("takes either `documents` or `starts`, but got both");
+  return checkStarts(infer, masks.starts, adaptor.getK(), keyBlock); // attend_grad_kv_c1
 }
 
 LogicalResult AttendGradKvOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location, Adaptor adaptor,

@@ -136,6 +136,17 @@ mlir::LogicalResult checkSelectedDocuments(Inference<Op> infer, mlir::Value docu
   return mlir::success();
 }
 
+/// Checks where blocks of `keyBlock` of the keys start, if that is given.
+template <typename Op>
+mlir::LogicalResult checkStarts(Inference<Op> infer, mlir::Value starts, mlir::Value k, int64_t keyBlock) {
+  if (!starts)
+    return mlir::success();
+  int64_t blocks = llvm::divideCeil(getTensor(k).getDimSize(2), keyBlock);
+  if (getTensor(starts).getShape() != llvm::ArrayRef<int64_t>{1, 1, blocks, 1})
+    return infer.fail("`starts` must be [1, 1, ", blocks, ", 1], but got ", starts.getType());
+  return mlir::success();
+}
+
 /// The scale of scores: 1/sqrt(D) of the queries when absent.
 inline double resolveScale(std::optional<llvm::APFloat> scale, mlir::Value q) {
   return scale ? scale->convertToDouble() : 1.0 / std::sqrt(double(getTensor(q).getDimSize(3)));

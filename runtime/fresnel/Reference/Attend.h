@@ -25,6 +25,8 @@ struct AttendOptions {
   int64_t queryBlock = 1, keyBlock = 1;
   /// What `documentBounds` makes, or null; query i sees keys of its document alone.
   const IndexTensor *documents = nullptr;
+  /// With block lists, or null: the first key of each block that is seen, [1, 1, blocks, 1].
+  const IndexTensor *starts = nullptr;
 };
 
 struct AttendResult {

@@ -74,9 +74,13 @@ void AttendRow::collect() {
   std::vector<int64_t> listed(list, list + count);
   std::sort(listed.begin(), listed.end());
   listed.erase(std::unique(listed.begin(), listed.end()), listed.end());
-  for (int64_t block : listed)
-    if (block >= 0)
-      for (int64_t j = std::max(block * options.keyBlock, begin); j < std::min((block + 1) * options.keyBlock, end);
-           ++j)
-        add(j);
+  for (int64_t block : listed) {
+    if (block < 0 || block * options.keyBlock >= keys)
+      continue;
+    int64_t first = std::max(block * options.keyBlock, begin);
+    if (options.starts)
+      first = std::max<int64_t>(first, options.starts->data[size_t(block)]);
+    for (int64_t j = first; j < std::min((block + 1) * options.keyBlock, end); ++j)
+      add(j);
+  }
 }
