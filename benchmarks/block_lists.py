@@ -5,7 +5,7 @@ L2 is flushed before each sample, and medians are compared. The results are comp
 Lists of single tokens, as NSA has them, for which a BlockMask has no rows, are timed beside flash-linear-attention where its
 package is installed, else alone. So are the gradients at blocks of 64, for which FlexAttention finds no kernel. With
 `--gradient-schedule ordered=false` gradients are added in any order. The methods `moba` and `vsa` are set beside dense
-attention of cuDNN. TFLOP/s count 4 D per listed pair and head, 2.5 times that backward. Prints Markdown tables.
+attention of cuDNN, `moba_documents`, whose documents have random lengths, beside nobody. TFLOP/s count 4 D per listed pair and head, 2.5 times that backward. Prints Markdown tables.
 Needs PyTorch with CUDA. Usage: block_lists.py --fresnel PATH --runtime libfresnel_rt.so [--filter TEXT] [--no-grad]
 """
 
@@ -33,9 +33,10 @@ CASES = [
     (1, 64, 16, 64, 4, 65536, 256),
 ]
 
-# Method, its parameters, whether dense attention beside it is causal.
+# Method, its parameters, whether dense attention beside it is causal, or None for none.
 METHODS = [
     *(("moba", {"seq_len": n, "block": 512, "topk": 3}, True) for n in (4096, 8192, 16384, 32768, 65536, 131072)),
+    *(("moba_documents", {"seq_len": n, "block": 512, "topk": 3, "documents": d}, None) for n in (32768, 65536) for d in (1, 8)),
     *(("vsa", {"seq_len": n, "block": 64, "topk": 32}, False) for n in (8192, 32768, 65536)),
 ]
 
@@ -222,12 +223,15 @@ def run_method(torch, library, arguments, method, folder):
     compile_bundle(arguments, name, bundle, [f"--set={key}={value}" for key, value in parameters.items()])
     inputs = random_inputs(torch, heads, heads, length, dim)
     inputs["gates"] = torch.randn(1, length, heads, 2, device="cuda", dtype=torch.bfloat16).transpose(1, 2)
+    documents = parameters.get("documents", 1)
+    ends = torch.randint(1, length, (documents - 1,), device="cuda").sort().values
+    inputs["cu_seqlens"] = torch.nn.functional.pad(torch.nn.functional.pad(ends, (1, 0)), (0, 1), value=length).int()[None, None]
     plan = Plan(torch, library, bundle, inputs)
-    dense = make_dense(torch, causal, heads)
+    dense = None if causal is None else make_dense(torch, causal, heads)
     text = " ".join(f"{key}={value}" for key, value in parameters.items())
     for kind, times, _ in time_beside(torch, arguments, plan, inputs, dense, checks=False):
-        print(f"| {name} {text} | {kind} | {times[0]:.3f} | {times[1]:.3f} | {times[1] / times[0]:.2f} | "
-              f"{count_memory(plan)} |", flush=True)
+        beside = f"{times[1]:.3f} | {times[1] / times[0]:.2f}" if dense else "- | -"
+        print(f"| {name} {text} | {kind} | {times[0]:.3f} | {beside} | {count_memory(plan)} |", flush=True)
 
 
 def main():

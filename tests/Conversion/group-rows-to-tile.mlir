@@ -12,6 +12,61 @@ fresnel.program @split(%b: tensor<1x2x1000x3xi32>) {
 
 // -----
 
+// Bounds are cut where blocks begin; the last token of each block has its start.
+// CHECK-LABEL: tile.kernel @block_bounds_0(
+// CHECK-SAME: %[[BOUNDS:[^:]*]]: !tile.global<1x2x1000xi32>, %[[OWN:[^:]*]]: !tile.global<1x2x1000xi32>, %[[STARTS:[^:]*]]: !tile.global<1x1x16x1xi32
+// CHECK-COUNT-2: tile.load %[[BOUNDS]]
+// CHECK-COUNT-2: tile.store %{{.*}}, %[[OWN]]
+// CHECK: scf.if
+// CHECK: tile.store %{{.*}}, %[[STARTS]]
+// CHECK-LABEL: tile.kernel @split_blocks_1(
+// CHECK-SAME: %[[BOUNDS:[^:]*]]: !tile.global<1x2x1000xi32>
+// CHECK: tile.load %[[BOUNDS]]
+fresnel.program @within(%b: tensor<1x2x1000x3xi32>, %d: tensor<1x2x1000xi32>) {
+  %o, %s = fresnel.block_bounds %d {key_block = 64} : tensor<1x2x1000xi32>
+  %p, %e = fresnel.split_blocks %b documents(%d : tensor<1x2x1000xi32>) {key_block = 64, keys = 1000} : tensor<1x2x1000x3xi32>
+  fresnel.return %o, %s, %p {names = ["o", "s", "p"]} : tensor<1x2x1000xi32>, tensor<1x1x16x1xi32>, tensor<1x2x1000x3xi32>
+}
+
+// -----
+
+// Of a block whose first keys are hidden the first step alone is masked, and the gradients of these keys are cleared at the end.
+// CHECK-LABEL: tile.kernel @attend_0(
+// CHECK-SAME: %[[STARTS:[^:]*]]: !tile.global<1x1x8x1xi32
+// CHECK: tile.load %[[STARTS]]
+// CHECK: tile.warp_specialize
+// CHECK: consumer(2)
+// CHECK-COUNT-1: tile.col_index
+// CHECK-NOT: tile.col_index
+// CHECK-LABEL: tile.kernel @attend_grad_q_1(
+// CHECK-SAME: %[[STARTS:[^:]*]]: !tile.global<1x1x8x1xi32
+// CHECK: tile.load %[[STARTS]]
+// CHECK: consumer(2)
+// CHECK-COUNT-1: tile.col_index
+// CHECK-NOT: tile.col_index
+// CHECK-LABEL: tile.kernel @attend_grad_kv_{{[0-9]}}(
+// CHECK-SAME: %[[STARTS:[^:]*]]: !tile.global<1x1x8x1xi32
+// CHECK: consumer(2)
+// CHECK-NOT: tile.row_index
+// CHECK: scf.for
+// CHECK: tile.load %[[STARTS]]
+// CHECK: tile.row_index
+// CHECK-COUNT-2: arith.select
+// CHECK: tile.tma_store
+!q = tensor<1x2x1280x128xbf16>
+!k = tensor<1x2x4096x128xbf16>
+!l = tensor<1x2x1280xf32>
+!b = tensor<1x2x10x1xi32>
+!s = tensor<1x1x8x1xi32>
+fresnel.program @starts(%q: !q, %k: !k, %b: !b, %s: !s, %d: !l) {
+  %o, %l = fresnel.attend %q, %k, %k blocks(%b : !b) starts(%s : !s) {query_block = 128, key_block = 512} : !q, !k, !k
+  %a = fresnel.attend_grad_q %q, %k, %k lse %l delta %d dout %q blocks(%b : !b) starts(%s : !s) {query_block = 128, key_block = 512} : !q, !k, !k, !l, !l, !q
+  %c, %e = fresnel.attend_grad_kv %q, %k, %k lse %l delta %d dout %q blocks(%b : !b) starts(%s : !s) {query_block = 128, key_block = 512} : !q, !k, !k, !l, !l, !q
+  fresnel.return %o, %a, %c, %e {names = ["o", "a", "c", "e"]} : !q, !q, !k, !k
+}
+
+// -----
+
 // A thread block for each block of keys; places come from counts, so that nothing is added atomically.
 // CHECK-LABEL: tile.kernel @group_rows_0(
 // CHECK-SAME: grid = array<i32: 16, 2, 1>

@@ -60,6 +60,75 @@ fresnel.program @own(%q: !q, %k: !q, %s: !s) {
 
 // -----
 
+// Within documents in order, queries of one document alone list a block of their past, and see it from one key on. Both halves
+// of attention take bounds; the lists of the own blocks take the documents themselves.
+// CHECK-LABEL: fresnel.program @within
+// CHECK: %[[D:.*]] = fresnel.document_bounds %cu
+// CHECK-NEXT: %[[PAST:.*]], %[[OWN:.*]] = fresnel.split_blocks %b documents(%[[D]] : tensor<1x2x4000xi32>) {key_block = 128 : i64, keys = 4000 : i64}
+// CHECK: %{{.*}}, %[[TILES:.*]], %{{.*}} = fresnel.group_rows %[[PAST]]
+// CHECK-NEXT: %[[CUT:.*]], %[[STARTS:.*]] = fresnel.block_bounds %[[D]] {key_block = 128 : i64}
+// CHECK: fresnel.attend %{{.*}}, %k, %k blocks(%[[TILES]] : tensor<1x2x63x1xi32>) starts(%[[STARTS]] : tensor<1x1x32x1xi32>) {key_block = 128 : i64, query_block = 128 : i64}
+// CHECK-NEXT: fresnel.attend %q, %k, %k blocks(%[[OWN]] : tensor<1x2x4000x1xi32>) documents(%[[D]] : tensor<1x2x4000xi32>) {causal = true, key_block = 128 : i64}
+// GRAD-LABEL: fresnel.program @within
+// GRAD: fresnel.attend_grad_q {{.*}} starts(
+// GRAD: fresnel.attend_grad_kv {{.*}} starts(
+// GRAD: fresnel.attend_grad_q {{.*}} documents(
+// GRAD: fresnel.attend_grad_kv {{.*}} documents(
+!q = tensor<1x2x4000x64xbf16>
+!b = tensor<1x2x4000x1xi32>
+!d = tensor<1x2x4000xi32>
+fresnel.program @within(%q: !q, %k: !q, %b: !b, %cu: tensor<1x1x9xi32>) {
+  %d = fresnel.document_bounds %cu {seq_len = 4000} : tensor<1x1x9xi32>
+  %o, %l = fresnel.attend %q, %k, %k blocks(%b : !b) documents(%d : !d) {causal = true, key_block = 128} : !q, !q, !q
+  fresnel.return %o {names = ["out"]} : !q
+}
+
+// -----
+
+// Where each query lists its own block these are documents within the documents.
+// CHECK-LABEL: fresnel.program @own_within
+// CHECK: %[[CUT:.*]], %[[STARTS:.*]] = fresnel.block_bounds %{{.*}} {key_block = 128 : i64}
+// CHECK: fresnel.attend %{{.*}} starts(%[[STARTS]] : tensor<1x1x32x1xi32>)
+// CHECK: fresnel.attend %q, %k, %k documents(%[[CUT]] : tensor<1x2x4000xi32>) {causal = true} :
+!q = tensor<1x2x4000x64xbf16>
+!s = tensor<1x2x4000x32xf32>
+!d = tensor<1x2x4000xi32>
+fresnel.program @own_within(%q: !q, %k: !q, %s: !s) {
+  %d = fresnel.document_bounds {documents = array<i64: 1000, 3000>, seq_len = 4000}
+  %b = fresnel.select_blocks %s documents(%d : !d) {topk = 2, local = 1, causal = true, key_block = 128} : !s
+  %o, %l = fresnel.attend %q, %k, %k blocks(%b : tensor<1x2x4000x2xi32>) documents(%d : !d) {causal = true, key_block = 128} : !q, !q, !q
+  fresnel.return %o {names = ["out"]} : !q
+}
+
+// -----
+
+// The documents of eight blocks and less are too short.
+// CHECK-LABEL: fresnel.program @short_documents
+// CHECK-NOT: fresnel.group_rows
+!q = tensor<1x2x4000x64xbf16>
+!b = tensor<1x2x4000x1xi32>
+!d = tensor<1x2x4000xi32>
+fresnel.program @short_documents(%q: !q, %k: !q, %b: !b) {
+  %d = fresnel.document_bounds {documents = array<i64: 1000, 1000, 700, 300, 1000>, seq_len = 4000}
+  %o, %l = fresnel.attend %q, %k, %k blocks(%b : !b) documents(%d : !d) {causal = true, key_block = 128} : !q, !q, !q
+  fresnel.return %o {names = ["out"]} : !q
+}
+
+// -----
+
+// Bounds that come from elsewhere may be in any order.
+// CHECK-LABEL: fresnel.program @any_bounds
+// CHECK-NOT: fresnel.group_rows
+!q = tensor<1x2x4000x64xbf16>
+!b = tensor<1x2x4000x1xi32>
+!d = tensor<1x2x4000xi32>
+fresnel.program @any_bounds(%q: !q, %k: !q, %b: !b, %d: !d) {
+  %o, %l = fresnel.attend %q, %k, %k blocks(%b : !b) documents(%d : !d) {causal = true, key_block = 128} : !q, !q, !q
+  fresnel.return %o {names = ["out"]} : !q
+}
+
+// -----
+
 // Left alone: few blocks; many entries; blocks of 64 keys; no causal mask; lists of several queries; a window; f32.
 // CHECK-LABEL: fresnel.program @left_alone
 // CHECK-NOT: fresnel.group_rows

@@ -150,8 +150,9 @@ def make_cut_program(rng):
     return text, f"q={q} kv={kv} list={list_type} {settings}"
 
 
-def make_grouped_program(rng):
-    """A program over lists of single queries whose attention goes from block to block of keys."""
+def make_grouped_program(rng, documents):
+    """A program over lists of single queries whose attention goes from block to block of keys, a part `documents` of them within
+    documents."""
     entries, key_block = rng.choice(((1, 128), (1, 256), (2, 128), (1, 384)))
     group, kv_heads, dim, dtype, batch = rng.choice((1, 2, 4)), rng.choice((1, 2)), rng.choice((64, 128, 128, 192, 256)), rng.choice(("bf16", "f16")), rng.choice((1, 1, 2))
     # The oracle computes every pair in double precision.
@@ -163,10 +164,16 @@ def make_grouped_program(rng):
     list_type = f"tensor<{batch}x{list_heads}x{length}x{entries}xi32>"
     settings = f"causal = true, key_block = {key_block}" + (", softcap = 20.0" if rng.random() < 0.2 else "")
     q, kv, lse = f"tensor<{batch}x{heads}x{length}x{dim}x{dtype}>", f"tensor<{batch}x{kv_heads}x{keys}x{dim}x{dtype}>", f"tensor<{batch}x{heads}x{length}xf32>"
-    text = (f"fresnel.program @case(%q: {q}, %k: {kv}, %v: {kv}, %list: {list_type}) {{\n"
-            f"  %out, %lse = fresnel.attend %q, %k, %v blocks(%list : {list_type}) {{{settings}}} : {q}, {kv}, {kv}\n"
+    operand, more, first = f" blocks(%list : {list_type})", f", %list: {list_type}", ""
+    if keys == length and rng.random() < documents:
+        # More than there are tokens leave some empty, and nothing in front of a query's own block.
+        cu = f"tensor<1x1x{rng.choice((2, 4, 6, 17, length))}xi32>"
+        first, more = f"  %bounds = fresnel.document_bounds %cu {{seq_len = {length}}} : {cu}\n", f"{more}, %cu: {cu}"
+        operand += f" documents(%bounds : tensor<1x2x{length}xi32>)"
+    text = (f"fresnel.program @case(%q: {q}, %k: {kv}, %v: {kv}{more}) {{\n{first}"
+            f"  %out, %lse = fresnel.attend %q, %k, %v{operand} {{{settings}}} : {q}, {kv}, {kv}\n"
             f"  fresnel.return %out, %lse {{names = [\"out\", \"lse\"]}} : {q}, {lse}\n}}\n")
-    return text, f"q={q} kv={kv} list={list_type} {settings}"
+    return text, f"q={q} kv={kv} list={list_type} {'documents ' if first else ''}{settings}"
 
 
 def has_one_pass(dim, length, keys, attributes):
@@ -209,8 +216,12 @@ def make_case(rng, arguments):
         if rng.random() < 0.3:
             sets = {"seq_len": rng.randint(5200, 7000), "heads": 2, "kv_heads": rng.choice((1, 2)), "head_dim": rng.choice((64, 128)),
                     "topk": 2, "block": rng.choice((128, 256))}
-            return "moba", "", sets, "moba", layout, "", "", grad
-        text, description = make_grouped_program(rng)
+            method = "moba"
+            if rng.random() < arguments.documents:
+                method = "moba_documents"
+                sets["documents"] = rng.choice((1, 3, 5, 16, sets["seq_len"]))
+            return method, "", sets, method, layout, "", "", grad
+        text, description = make_grouped_program(rng, arguments.documents)
         return "case.mlir", text, {}, description, layout, "", "", grad
     only = ("tiles", "tiles", "token") if arguments.tiles_only else ("pooled",) if arguments.pooled_only else ()
     only = ("gathered",) if arguments.gathered_only else only

@@ -9,6 +9,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "fresnel/Conversion/BlockLists.h"
 #include "fresnel/Conversion/PyramidDocuments.h"
 #include "fresnel/Conversion/ToTile.h"
 #include "llvm/Support/MathExtras.h"
@@ -111,6 +112,24 @@ LogicalResult fresnel::lowerNarrowBounds(NarrowBoundsOp op, const KernelRequest 
     b.store(b.max(start, token - double(window - 1)), target, {zero, zero, token});
     // token + window may take 32 bits.
     b.store(token + b.min(end - token, b.i32(window)), target, {zero, one, token});
+  });
+  return success();
+}
+
+LogicalResult fresnel::lowerBlockBounds(BlockBoundsOp op, const KernelRequest &request, KernelBuilder &b) {
+  int64_t tokens = op.getBounds().getType().getDimSize(2), keyBlock = std::min<int64_t>(op.getKeyBlock(), tokens);
+  tile::KernelOp kernel = b.beginKernel(request.getName(), request.getArgumentTypes(), kThreads,
+                                        {int64_t(llvm::divideCeil(tokens, kThreads)), 1, 1});
+  Val zero = b.i32(0), one = b.i32(1), bounds = b.argument(kernel, 0), own = b.argument(kernel, 1);
+  Val token = b.id(tile::Id::BlockX) * double(kThreads) + b.id(tile::Id::Thread);
+  b.ifThen(token < b.i32(tokens), [&] {
+    Val block = divideBy(token, keyBlock), first = block * double(keyBlock);
+    Val start = b.max(b.load(bounds, {zero, zero, token}), first), end = b.load(bounds, {zero, one, token});
+    b.store(start, own, {zero, zero, token});
+    // The block's end may take 32 bits.
+    b.store(first + b.min(end - first, b.i32(keyBlock)), own, {zero, one, token});
+    Val isLast = (token == double(tokens - 1)) | (token - first == double(keyBlock - 1));
+    b.ifThen(isLast, [&] { b.store(start, b.argument(kernel, 2), {zero, zero, block, zero}); });
   });
   return success();
 }

@@ -25,20 +25,25 @@ LogicalResult fresnel::lowerSplitBlocks(SplitBlocksOp op, const KernelRequest &r
                               {int64_t(llvm::divideCeil(rows, kThreads)), list.getDimSize(1), list.getDimSize(0)});
   Val batch = b.id(tile::Id::BlockZ), head = b.id(tile::Id::BlockY), zero = b.i32(0), none = b.i32(-1);
   Val row = b.id(tile::Id::BlockX) * double(kThreads) + b.id(tile::Id::Thread);
+  unsigned results = op.getDocuments() ? 2 : 1;
   auto entryAt = [&](Val k) { return b.load(b.argument(kernel, 0), {batch, head, row, k}); };
   b.ifThen(row < double(rows), [&] {
     Val position = row + double(keys - rows), exists = position >= 0.0;
     Val own = divideBy(b.max(position, zero), op.getKeyBlock());
+    // Blocks that end up to here are those of other documents.
+    Val first = op.getDocuments() ? b.load(b.argument(kernel, 1), {zero, zero, row}) : Val();
     Val diagonal = b.forRange(zero, b.i32(entries), b.i32(1), {none}, [&](Val k, ArrayRef<Val> found) {
       Val entry = entryAt(k);
       Val before = b.forRange(zero, k, b.i32(1), {zero}, [&](Val j, ArrayRef<Val> seen) {
         return SmallVector<Val>{seen[0] | b.cast(entryAt(j) == entry, b.getI32Type())};
       })[0];
       Val isPast = exists & (entry >= 0.0) & (entry < own) & (before == 0.0);
-      b.store(b.select(isPast, entry, none), b.argument(kernel, 1), {batch, head, row, k});
+      if (first)
+        isPast = isPast & ((entry + 1.0) * double(op.getKeyBlock()) > first);
+      b.store(b.select(isPast, entry, none), b.argument(kernel, results), {batch, head, row, k});
       return SmallVector<Val>{b.select(exists & (entry == own), entry, found[0])};
     })[0];
-    b.store(diagonal, b.argument(kernel, 2), {batch, head, row, zero});
+    b.store(diagonal, b.argument(kernel, results + 1), {batch, head, row, zero});
   });
   return success();
 }

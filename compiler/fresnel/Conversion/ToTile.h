@@ -32,6 +32,7 @@ void lowerHopperAttend(AttendOp op, const KernelRequest &request, KernelBuilder 
 void lowerAttendBlocks(AttendOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerTransposeBlocks(TransposeBlocksOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerCountRows(CountRowsOp op, const KernelRequest &request, KernelBuilder &builder);
+mlir::LogicalResult lowerBlockBounds(BlockBoundsOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerSplitBlocks(SplitBlocksOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerGroupRows(GroupRowsOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerGatherScores(GatherScoresOp op, const KernelRequest &request, KernelBuilder &builder);

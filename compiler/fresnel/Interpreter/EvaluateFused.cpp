@@ -76,9 +76,16 @@ bool Evaluation::evaluateFused(Operation *op) {
         return true;
       })
       .Case([&](SplitBlocksOp op) {
-        ref::SplitBlocks split = ref::splitBlocks(getIndices(op.getList()), op.getKeyBlock(), op.getKeys());
+        ref::SplitBlocks split =
+            ref::splitBlocks(getIndices(op.getList()), op.getKeyBlock(), op.getKeys(), getBounds(op));
         values[op.getPast()] = std::move(split.past);
         values[op.getDiagonal()] = std::move(split.diagonal);
+        return true;
+      })
+      .Case([&](BlockBoundsOp op) {
+        ref::BlockBounds bounds = ref::blockBounds(getIndices(op.getBounds()), op.getKeyBlock());
+        values[op.getOwn()] = std::move(bounds.own);
+        values[op.getStarts()] = std::move(bounds.starts);
         return true;
       })
       .Case([&](GroupRowsOp op) {

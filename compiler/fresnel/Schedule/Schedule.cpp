@@ -204,8 +204,8 @@ std::string fresnel::explainUnsupported(Operation *op) {
           .Case([](RegroupScoredOp op) { return explainRegroupScored(op); })
           .Case([](MoveOp op) { return explainMove(op); })
           .Case<MergeRowsOp, SumRowsOp>([](auto op) { return explainPlaces(op.getPart(), op.getSlots()); })
-          .Case<SelectCascadeOp, RegroupOp, TransposeBlocksOp, CountRowsOp, SplitBlocksOp, GroupRowsOp, GatherScoresOp,
-                DocumentBoundsOp, AlignDocumentsOp, NarrowBoundsOp, BlocksFromMaskOp>(
+          .Case<SelectCascadeOp, RegroupOp, TransposeBlocksOp, CountRowsOp, SplitBlocksOp, BlockBoundsOp, GroupRowsOp,
+                GatherScoresOp, DocumentBoundsOp, AlignDocumentsOp, NarrowBoundsOp, BlocksFromMaskOp>(
               [](auto) { return std::string(); })
           .Default([](Operation *) { return std::string("has no GPU schedule yet"); });
   if (reason.empty())
@@ -237,6 +237,8 @@ Value fresnel::getDocumentBounds(Operation *op) {
 }
 
 bool fresnel::areInOrder(Value bounds) {
+  if (auto cut = bounds.getDefiningOp<BlockBoundsOp>())
+    return bounds == cut.getOwn() && areInOrder(cut.getBounds());
   auto align = bounds.getDefiningOp<AlignDocumentsOp>();
   return align ? bounds != align.getTokens() : bool(bounds.getDefiningOp<DocumentBoundsOp>());
 }

@@ -52,11 +52,23 @@ bool listsOwnBlock(AttendOp op) {
   return false;
 }
 
+/// Blocks that a query could list on average, half of those of its document. Where lengths are not known one document
+/// may have all tokens.
+int64_t countSeenBlocks(AttendOp op) {
+  int64_t tokens = getLength(op.getK()), keyBlock = op.getKeyBlock(), sum = 0;
+  auto bounds = op.getDocuments() ? op.getDocuments().getDefiningOp<DocumentBoundsOp>() : DocumentBoundsOp();
+  if (!bounds || bounds.getDocuments().empty())
+    return llvm::divideCeil(tokens, 2 * keyBlock);
+  for (int64_t length : bounds.getDocuments())
+    sum += length * int64_t(llvm::divideCeil(length, 2 * keyBlock));
+  return llvm::divideCeil(sum, tokens);
+}
+
 /// How attention is grouped.
 struct Grouping {
   explicit Grouping(AttendOp op)
       : queries(getLength(op.getQ())), keyBlock(op.getKeyBlock()),
-        blocks(llvm::divideCeil(getLength(op.getK()), keyBlock)),
+        blocks(llvm::divideCeil(getLength(op.getK()), keyBlock)), seen(countSeenBlocks(op)),
         entries(cast<RankedTensorType>(op.getBlocks().getType()).getDimSize(3) - listsOwnBlock(op)) {}
 
   /// Room for all entries, whatever they are: each block's places are rounded up.
@@ -65,11 +77,11 @@ struct Grouping {
   /// Keys for each query: of the union of what the rows of a tile list where each takes any blocks of its past, and of
   /// its places.
   bool pays(int64_t tileQueries) const {
-    int64_t walked = std::min<int64_t>(llvm::divideCeil(blocks, 2), tileQueries * entries) * keyBlock;
+    int64_t walked = std::min<int64_t>(seen, tileQueries * entries) * keyBlock;
     return walked >= kGain * entries * (keyBlock + kPlaceKeys);
   }
 
-  int64_t queries, keyBlock, blocks;
+  int64_t queries, keyBlock, blocks, seen;
   /// Those in front of a query's own block.
   int64_t entries;
 };
@@ -77,8 +89,12 @@ struct Grouping {
 bool canGroup(AttendOp op, const TargetInfo &target) {
   if (cast<RankedTensorType>(op.getQ().getType()).getElementTypeBitWidth() != 16)
     return false;
-  if (!op.getBlocks() || op.getDocuments() || !op.getCausal() || op.getWindow() > 0 || op.getQueryBlock() != 1 ||
+  if (!op.getBlocks() || !op.getCausal() || op.getWindow() > 0 || op.getQueryBlock() != 1 ||
       op.getKeyBlock() % kStepKeys || !explainHopper(op, target).empty())
+    return false;
+  // What the places of a block see of it begins where the document of its last key does: those of other documents see
+  // nothing of it, if these are in order.
+  if (op.getDocuments() && !areInOrder(op.getDocuments()))
     return false;
   Grouping grouping(op);
   int64_t group = getHeads(op.getQ()) / getHeads(op.getBlocks());
@@ -111,16 +127,26 @@ public:
 
   void run() {
     Grouping grouping(op);
-    auto split = SplitBlocksOp::create(builder, loc, op.getBlocks(), grouping.keyBlock, getLength(op.getK()));
+    auto split =
+        SplitBlocksOp::create(builder, loc, op.getBlocks(), op.getDocuments(), grouping.keyBlock, getLength(op.getK()));
     Value bits = TransposeBlocksOp::create(builder, loc, split.getPast(), grouping.blocks);
     Value counts = CountRowsOp::create(builder, loc, bits);
     auto grouped = GroupRowsOp::create(builder, loc, split.getPast(), bits, counts, grouping.countPlaces());
     rows = grouped.getRows();
-    tiles = grouped.getTiles();
+    tiles = {grouped.getTiles()};
     slots = grouped.getSlots();
     // A soft cap within documents has no gradient in one pass with every head dim.
     bounded = listsOwnBlock(op) && op.getSoftcap().isZero();
-    own = bounded ? makeBounds(grouping) : Value(split.getDiagonal());
+    own = {split.getDiagonal()};
+    if (Value documents = op.getDocuments()) {
+      auto cut = BlockBoundsOp::create(builder, loc, documents, grouping.keyBlock);
+      tiles.push_back(cut.getStarts());
+      own.push_back(documents);
+      if (bounded)
+        own = {cut.getOwn()};
+    } else if (bounded) {
+      own = {makeBounds(grouping)};
+    }
     attend();
     if (gradients.empty())
       return;
@@ -220,9 +246,9 @@ private:
   Location loc;
   OpBuilder builder;
   SmallVector<Operation *> gradients;
-  Value rows, tiles, slots;
-  /// The list or the bounds of the queries' own blocks.
-  Value own;
+  Value rows, slots;
+  /// The lists of places, perhaps with the starts of their blocks; and those or the bounds of the queries' own blocks.
+  SmallVector<Value> tiles, own;
   bool bounded = false;
   Value gatheredQ, gatheredDout, gatheredLse, gatheredDelta;
 };

@@ -123,11 +123,15 @@ def GroupQueriesPass : Pass<"fresnel-group-queries", "::mlir::ModuleOp"> {
     `fresnel.sum_rows`), so that nothing more is saved than the places; the
     backward half gathers queries and gradients of the output anew.
 
-    Only of 16-bit tensors under a causal mask, without window and documents, over lists of single queries and
+    Within documents that are in order (`fresnel.document_bounds`), queries of one document alone see
+    keys of a block in front of their own, and all of them from the same key on:
+    `fresnel.block_bounds` has these `starts`, and the bounds of the queries' own blocks.
+
+    Only of 16-bit tensors under a causal mask, without window, over lists of single queries and
     of blocks of a multiple of 128 keys, where the target has a kernel for it (`hopper`) and
     `schedule` names no other family, and where it pays: for each query the keys of the
-    union, with N / (2 key_block) blocks at most and as many as the rows of a tile of 64 can
-    list, must be twice those of its entries, each with `key_block` keys and 384 more, for
+    union, with half the blocks of its document (of all keys where its length is not known) at
+    most and as many as the rows of a tile of 64 can list, must be twice those of its entries, each with `key_block` keys and 384 more, for
     which a row could attend in the time that it is moved about. At most eight entries:
     for each there is a copy of the queries and the output, and backward of the gradients.
   }];

@@ -21,16 +21,41 @@ def Fresnel_SplitBlocksOp : Fresnel_ComputeOp<"split_blocks"> {
     `c = position div key_block`. An entry of `past` is that of the list if it names a block
     in front of c and no entry before it in the row does, and -1 otherwise. `diagonal`
     [B, H, M, 1] is c where the row lists it, and -1 otherwise, also in front of the
-    first key.
+    first key. With `documents`, the bounds that `fresnel.attend` takes, `past` names no
+    block that ends before the document of query i begins.
 
     Constraints:
     - C1: `key_block` and `keys` are positive.
+    - C2: `documents` is [1, 2, M], and M is `keys`.
 
     Example: `%p, %d = fresnel.split_blocks %list {key_block = 64, keys = 1000} : tensor<1x2x1000x3xi32>`
   }];
-  let arguments = (ins Fresnel_Indices4:$list, I64Attr:$key_block, I64Attr:$keys);
+  let arguments = (ins Fresnel_Indices4:$list, Optional<Fresnel_Indices3>:$documents, I64Attr:$key_block,
+                       I64Attr:$keys);
   let results = (outs Fresnel_Indices4:$past, Fresnel_Indices4:$diagonal);
-  let assemblyFormat = "$list attr-dict `:` type($list)";
+  let assemblyFormat = "$list (`documents` `(` $documents^ `:` type($documents) `)`)? attr-dict `:` type($list)";
+}
+
+def Fresnel_BlockBoundsOp : Fresnel_ComputeOp<"block_bounds"> {
+  let summary = "what is seen of blocks of keys within documents";
+  let description = [{
+    The bounds [s, e) of each token's document, as `fresnel.attend` takes them, cut where
+    blocks of `key_block` tokens begin.
+
+    Results:
+    - `own` [1, 2, N]: for token t in block c, max(s, c key_block) and min(e, (c + 1) key_block).
+    - `starts` [1, 1, ceil(N / key_block), 1]: `own[0, 0, t]` of the last token t of each
+      block. Of the tokens behind a block only those of this token's document see keys
+      in it, and those from here on.
+
+    Constraints:
+    - C1: `bounds` is [1, 2, N] and `key_block` positive.
+
+    Example: `%own, %starts = fresnel.block_bounds %b {key_block = 64} : tensor<1x2x1000xi32>`
+  }];
+  let arguments = (ins Fresnel_Indices3:$bounds, I64Attr:$key_block);
+  let results = (outs Fresnel_Indices3:$own, Fresnel_Indices4:$starts);
+  let assemblyFormat = "$bounds attr-dict `:` type($bounds)";
 }
 
 def Fresnel_GroupRowsOp : Fresnel_ComputeOp<"group_rows"> {

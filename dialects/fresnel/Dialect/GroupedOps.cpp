@@ -11,7 +11,7 @@ using namespace fresnel;
 LogicalResult SplitBlocksOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
                                               SmallVectorImpl<Type> &results) {
   Inference<SplitBlocksOp> infer{location};
-  if (failed(infer.requireRows(adaptor.getList())) ||
+  if (failed(infer.requireRows(adaptor.getList())) || failed(infer.requireScores(adaptor.getDocuments())) ||
       failed(infer.require(adaptor.getAttributes(), {"key_block", "keys"})))
     return failure();
   for (auto [name, value] : {std::pair<StringRef, int64_t>{"key_block", adaptor.getKeyBlock()},
@@ -19,9 +19,29 @@ LogicalResult SplitBlocksOp::inferReturnTypes(MLIRContext *, std::optional<Locat
     if (value <= 0 || value > kMaxSize)
       return infer.fail("`", name, "` must be positive and at most 2^40, but got ", value);
   RankedTensorType list = getTensor(adaptor.getList());
+  Value documents = adaptor.getDocuments();
+  int64_t keys = adaptor.getKeys(), rows = list.getDimSize(2);
+  if (documents && (rows != keys || !areBoundsOf(documents, rows))) // split_blocks_c2
+    return infer.fail("`documents` must be [1, 2, ", rows, "] for lists of as many queries as `keys`, but got ",
+                      documents.getType(), " and ", keys, " keys");
   results.push_back(list);
   results.push_back(
       RankedTensorType::get({list.getDimSize(0), list.getDimSize(1), list.getDimSize(2), 1}, list.getElementType()));
+  return success();
+}
+
+LogicalResult BlockBoundsOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
+                                              SmallVectorImpl<Type> &results) {
+  Inference<BlockBoundsOp> infer{location};
+  if (failed(infer.requireScores(adaptor.getBounds())) || failed(infer.require(adaptor.getAttributes(), {"key_block"})))
+    return failure();
+  RankedTensorType bounds = getTensor(adaptor.getBounds());
+  int64_t keyBlock = adaptor.getKeyBlock(), tokens = bounds.getDimSize(2);
+  if (!areBoundsOf(adaptor.getBounds(), tokens) || keyBlock <= 0) // block_bounds_c1
+    return infer.fail("takes bounds [1, 2, N] and a positive `key_block`, but got ", bounds, " and ", keyBlock);
+  results.push_back(bounds);
+  results.push_back(
+      RankedTensorType::get({1, 1, int64_t(llvm::divideCeil(tokens, keyBlock)), 1}, bounds.getElementType()));
   return success();
 }
 

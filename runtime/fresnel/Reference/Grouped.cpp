@@ -11,20 +11,36 @@
 using namespace fresnel;
 using namespace fresnel::ref;
 
-SplitBlocks ref::splitBlocks(const IndexTensor &list, int64_t keyBlock, int64_t keys) {
+SplitBlocks ref::splitBlocks(const IndexTensor &list, int64_t keyBlock, int64_t keys, const IndexTensor *documents) {
   int64_t rows = list.dim(2), count = list.dim(3);
   SplitBlocks result{IndexTensor(list.shape, -1), IndexTensor({list.dim(0), list.dim(1), rows, 1}, -1)};
   parallelFor(list.dim(0) * list.dim(1) * rows, [&](int64_t at) {
-    int64_t position = at % rows + keys - rows;
+    int64_t position = at % rows + keys - rows, first = documents ? documents->data[size_t(at % rows)] : 0;
     const int32_t *entries = list.data.data() + at * count;
     for (int64_t k = 0; k < count && position >= 0; ++k) {
       int64_t block = entries[k], own = position / keyBlock;
       if (block == own)
         result.diagonal.data[size_t(at)] = entries[k];
-      if (block >= 0 && block < own && std::find(entries, entries + k, entries[k]) == entries + k)
+      if (block >= 0 && block < own && (block + 1) * keyBlock > first &&
+          std::find(entries, entries + k, entries[k]) == entries + k)
         result.past.data[size_t(at * count + k)] = entries[k];
     }
   });
+  return result;
+}
+
+BlockBounds ref::blockBounds(const IndexTensor &bounds, int64_t keyBlock) {
+  int64_t tokens = bounds.dim(2), blocks = (tokens + keyBlock - 1) / keyBlock;
+  BlockBounds result{IndexTensor(bounds.shape), IndexTensor({1, 1, blocks, 1})};
+  for (int64_t t = 0; t < tokens; ++t) {
+    int64_t block = t / keyBlock;
+    int32_t *start = &result.own.data[size_t(t)];
+    *start = int32_t(std::max<int64_t>(bounds.data[size_t(t)], block * keyBlock));
+    result.own.data[size_t(tokens + t)] =
+        int32_t(std::min<int64_t>(bounds.data[size_t(tokens + t)], (block + 1) * keyBlock));
+    // The last token of the block comes last.
+    result.starts.data[size_t(block)] = *start;
+  }
   return result;
 }
 

@@ -14,8 +14,19 @@ struct SplitBlocks {
 };
 
 /// Lists [B, H, M, K] of M queries, the last of which stands at the last of `keys` keys: the blocks of
-/// `keyBlock` keys in front of the query's own, each once, and its own; -1 for none.
-SplitBlocks splitBlocks(const IndexTensor &list, int64_t keyBlock, int64_t keys);
+/// `keyBlock` keys in front of the query's own, each once, and its own; -1 for none. With `documents`, what
+/// `documentBounds` makes, or null, blocks that end before the query's document begins are left out.
+SplitBlocks splitBlocks(const IndexTensor &list, int64_t keyBlock, int64_t keys,
+                        const IndexTensor *documents = nullptr);
+
+struct BlockBounds {
+  /// [1, 2, N] and [1, 1, blocks, 1].
+  IndexTensor own, starts;
+};
+
+/// Bounds [1, 2, N] cut where blocks of `keyBlock` tokens begin, and where the last token of each block has its
+/// document begin then.
+BlockBounds blockBounds(const IndexTensor &bounds, int64_t keyBlock);
 
 struct GroupedRows {
   /// [B, H, length], [B, H, length / tile, 1] and [B, H, M, K].

@@ -127,6 +127,53 @@ TEST(Fusion, MixtureOfBlockAttention) {
           /*grad=*/true, 1e-2);
 }
 
+// Within documents, most of which begin inside of a block of keys: one of a token, an empty one, one that ends with a
+// block, and one of two blocks and a half.
+TEST(Fusion, QueriesGroupedWithinDocuments) {
+  constexpr int64_t queries = 4200, entries = 2;
+  ref::IndexTensor list({1, 2, queries, entries});
+  // Each query lists its own block or one of the seven in front of it, be they in its document or not.
+  for (int64_t i = 0; i < 2 * queries * entries; ++i)
+    list.data[size_t(i)] = int32_t(i / entries % queries / 128 - int64_t(uint32_t(i) * 2654435761u >> 7) % 8);
+  std::vector<NamedValue> inputs = {
+      {"q", randomTensor({1, 4, queries, 64}, 1)},
+      {"k", randomTensor({1, 2, queries, 64}, 2)},
+      {"v", randomTensor({1, 2, queries, 64}, 3)},
+      {"list", list},
+      {"cu", ref::IndexTensor({1, 1, 8}, std::vector<int32_t>{0, 900, 901, 901, 1280, 1600, 4000, 4200})},
+      {"dout", randomTensor({1, 4, queries, 64}, 4)}};
+  compare(R"(
+!q = tensor<1x4x4200x64xbf16>
+!k = tensor<1x2x4200x64xbf16>
+!b = tensor<1x2x4200x2xi32>
+!c = tensor<1x1x8xi32>
+!d = tensor<1x2x4200xi32>
+fresnel.program @p(%q: !q, %k: !k, %v: !k, %list: !b, %cu: !c) {
+  %d = fresnel.document_bounds %cu {seq_len = 4200} : !c
+  %o, %l = fresnel.attend %q, %k, %v blocks(%list : !b) documents(%d : !d) {causal = true, key_block = 128} : !q, !k, !k
+  fresnel.return %o {names = ["out"]} : !q
+})",
+          inputs, /*grad=*/true, 1e-2);
+}
+
+TEST(Fusion, MixtureOfBlockAttentionWithinDocuments) {
+  llvm::Expected<std::string> text = instantiate(*findPreset("moba_documents"), {{"heads", "2"},
+                                                                                 {"kv_heads", "1"},
+                                                                                 {"seq_len", "2100"},
+                                                                                 {"head_dim", "64"},
+                                                                                 {"documents", "4"},
+                                                                                 {"block", "128"},
+                                                                                 {"topk", "2"}});
+  ASSERT_TRUE(bool(text));
+  compare(*text,
+          {{"q", randomTensor({1, 2, 2100, 64}, 1)},
+           {"k", randomTensor({1, 1, 2100, 64}, 2)},
+           {"v", randomTensor({1, 1, 2100, 64}, 3)},
+           {"cu_seqlens", ref::IndexTensor({1, 1, 5}, std::vector<int32_t>{0, 200, 201, 1700, 2100})},
+           {"dout", randomTensor({1, 2, 2100, 64}, 4)}},
+          /*grad=*/true, 1e-2);
+}
+
 /// Gates of three branches, some of them so far from 0 that their weight is 0 or 1, or infinite.
 static ref::Tensor extremeGates(int64_t heads, int64_t rows) {
   constexpr float infinity = std::numeric_limits<float>::infinity();

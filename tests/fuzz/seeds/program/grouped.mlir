@@ -1,5 +1,9 @@
-fresnel.program @grouped(%list: tensor<1x2x1000x3xi32>, %x: tensor<1x4x1000x64xbf16>, %l: tensor<1x4x1000xf32>) {
+fresnel.program @grouped(%list: tensor<1x2x1000x3xi32>, %x: tensor<1x4x1000x64xbf16>, %k: tensor<1x2x1000x64xbf16>, %l: tensor<1x4x1000xf32>, %d: tensor<1x2x1000xi32>) {
   %past, %own = fresnel.split_blocks %list {key_block = 64, keys = 1000} : tensor<1x2x1000x3xi32>
+  %within, %same = fresnel.split_blocks %list documents(%d : tensor<1x2x1000xi32>) {key_block = 64, keys = 1000} : tensor<1x2x1000x3xi32>
+  %cut, %starts = fresnel.block_bounds %d {key_block = 64} : tensor<1x2x1000xi32>
+  %o, %ol = fresnel.attend %x, %k, %k blocks(%within : tensor<1x2x1000x3xi32>) starts(%starts : tensor<1x1x16x1xi32>) {key_block = 64}
+      : tensor<1x4x1000x64xbf16>, tensor<1x2x1000x64xbf16>, tensor<1x2x1000x64xbf16>
   %bits = fresnel.transpose_blocks %past {blocks = 16} : tensor<1x2x1000x3xi32>
   %counts = fresnel.count_rows %bits : tensor<1x2x16x32xi32>
   %rows, %tiles, %slots = fresnel.group_rows %past, %bits, %counts {length = 5120}
