@@ -84,10 +84,10 @@ private:
       at.setDocuments(argument(kList + 1));
     if (shape.starts)
       at.setStarts(argument(kList + 1));
-    at.readLists(argument(kList));
+    // What the thread block owns is on its way while the lists are read.
+    at.readLists(argument(kList), [&] { fetchOwned(); });
     at.locate(b.id(tile::Id::BlockX));
-    if (grouped)
-      copyOwned();
+    receiveOwned();
   }
 
   /// Calls `body` with the argument, the tile and the first token of each consumer's queries and gradients.
@@ -97,12 +97,32 @@ private:
         body(source, b.slice(target, b.i32(consumer)), at.firstRow + double(consumer * kGroupRows / at.getGroup()));
   }
 
-  void copyOwned() {
+  void fetchOwned() {
+    if (!grouped) {
+      b.ifThen(b.id(tile::Id::Thread) == b.i32(0), [&] { loadOwned(); });
+      return;
+    }
     forOwned([&](unsigned source, Val target, Val token) {
       tile::CopyAsyncOp::create(b, Value(argument(source)), Value(at.batch), Value(at.head), Value(token),
                                 Value(target), Value(), /*block=*/1, uint32_t(at.getGroup()));
     });
     tile::CopyCommitOp::create(b);
+  }
+
+  /// In one thread.
+  void loadOwned() {
+    Val zero = b.i32(0);
+    expect(ownedFull, zero, 2 * cast<tile::SharedType>(queries.getType()).getBytes());
+    forOwned([&](unsigned map, Val target, Val token) {
+      tile::TmaLoadOp::create(b, Value(argument(map)), Value(at.batch), Value(at.head), Value(token), Value(target),
+                              Value(ownedFull), Value(zero), /*evict_last=*/false);
+    });
+  }
+
+  /// Waits for what the threads fetch themselves.
+  void receiveOwned() {
+    if (!grouped)
+      return;
     tile::CopyWaitOp::create(b, 0);
     tile::FenceAsyncOp::create(b);
     b.barrier();
@@ -123,15 +143,7 @@ private:
   void produce() {
     Val elected = b.wrap(tile::ElectOp::create(b, b.getI1Type()));
     b.ifThen((b.id(tile::Id::Warp) == b.i32(0)) & elected, [&] {
-      Val zero = b.i32(0);
-      if (!grouped) {
-        expect(ownedFull, zero, 2 * cast<tile::SharedType>(queries.getType()).getBytes());
-        forOwned([&](unsigned map, Val target, Val token) {
-          tile::TmaLoadOp::create(b, Value(argument(map)), Value(at.batch), Value(at.head), Value(token), Value(target),
-                                  Value(ownedFull), Value(zero), /*evict_last=*/false);
-        });
-      }
-      b.forRange(zero, at.visited.count, b.i32(1), [&](Val i) {
+      b.forRange(b.i32(0), at.visited.count, b.i32(1), [&](Val i) {
         fill(kK, keys, i);
         fill(kV, values, i);
       });
@@ -244,7 +256,7 @@ private:
     return shape.headDim <= 128 && shape.softcap <= 0 && !severalBoxes && !at.lists->masksEveryStep();
   }
 
-  Val loadOwned(Val tiles) {
+  Val holdOwned(Val tiles) {
     Val tile = b.slice(tiles, b.id(tile::Id::Warpgroup) - 1.0);
     if (!keepsOwned())
       return tile;
@@ -261,8 +273,8 @@ private:
     delta = loadRows(kDelta, token, 0);
     if (!grouped)
       wait(ownedFull, zero, zero);
-    ownQueries = loadOwned(queries);
-    ownDouts = loadOwned(douts);
+    ownQueries = holdOwned(queries);
+    ownDouts = holdOwned(douts);
     Val sum = b.constant(tile::getAccType(kGroupRows, shape.headDim, b.getF32Type()), 0.0);
     Val masked = at.lists->hasOneMaskedStep() ? b.i32(1) : at.lists->masked;
     sum = walkOneByOne(zero, masked, sum, /*masked=*/true);

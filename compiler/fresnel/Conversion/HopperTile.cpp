@@ -13,10 +13,12 @@ HopperTile::HopperTile(KernelBuilder &builder, const AttendShape &shape, Schedul
                        AttendMath &math)
     : b(builder), shape(shape), schedule(schedule), math(math), rows(rows) {}
 
-void HopperTile::readLists(Val tensor) {
+void HopperTile::readLists(Val tensor, function_ref<void()> meanwhile) {
   lists.emplace(b, shape, schedule, rows);
   lists->setStarts(starts);
   locate(b.id(tile::Id::BlockX));
+  if (meanwhile)
+    meanwhile();
   DocumentEdges edges;
   if (shape.documents)
     edges = loadDocumentEdges(b, documents, firstRow, rows.tokens);

@@ -22,8 +22,9 @@ public:
   int64_t getCount() const { return getTokenTiles() * (shape.heads / rows.group) * shape.batches; }
   /// Query heads whose rows stand side by side: row r is one of token r div group.
   int64_t getGroup() const { return rows.group; }
-  /// With block lists: reads those of the thread block's one tile; all threads together.
-  void readLists(Val tensor);
+  /// With block lists: reads those of the thread block's one tile; all threads together, which do before it what
+  /// `meanwhile` writes, once the tile is located.
+  void readLists(Val tensor, llvm::function_ref<void()> meanwhile = {});
   /// With documents: their bounds, before the first tile is located.
   void setDocuments(Val bounds) { documents = bounds; }
   /// Where blocks start, or null, before their lists are read.
