@@ -62,6 +62,12 @@ fresnel.program @main(%q: !q, %k: !k, %l: !l, %g: !q, %b: !b) {
 // CHECK-LABEL: tile.kernel @attend_grad_q_1(
 // CHECK-SAME: min_blocks = 2 : i32
 // CHECK: tile.copy_async {{.*}} {group = 16 : i32}
+// CHECK: tile.warp_specialize
+// Queries stay in shared memory, so that the sum of a step may run beside the next one.
+// CHECK-COUNT-1: tile.load_lhs
+// CHECK: tile.wgmma %{{.*}} row(
+// CHECK: tile.wgmma_wait 2,
+// CHECK: tile.store_tile
 // CHECK-LABEL: tile.kernel @attend_grad_kv_3(
 // CHECK-SAME: !tile.tensor_map<1, 64, bf16, heads = 16>
 // CHECK: tile.alloc : !tile.shared<4x4xi32, linear>

@@ -156,7 +156,7 @@ private:
 
   /// This consumer's rows of an owned tile times a tile of a ring.
   Val multiplyOwned(Val owned, const Ring &ring, Val slot) {
-    Val row = keepsOwned() ? Val() : b.i32(0);
+    Val row = isa<RankedTensorType>(owned.getType()) ? Val() : b.i32(0);
     return b.wrap(tile::WgmmaOp::create(b, math.getScoresType(), Value(owned), row ? Value(row) : Value(),
                                         Value(b.slice(ring.tiles, slot)), Value(), /*transposed=*/true));
   }
@@ -256,9 +256,18 @@ private:
     return shape.headDim <= 128 && shape.softcap <= 0 && !severalBoxes && !at.lists->masksEveryStep();
   }
 
-  Val holdOwned(Val tiles) {
+  /// Whether a step's sum runs beside the exponentials of the next one. One consumer of two thread blocks, which
+  /// overlap each other, gains where it waits for its keys; narrower heads were not measured so.
+  bool overlaps() {
+    return request.schedule.getStages() > 1 && keepsOwned() && (consumers > 1 || shape.headDim == 128);
+  }
+
+  /// Beside steps that overlap, one consumer of two thread blocks has registers for its gradients alone.
+  bool keepsQueries() { return keepsOwned() && (consumers > 1 || !overlaps()); }
+
+  Val holdOwned(Val tiles, bool inRegisters) {
     Val tile = b.slice(tiles, b.id(tile::Id::Warpgroup) - 1.0);
-    if (!keepsOwned())
+    if (!inRegisters)
       return tile;
     Type lhs = tile::getLhsType(kGroupRows, shape.headDim, shape.element);
     return b.wrap(tile::LoadLhsOp::create(b, lhs, Value(tile), 0));
@@ -273,14 +282,13 @@ private:
     delta = loadRows(kDelta, token, 0);
     if (!grouped)
       wait(ownedFull, zero, zero);
-    ownQueries = holdOwned(queries);
-    ownDouts = holdOwned(douts);
+    ownQueries = holdOwned(queries, keepsQueries());
+    ownDouts = holdOwned(douts, keepsOwned());
     Val sum = b.constant(tile::getAccType(kGroupRows, shape.headDim, b.getF32Type()), 0.0);
     Val masked = at.lists->hasOneMaskedStep() ? b.i32(1) : at.lists->masked;
     sum = walkOneByOne(zero, masked, sum, /*masked=*/true);
     Val count = at.visited.count;
-    // Two thread blocks of one consumer each overlap anyhow.
-    if (consumers > 1 && request.schedule.getStages() > 1 && keepsOwned())
+    if (overlaps())
       sum = b.ifElse(
           masked < count, [&] { return SmallVector<Val>{walkOverlapped(masked, count, sum)}; },
           [&] { return SmallVector<Val>{sum}; })[0];
