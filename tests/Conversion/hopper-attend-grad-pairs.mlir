@@ -10,8 +10,8 @@
 // CHECK-LABEL: tile.kernel @attend_grad_2(
 // CHECK-SAME: !tile.tensor_map<64, 64, bf16>
 // CHECK-SAME: !tile.tensor_map<128, 64, bf16>
-// One turn at dQ for 128 queries.
-// CHECK-SAME: fresnel.counters = 16
+// A turn at the dQ of 128 queries for each consumer.
+// CHECK-SAME: fresnel.counters = 32
 // CHECK: tile.warp_specialize producer
 // CHECK: scf.for
 // CHECK-COUNT-4: tile.tma_load

@@ -6,9 +6,9 @@
 // CHECK-LABEL: tile.kernel @attend_grad_2(
 // What they leave to each other: 64 rows of dK and dV of each of two consumers.
 // CHECK-SAME: !tile.global<64x16384xf32>
-// Turns at 512 tiles for each of 18 heads, and of the shares.
-// CHECK-SAME: !tile.global<9280xi32>
-// CHECK-SAME: fresnel.counters = 9280
+// Turns at 512 tiles for each of 18 heads and two consumers, and of the shares.
+// CHECK-SAME: !tile.global<18496xi32>
+// CHECK-SAME: fresnel.counters = 18496
 // CHECK-SAME: fresnel.scratch = 1048576
 // CHECK-SAME: grid = array<i32: 288, 1, 1>
 // CHECK: consumer(2)

@@ -1,4 +1,4 @@
-// All gradients of attention in one kernel: a producer warp that loads, one that adds dQ, two consumers.
+// All gradients of attention in one kernel: a producer warp that loads, one that adds the dQ of each of two consumers.
 // RUN: fresnel-opt %s --split-input-file --fresnel-lower-to-tile | FileCheck %s
 // RUN: fresnel-opt %s --split-input-file --fresnel-lower-to-tile=gradient-schedule=ordered=false | FileCheck %s --check-prefix=ANY
 
@@ -8,8 +8,8 @@
 // CHECK-LABEL: tile.kernel @attend_grad_1(
 // CHECK-SAME: %{{.*}}: !tile.tensor_map<64, 64, bf16>, %{{.*}}: !tile.tensor_map<128, 64, bf16>
 // CHECK-SAME: !tile.global<1x4x2x1024xf32>
-// CHECK-SAME: !tile.global<64xi32>
-// CHECK-SAME: fresnel.counters = 64
+// CHECK-SAME: !tile.global<128xi32>
+// CHECK-SAME: fresnel.counters = 128
 // CHECK-SAME: grid = array<i32: 18, 1, 1>
 // Each thread of the consumers reads values of a slot, and gives it back.
 // CHECK: tile.mbarrier_init %{{.*}} arrivals(256)
@@ -62,7 +62,7 @@ fresnel.program @main(%q: !q, %k: !k, %l: !l, %g: !q) {
 // whole blocks are visible.
 // CHECK-LABEL: tile.kernel @attend_grad_1(
 // CHECK-SAME: %{{.*}}: !tile.tensor_map<128, 64, f16>, %{{.*}}: !tile.tensor_map<128, 64, f16>
-// CHECK-SAME: fresnel.counters = 16
+// CHECK-SAME: fresnel.counters = 32
 // CHECK-NOT: tile.triangle
 // CHECK-NOT: tile.row_index
 // CHECK: tile.return

@@ -13,9 +13,11 @@ using namespace fresnel;
 
 /// The threads of a consumer and of the warp that takes its squares.
 static constexpr int64_t kHandThreads = 128 + 32;
-/// Warps that take the squares in turns: while one waits until its sums have arrived, and
-/// tells the next block so, another takes the squares of the next step.
+/// Warps that take the squares. Where each consumer has one they have their own warp and turns: the fewer squares a
+/// block adds between its turn and the next block's, the less these lag behind each other. Else they take steps in
+/// turns: while one waits until its sums have arrived, and tells the next block so, another takes the next squares.
 static constexpr int64_t kAddWarps = 2;
+static_assert(kAddWarps == 2);
 /// Named barriers: both consumers'; its square was taken; its square is there, one for
 /// each warp that takes it; a consumer's own threads, which add up shares.
 static constexpr int64_t kScoresBarrier = 1, kTakenBarrier = 2, kReadyBarrier = 4, kSharesBarrier = 12;
@@ -29,7 +31,8 @@ HopperGradKernel::HopperGradKernel(AttendGradOp op, const KernelRequest &request
       blocks(llvm::alignTo(llvm::divideCeil(shape.keys, keyRows), cluster)), shares(getHopperGradShares(op)),
       group(shape.heads / shape.kvHeads / shares), section(getHopperGradSection(request.schedule, op)),
       doutStages(getHopperGradDoutStages(request.schedule, op)), ordered(isHopperGradOrdered(request.schedule, op)),
-      squareLists{std::move(first), std::move(second)}, listSizes(getHopperGradLists(op)) {}
+      apart(ordered && first.size() == 1 && second.size() == 1), squareLists{std::move(first), std::move(second)},
+      listSizes(getHopperGradLists(op)) {}
 
 void HopperGradKernel::write() {
   int64_t count = blocks * shape.kvHeads * shape.batches * shares;
@@ -307,6 +310,23 @@ void HopperGradKernel::addRound(const Step &step, Val now, size_t round, Val rea
   }
 }
 
+/// The only square of consumer `c` of all steps.
+void HopperGradKernel::addOwn(int64_t c) {
+  Val elected = b.wrap(tile::ElectOp::create(b, b.getI1Type()));
+  b.forRange(b.i32(0), total, b.i32(1), [&](Val i) {
+    Step step = getStep(i);
+    auto [now, next] = getTurn(step);
+    Val semaphore = step.semaphore * double(kConsumers) + double(c);
+    tile::SemaphoreWaitOp::create(b, Value(argument(kTurns)), ValueRange{semaphore}, Value(now));
+    meet(b.i32(kReadyBarrier + c), kHandThreads);
+    addSquare(step, now, c, squareLists[c][0], elected);
+    tile::TmaStoreWaitOp::create(b, 0, /*complete=*/false);
+    meet(b.i32(kTakenBarrier + c), kHandThreads, /*arriving=*/true);
+    tile::TmaStoreWaitOp::create(b, 0, /*complete=*/true);
+    tile::SemaphorePostOp::create(b, Value(next), Value(argument(kTurns)), ValueRange{semaphore}, Value(elected));
+  });
+}
+
 /// The steps first, first + kAddWarps, ...
 void HopperGradKernel::addFrom(Val first) {
   Val ready = first * double(kConsumers) + double(kReadyBarrier);
@@ -335,7 +355,10 @@ void HopperGradKernel::produce() {
     Val elected = b.wrap(tile::ElectOp::create(b, b.getI1Type()));
     b.ifThen(elected, [&] { loadAll(); });
   });
-  b.ifThen((warp > 0.0) & (warp <= double(kAddWarps)), [&] { addFrom(warp - 1.0); });
+  if (!apart)
+    return b.ifThen((warp > 0.0) & (warp <= double(kAddWarps)), [&] { addFrom(warp - 1.0); });
+  for (int64_t c = 0; c < kConsumers; ++c)
+    b.ifThen(warp == double(c + 1), [&] { addOwn(c); });
 }
 
 //===----------------------------------------------------------------------===//
@@ -406,7 +429,8 @@ void HopperGradKernel::handOut(Val square, Val i) {
   meet(consumer + double(kTakenBarrier), kHandThreads);
   tile::StoreFragmentOp::create(b, Value(square), Value(b.slice(squares, consumer)), ValueRange());
   tile::FenceAsyncOp::create(b);
-  meet(i % double(kAddWarps) * double(kConsumers) + consumer + double(kReadyBarrier), kHandThreads, /*arriving=*/true);
+  Val taker = apart ? consumer : i % double(kAddWarps) * double(kConsumers) + consumer;
+  meet(taker + double(kReadyBarrier), kHandThreads, /*arriving=*/true);
 }
 
 Val HopperGradKernel::toIntegers(Val square, Val i) {

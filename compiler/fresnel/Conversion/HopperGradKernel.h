@@ -11,9 +11,10 @@
 // one head do so in the order of their keys, each after the one before it has told that
 // it is done, so that the sums have the same bits in every run; the first one stores, and
 // the last one leaves the counters at zero. They walk the queries from the last to the
-// first: blocks that start together then wait one step for each other, and what they have
-// in common, the queries, is read by all of them at about the same time. Query heads that
-// share a key head take turns at each tile, for the same reason.
+// first: blocks that start together then lag behind each other by the time that an addition
+// takes, and what they have in common, the queries, is read by all of them at about the same
+// time. Query heads that share a key head take turns at each tile, for the same reason. Where
+// each consumer has one square, they have turns of their own and a warp each that adds them.
 //
 // Integers have the same sums in any order: each square is multiplied by a factor for each row,
 // which keeps all sums within 32 bits, and rounded. Then nobody waits for a turn. Nor does anybody
@@ -121,7 +122,9 @@ private:
   tile::GlobalType getSumsType();
   /// Turns at the tiles of dQ, and behind them those of shares.
   int64_t countTurns() const { return countTileTurns() + (shares > 1 ? countShareTurns() : 0); }
-  int64_t countTileTurns() const { return ordered ? shape.batches * shape.heads * steps : 0; }
+  int64_t countTileTurns() const {
+    return ordered ? shape.batches * shape.heads * steps * (apart ? kConsumers : 1) : 0;
+  }
   int64_t countShareTurns() const { return shape.batches * shape.kvHeads * blocks * kConsumers; }
   llvm::SmallVector<mlir::Type> getArgumentTypes();
   Val argument(Argument which);
@@ -137,6 +140,7 @@ private:
   HopperGradLists::Turn getTurn(const Step &step);
   void addSquare(const Step &step, Val now, int64_t c, const Square &square, Val elected);
   void addRound(const Step &step, Val now, size_t round, Val ready, Val elected);
+  void addOwn(int64_t c);
   void addFrom(Val first);
   void produce();
   /// A square of step i as integers.
@@ -146,8 +150,8 @@ private:
   /// that share the query heads of one, query heads of each of these, key heads of a section.
   int64_t steps, cluster, blocks, shares, group, section;
   int64_t doutStages;
-  /// Whether dQ is summed in one order.
-  bool ordered;
+  /// Whether dQ is summed in one order, and each consumer's square in turns of its own.
+  bool ordered, apart;
   Squares squareLists[kConsumers];
   std::optional<BlockSetSizes> listSizes;
   std::optional<HopperGradLists> lists;

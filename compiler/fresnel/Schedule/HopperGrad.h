@@ -43,7 +43,7 @@ int64_t getHopperGradShares(AttendGradOp op);
 ///
 /// Thread blocks add to a tile of dQ in the order of their keys, so that those of one
 /// head which start together wait for each other: with s heads side by side 132 / s
-/// blocks of a head do, half that number of steps each on average. The more heads, the
+/// blocks of a head do, half that number of additions each on average. The more heads, the
 /// less waiting; the fewer, the more of what they read they share through L2.
 int64_t getHopperGradSection(ScheduleAttr schedule, AttendGradOp op);
 
