@@ -1,7 +1,9 @@
 // Steps of two tiles of 64 queries: each consumer computes all columns of the dQ of one of them.
 // RUN: fresnel-opt %s --fresnel-lower-to-tile=gradient-schedule=tile_n=128 | FileCheck %s
-// The default under a causal mask where dQ is added in any order, unless something else is asked for.
+// The default under a causal mask, in one order and in any, unless something else is asked for or there is no room.
+// RUN: fresnel-opt %s --fresnel-lower-to-tile | FileCheck %s
 // RUN: fresnel-opt %s --fresnel-lower-to-tile=gradient-schedule=ordered=false | FileCheck %s --check-prefix=ANY
+// RUN: fresnel-opt %s --fresnel-lower-to-tile=gradient-schedule=stages=1 | FileCheck %s --check-prefix=SHORT
 // RUN: fresnel-opt %s --fresnel-lower-to-tile=gradient-schedule=ordered=false:tile_n=64 | FileCheck %s --check-prefix=SHORT
 
 // ANY: tile.store_fragment {{.*}} tensor<64x128xf32, #tile.acc>

@@ -3,7 +3,7 @@
 // RUN: fresnel-opt %s --split-input-file --fresnel-lower-to-tile=gradient-schedule=ordered=false | FileCheck %s --check-prefix=ANY
 
 // CHECK-LABEL: tile.kernel @attend_stats_0
-// A row of 128 takes 16 lanes: four steps of a butterfly for each of four rows.
+// With a window steps are of 64 queries. A row of 128 takes 16 lanes: four steps of a butterfly for each of four rows.
 // CHECK-COUNT-16: tile.shuffle xor
 // CHECK-LABEL: tile.kernel @attend_grad_1(
 // CHECK-SAME: %{{.*}}: !tile.tensor_map<64, 64, bf16>, %{{.*}}: !tile.tensor_map<128, 64, bf16>
@@ -51,8 +51,8 @@
 !l = tensor<1x4x1000xf32>
 fresnel.program @main(%q: !q, %k: !k, %l: !l, %g: !q) {
   %d = fresnel.attend_delta %q, %g : !q
-  %a = fresnel.attend_grad_q %q, %k, %k lse %l delta %d dout %g {causal = true} : !q, !k, !k, !l, !l, !q
-  %b, %c = fresnel.attend_grad_kv %q, %k, %k lse %l delta %d dout %g {causal = true} : !q, !k, !k, !l, !l, !q
+  %a = fresnel.attend_grad_q %q, %k, %k lse %l delta %d dout %g {causal = true, window = 900} : !q, !k, !k, !l, !l, !q
+  %b, %c = fresnel.attend_grad_kv %q, %k, %k lse %l delta %d dout %g {causal = true, window = 900} : !q, !k, !k, !l, !l, !q
   fresnel.return %a, %b, %c {names = ["dq", "dk", "dv"]} : !q, !k, !k
 }
 

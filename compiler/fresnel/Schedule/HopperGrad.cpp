@@ -232,10 +232,9 @@ std::string fresnel::verifyHopperGrad(ScheduleAttr schedule, AttendGradOp op, co
 
 ScheduleAttr fresnel::getHopperGradDefault(AttendGradOp op, bool ordered) {
   Cut cut(op);
-  // In order, thread blocks wait for each other twice as long at steps of twice as many queries; without a mask, or
-  // with a window, they gain nothing.
-  bool isPlain = isCausal(op) && getInteger(op, "window", 0) <= 0 && cut.headDim == 128 && cut.valueDim == 128;
-  int64_t tileN = cut.pairs && isPlain && !ordered ? 2 * cut.queryRows : cut.queryRows;
+  // Without a mask, or with a window, steps of twice as many queries gain nothing.
+  bool isPlain = isCausal(op) && getInteger(op, "window", 0) <= 0 && cut.headDim == cut.valueDim;
+  int64_t tileN = cut.pairs && isPlain ? 2 * cut.queryRows : cut.queryRows;
   int64_t stages = cut.getSharedBytes(cut.queryRows, 2, 1) <= kSharedBytes ? 2 : 1;
   // Query heads that share a key head walk so many tiles that L2 holds them only if blocks do so side by side; in order
   // they wait for each other anyway.

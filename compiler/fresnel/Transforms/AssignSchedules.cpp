@@ -41,13 +41,16 @@ struct AssignSchedulesPass final : impl::AssignSchedulesPassBase<AssignSchedules
     if (!changed || changed->getFamily() != Family::Hopper)
       return changed;
     // In any order other tiles are the default; what is asked for besides stays.
-    if (auto gradient = dyn_cast<AttendGradOp>(op); gradient && !changed->getOrdered())
+    auto gradient = dyn_cast<AttendGradOp>(op);
+    if (gradient && !changed->getOrdered())
       return changeSchedule(getHopperGradDefault(gradient, /*ordered=*/false), fields);
-    // The keys that the default weighs early may not fit other tiles.
-    if (schedule.getEarly() && !verifySchedule(*changed, op, info).empty()) {
-      ScheduleAttr late = llvm::cantFail(changeSchedule(llvm::cantFail(changeSchedule(schedule, "early=0")), fields));
-      if (verifySchedule(late, op, info).empty())
-        return late;
+    // The keys that the default weighs early may not fit other tiles, nor two tiles of queries those that are left.
+    bool isPaired = gradient && isHopperGradPaired(*changed, gradient);
+    if ((schedule.getEarly() || isPaired) && !verifySchedule(*changed, op, info).empty()) {
+      StringRef other = isPaired ? "tile_n=64" : "early=0";
+      ScheduleAttr smaller = llvm::cantFail(changeSchedule(llvm::cantFail(changeSchedule(schedule, other)), fields));
+      if (verifySchedule(smaller, op, info).empty())
+        return smaller;
     }
     return changed;
   }

@@ -170,12 +170,13 @@ fresnel.program @p(%x: !x, %s: tensor<1x16x2x4096xf32>) {
     return changed ? verifySchedule(*changed, op, target("sm_90a")) : std::string();
   };
   EXPECT_EQ(change("ordered=false"), "");
-  EXPECT_EQ(change("tile_n=128"), "");
+  EXPECT_EQ(change("tile_n=64"), "");
   EXPECT_EQ(change("tile_n=96"),
             "tile_n, the queries of a step, must be 64 or 128 in gradients with head dim 128, but is 96");
   EXPECT_EQ(change("tile_m=64"),
             "tile_m, the keys of a thread block, must be 128 in gradients with head dim 128, but is 64");
-  EXPECT_EQ(change("stages=6"), "the tiles need 247672 bytes of shared memory, but sm_90a has 232448; lower stages");
+  EXPECT_EQ(change("tile_n=64:stages=6"),
+            "the tiles need 247672 bytes of shared memory, but sm_90a has 232448; lower stages");
   EXPECT_EQ(change("ping_pong=false"), "the consumers of gradients take no turns; leave ping_pong = true");
   EXPECT_EQ(change("persistent=true"), "gradients are not persistent; set persistent = false");
   EXPECT_EQ(change("section=-1"), "section must be positive, or 0 for the default, but is -1");
