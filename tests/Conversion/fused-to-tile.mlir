@@ -96,6 +96,24 @@ fresnel.program @transposed(%dy: tensor<1x4x2100x128xbf16>, %i: tensor<1x2x100xi
 
 // -----
 
+// Rows in tiles: a thread has four pairs of columns of each row, 16 pairs of the row apart, and stores as many.
+// CHECK-LABEL: tile.kernel @gather_grad_tiles_0
+// CHECK-SAME: %[[T:[^:]*]]: !tile.global<1x8x16x8192xf32, strided>, %[[S:[^:]*]]: !tile.global<1x8x1344xi32>
+// CHECK-COUNT-6: tile.load %[[S]]
+// CHECK-COUNT-24: tile.load %[[T]]{{.*}} -> vector<2xf32>
+// CHECK-NOT: tile.load
+// The scale comes before the rounding.
+// CHECK: arith.mulf
+// CHECK: arith.truncf
+// CHECK-COUNT-16: tile.store %{{.*}} : vector<2xbf16>
+fresnel.program @tiles(%t: tensor<1x8x16x8192xf32>, %s: tensor<1x8x1344xi32>) {
+  %dx = fresnel.gather_grad_tiles %t, %s {heads = 8, seq_len = 1024, levels = 3, factor = 4, scale = 0.1, element = bf16}
+      : tensor<1x8x16x8192xf32>, tensor<1x8x1344xi32>
+  fresnel.return %dx {names = ["dx"]} : tensor<1x8x1024x128xbf16>
+}
+
+// -----
+
 // Four query heads of a key head: the slots of all, then their rows of the levels above the tokens, then in each head
 // those of the unit's four tokens behind one branch.
 // CHECK-LABEL: tile.kernel @gather_grad_by_slots_0

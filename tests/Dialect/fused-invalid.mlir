@@ -97,6 +97,70 @@ fresnel.program @gather_grad_by_slots_c4(%x: tensor<1x2x9x32xbf16>, %s: tensor<1
 
 // -----
 
+fresnel.program @gather_grad_tiles_c1(%t: tensor<1x2x3x2048xf32>, %s: tensor<1x2x132xi32>) {
+  // expected-error @+1 {{`tiles` must be an even number of tiles of a multiple of 512 elements, but got 'tensor<1x2x3x2048xf32>'}}
+  %y = fresnel.gather_grad_tiles %t, %s {heads = 2, seq_len = 100, levels = 3, factor = 4, scale = 0.25, element = bf16} : tensor<1x2x3x2048xf32>, tensor<1x2x132xi32>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @gather_grad_tiles_c1_columns(%t: tensor<1x2x2x768xf32>, %s: tensor<1x2x132xi32>) {
+  // expected-error @+1 {{`tiles` must be an even number of tiles of a multiple of 512 elements, but got 'tensor<1x2x2x768xf32>'}}
+  %y = fresnel.gather_grad_tiles %t, %s {heads = 2, seq_len = 100, levels = 3, factor = 4, scale = 0.25, element = bf16} : tensor<1x2x2x768xf32>, tensor<1x2x132xi32>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @gather_grad_tiles_c2(%t: tensor<1x2x2x2048xf32>, %s: tensor<1x2x132xi32>) {
+  // expected-error @+1 {{needs the attribute `element`: bf16, f16 or f32}}
+  %y = fresnel.gather_grad_tiles %t, %s {heads = 2, seq_len = 100, levels = 3, factor = 4, scale = 0.25, element = i32} : tensor<1x2x2x2048xf32>, tensor<1x2x132xi32>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @gather_grad_tiles_c3(%t: tensor<1x2x2x2048xf32>, %s: tensor<2x2x132xi32>) {
+  // expected-error @+1 {{the heads of the rows be a multiple of those of `slots`}}
+  %y = fresnel.gather_grad_tiles %t, %s {heads = 2, seq_len = 100, levels = 3, factor = 4, scale = 0.25, element = bf16} : tensor<1x2x2x2048xf32>, tensor<2x2x132xi32>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @gather_grad_tiles_c4(%t: tensor<1x2x2x2048xf32>, %s: tensor<1x2x132xi32>) {
+  // expected-error @+1 {{`levels` must be in [1, 16], but got 17}}
+  %y = fresnel.gather_grad_tiles %t, %s {heads = 2, seq_len = 100, levels = 17, factor = 4, scale = 0.25, element = bf16} : tensor<1x2x2x2048xf32>, tensor<1x2x132xi32>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @gather_grad_tiles_c5(%t: tensor<1x2x2x2048xf32>, %s: tensor<1x2x100xi32>) {
+  // expected-error @+1 {{has 132 entries, but `slots` has 100}}
+  %y = fresnel.gather_grad_tiles %t, %s {heads = 2, seq_len = 100, levels = 3, factor = 4, scale = 0.25, element = bf16} : tensor<1x2x2x2048xf32>, tensor<1x2x100xi32>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @gather_grad_tiles_c6(%t: tensor<1x2x2x2048xf32>, %s: tensor<1x2x132xi32>) {
+  // expected-error @+1 {{`heads` must be positive and divide the 2 heads of `tiles`, but got 3}}
+  %y = fresnel.gather_grad_tiles %t, %s {heads = 3, seq_len = 100, levels = 3, factor = 4, scale = 0.25, element = bf16} : tensor<1x2x2x2048xf32>, tensor<1x2x132xi32>
+  fresnel.return {names = []}
+}
+
+// -----
+
+fresnel.program @gather_grad_tiles_c7(%t: tensor<1x2x2x2048xf32>, %s: tensor<1x2x132xi32>) {
+  // expected-error @+1 {{`documents` must sum to the 100 tokens, but they sum to 90}}
+  %y = fresnel.gather_grad_tiles %t, %s {heads = 2, seq_len = 100, levels = 3, factor = 4, scale = 0.25, element = bf16, documents = array<i64: 90>} : tensor<1x2x2x2048xf32>, tensor<1x2x132xi32>
+  fresnel.return {names = []}
+}
+
+// -----
+
 fresnel.program @scatter_grad_by_slots_c1(%x: tensor<1x3x100x32xbf16>, %i: tensor<1x2x9xi32>, %s: tensor<1x2x132xi32>) {
   // expected-error @+1 {{the heads of the rows be a multiple of those of `slots`}}
   %y = fresnel.scatter_grad_by_slots %x, %i, %s {levels = 3, factor = 4} : tensor<1x3x100x32xbf16>, tensor<1x2x9xi32>, tensor<1x2x132xi32>

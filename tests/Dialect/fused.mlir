@@ -50,7 +50,7 @@ fresnel.program @syntax(%x: !x, %k: !k, %s: !s, %t: !t, %l: tensor<1x4x100xf32>)
 !l = tensor<1x4x100xf32>
 !w = tensor<1x4x100x3xbf16>
 // CHECK-LABEL: fresnel.program @gradients
-fresnel.program @gradients(%q: !g, %k: !h, %l: !l, %weights: !w) {
+fresnel.program @gradients(%q: !g, %k: !h, %l: !l, %weights: !w, %slots: tensor<1x2x263xi32>) {
   // CHECK: %[[S:.*]] = fresnel.attend_stats %q, %q of %l : tensor<1x4x100x96xbf16>, tensor<1x4x100xf32>
   %s = fresnel.attend_stats %q, %q of %l : !g, !l
   // CHECK: fresnel.attend_stats %q, %q of %l more(%l : tensor<1x4x100xf32>)
@@ -80,6 +80,8 @@ fresnel.program @gradients(%q: !g, %k: !h, %l: !l, %weights: !w) {
   %p = fresnel.round_tiles %a more(%q : !g) {seq_len = 100, head_dim = 96, scale = 0.25, element = bf16} : tensor<1x4x2x6144xf32>
   // CHECK: fresnel.round_tiles %[[DQ]] more(%[[S]], %q : tensor<1x4x2x128xf32>, tensor<1x4x100x96xbf16>)
   %r = fresnel.round_tiles %a more(%s, %q : tensor<1x4x2x128xf32>, !g) {seq_len = 100, head_dim = 96, scale = 0.25, element = bf16} : tensor<1x4x2x6144xf32>
+  // CHECK: fresnel.gather_grad_tiles %[[DQ]], %slots {element = bf16, factor = 4 : i64, heads = 4 : i64, levels = 3 : i64, scale = 2.500000e-01 : f64, seq_len = 200 : i64} : tensor<1x4x2x6144xf32>, tensor<1x2x263xi32>
+  %u = fresnel.gather_grad_tiles %a, %slots {heads = 4, seq_len = 200, levels = 3, factor = 4, scale = 0.25, element = bf16} : tensor<1x4x2x6144xf32>, tensor<1x2x263xi32>
   fresnel.return %d, %b, %c, %dw, %s0, %d1, %l2, %d2 {names = ["dq", "dk", "dv", "dw", "s0", "d1", "l2", "d2"]}
       : !g, !h, !h, !w, tensor<1x4x2x128xf32>, !g, !l, !l
 }

@@ -2,11 +2,14 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// `scatter_by_slots` and `gather_grad_by_slots`: every output row has at most one
-// contributor per level (and query head), which it looks up. A thread owns one
-// 16-byte chunk of a unit of neighbouring rows that lie in one window of every level
-// above: it reads all slots, then all rows that exist, each once for the unit, and
+// `scatter_by_slots`, `gather_grad_by_slots` and `gather_grad_tiles`: every output row
+// has at most one contributor per level (and query head), which it looks up. A thread
+// owns one 16-byte chunk of a unit of neighbouring rows that lie in one window of every
+// level above: it reads all slots, then all rows that exist, each once for the unit, and
 // sums from the coarsest level down, so that the sum of the levels above is shared.
+//
+// Of rows in tiles two columns lie side by side, and every fourth pair 16 bytes behind the
+// one before: neighbouring threads own pairs that do so, and each thread several of them.
 //
 //===----------------------------------------------------------------------===//
 
@@ -24,6 +27,8 @@ constexpr int64_t kMaxSlots = 32;
 /// Blocks of 256 threads on a multiprocessor for which units of few slots have the registers. A thread waits for memory
 /// twice, so that it takes 1280 threads or more to write at the rate of memory.
 constexpr int64_t kBlocks = 6, kFewSlots = 8, kFewRows = 4;
+/// Rows of a tile, and columns of one that lie side by side.
+constexpr int64_t kTileRows = 64, kPair = 2;
 
 /// Rows of a unit: the first that every window holds in whole or is made of.
 int64_t chooseUnit(const PyramidShape &shape) {
@@ -36,6 +41,8 @@ int64_t chooseUnit(const PyramidShape &shape) {
 class SlotKernel {
   using Values = SmallVector<Val>;
   using Slots = SmallVector<Values>;
+  /// Pieces of rows, level by level.
+  using LevelRows = SmallVector<SmallVector<Values>>;
 
 public:
   /// Row j takes entry (j + shift) div F - shift of a level with windows of F tokens;
@@ -45,12 +52,13 @@ public:
     bool mean;
   };
 
+  /// With `tileScale` the rows lie in tiles and are multiplied by it.
   SlotKernel(Value rows, Value slotMap, RankedTensorType result, PyramidShape shape, Windows windows,
-             const KernelRequest &request, KernelBuilder &b)
+             const KernelRequest &request, KernelBuilder &b, std::optional<double> tileScale = std::nullopt)
       : b(b), request(request), shape(std::move(shape)), windows(windows), result(result), heads(result.getDimSize(1)),
         group(cast<RankedTensorType>(rows.getType()).getDimSize(1) / heads), rows(rows), slotMap(slotMap),
-        unit(chooseUnit(this->shape)), one(result.getShape(), result.getElementType()),
-        documents(b, this->shape, [&](const DocumentShape &document) {
+        tileScale(tileScale), unit(chooseUnit(this->shape)), one(result.getShape(), result.getElementType()),
+        pieceWidth(tileScale ? kPair : one.width), documents(b, this->shape, [&](const DocumentShape &document) {
           return int64_t(llvm::divideCeil(document.sizes[0] + windows.shift, unit));
         }) {}
 
@@ -60,7 +68,7 @@ public:
       return store(roundRows());
     Values sums = group * countEntries() <= kMaxSlots ? sumMembers() : sumMembersInTurn(), rounded;
     for (int64_t i = 0; i < unit; ++i)
-      rounded.push_back(round(ArrayRef(sums).slice(i * one.width, one.width)));
+      rounded.append(round(ArrayRef(sums).slice(i * one.width, one.width)));
     store(rounded);
   }
 
@@ -92,7 +100,7 @@ private:
     target = b.argument(kernel, 2);
     batch = b.id(tile::Id::BlockZ);
     Val thread = b.id(tile::Id::Thread), local = thread / double(one.chunks);
-    column = thread % double(one.chunks) * double(one.width);
+    chunk = thread % double(one.chunks);
     Val item = b.id(tile::Id::BlockX) * double(perBlock) + local;
     // A thread too many does the last unit's work and stores nothing.
     if (all % perBlock || perBlock * one.chunks != one.threads()) {
@@ -105,12 +113,29 @@ private:
     firstRow = number * double(unit) - double(windows.shift);
   }
 
-  Val round(ArrayRef<Val> sums) { return narrow(b, sums, result.getElementType()); }
+  /// What a thread owns of a row: pieces whose columns lie side by side.
+  int64_t getPieces() const { return one.width / pieceWidth; }
+  Val getColumn(int64_t piece) { return (chunk + double(piece * one.chunks)) * double(pieceWidth); }
 
-  /// Writes the unit's rounded rows. Only the first and the last units have rows that do not exist.
+  /// The pieces of a row.
+  Values round(ArrayRef<Val> sums) {
+    Values pieces;
+    for (int64_t piece = 0; piece < getPieces(); ++piece) {
+      Values values(sums.slice(piece * pieceWidth, pieceWidth));
+      if (tileScale)
+        for (Val &value : values)
+          value = value * *tileScale;
+      pieces.push_back(narrow(b, values, result.getElementType()));
+    }
+    return pieces;
+  }
+
+  /// Writes the unit's rounded rows, piece by piece. Only the first and the last units have rows that do not exist.
   void store(ArrayRef<Val> rounded) {
     auto storeRow = [&](int64_t i) {
-      b.store(rounded[i], target, {batch, head, documents.getEntry(place, 0, firstRow + double(i)), column});
+      Val row = documents.getEntry(place, 0, firstRow + double(i));
+      for (int64_t piece = 0; piece < getPieces(); ++piece)
+        b.store(rounded[i * getPieces() + piece], target, {batch, head, row, getColumn(piece)});
     };
     auto storeAll = [&] {
       for (int64_t i = 0; i < unit; ++i)
@@ -171,16 +196,39 @@ private:
     return found;
   }
 
-  /// The row in a slot, zeros where there is none.
-  Val loadRow(Val from, Val slot) {
-    return b.ifElse(
-        slot >= 0.0, [&] { return Values{b.load(source, {batch, from, slot, column}, one.width)}; },
-        [&] { return Values{b.constant(VectorType::get(one.width, result.getElementType()), 0)}; })[0];
+  Val loadPiece(Val from, Val slot, int64_t piece) {
+    if (!tileScale)
+      return b.load(source, {batch, from, slot, getColumn(piece)}, pieceWidth);
+    // Place 4 (128 j + t) + 2 r + i is row 16 (t / 32) + t % 32 / 4 + 8 r, column 8 j + 2 (t % 4) + i.
+    Val pair = chunk + double(piece * one.chunks);
+    Val columnPlace = (pair >> 2.0) * 512.0 + (pair & 3.0) * 4.0;
+    Val rowPlace = (slot & 48.0) * 8.0 + (slot & 7.0) * 16.0 + ((slot >> 3.0) & 1.0) * 2.0;
+    return b.load(source, {batch, from, slot >> double(llvm::Log2_64(kTileRows)), columnPlace + rowPlace}, kPair);
+  }
+
+  /// The pieces of the row in a slot, zeros where there is none.
+  Values loadRow(Val from, Val slot) {
+    Type element = tileScale ? b.getF32Type() : result.getElementType();
+    auto load = [&] {
+      Values pieces;
+      for (int64_t piece = 0; piece < getPieces(); ++piece)
+        pieces.push_back(loadPiece(from, slot, piece));
+      return pieces;
+    };
+    return b.ifElse(slot >= 0.0, load,
+                    [&] { return Values(getPieces(), b.constant(VectorType::get(pieceWidth, element), 0)); });
+  }
+
+  Values widenRow(ArrayRef<Val> pieces) {
+    Values values;
+    for (Val piece : pieces)
+      values.append(widen(b, piece, pieceWidth));
+    return values;
   }
 
   /// The rows of a unit in query head `from`, from the coarsest level down to level `lowest`.
-  SmallVector<Values> loadLevels(Val from, ArrayRef<Values> found, int64_t lowest) {
-    SmallVector<Values> loaded(getLevels());
+  LevelRows loadLevels(Val from, ArrayRef<Values> found, int64_t lowest) {
+    LevelRows loaded(getLevels());
     for (int64_t level = getLevels() - 1; level >= lowest; --level)
       for (Val slot : found[level])
         loaded[level].push_back(loadRow(from, slot));
@@ -188,7 +236,7 @@ private:
   }
 
   /// Their sums over the levels, one for each of the unit's entries of level `lowest`.
-  Values sum(ArrayRef<Values> loaded, int64_t lowest) {
+  Values sum(const LevelRows &loaded, int64_t lowest) {
     Values sums;
     for (int64_t i = 0; i < getEntries(getLevels() - 1); ++i)
       addLevels(getLevels() - 1, i, lowest, Values(one.width, b.f32(0)), loaded, sums);
@@ -212,20 +260,21 @@ private:
     return b.ifElse(
         getLargest(found[0]) >= 0.0,
         [&] {
-          Values tokens, rounded;
+          SmallVector<Values> tokens;
+          Values rounded;
           for (Val slot : found[0])
             tokens.push_back(loadRow(head, slot));
           for (int64_t row = 0; row < unit; ++row) {
             Values sums(getAbove(row));
-            addTo(sums, widen(b, tokens[row], one.width));
-            rounded.push_back(round(sums));
+            addTo(sums, widenRow(tokens[row]));
+            rounded.append(round(sums));
           }
           return rounded;
         },
         [&] {
           Values rounded;
           for (int64_t row = 0; row < unit; ++row)
-            rounded.push_back(row % children ? rounded.back() : round(getAbove(row)));
+            rounded.push_back(row % children ? rounded.back() : round(getAbove(row))[0]);
           return rounded;
         });
   }
@@ -256,7 +305,7 @@ private:
     for (Val from : members)
       found.push_back(findSlots(from));
     if (getLevels() > 1) {
-      SmallVector<SmallVector<Values>> loaded;
+      SmallVector<LevelRows> loaded;
       for (auto [from, slots] : llvm::zip(members, found))
         loaded.push_back(loadLevels(from, slots, 1));
       Values above = sum(loaded[0], 1);
@@ -277,11 +326,12 @@ private:
     return b.ifElse(
         getLargest(found) >= 0.0,
         [&] {
-          Values rows, more = sums;
+          SmallVector<Values> rows;
+          Values more = sums;
           for (Val slot : found)
             rows.push_back(loadRow(from, slot));
           for (int64_t row = 0; row < unit; ++row)
-            addTo(MutableArrayRef(more).slice(row * one.width, one.width), widen(b, rows[row], one.width));
+            addTo(MutableArrayRef(more).slice(row * one.width, one.width), widenRow(rows[row]));
           return more;
         },
         [&] { return sums; });
@@ -293,9 +343,9 @@ private:
   }
 
   /// Appends the sums down to level `lowest` below entry `i` of a level, `above` those of the levels above it.
-  void addLevels(int64_t level, int64_t i, int64_t lowest, Values above, ArrayRef<Values> loaded, Values &sums) {
+  void addLevels(int64_t level, int64_t i, int64_t lowest, Values above, const LevelRows &loaded, Values &sums) {
     Val share = getShare(level, i);
-    for (auto [total, value] : llvm::zip(above, widen(b, loaded[level][i], one.width)))
+    for (auto [total, value] : llvm::zip(above, widenRow(loaded[level][i])))
       total = share ? b.fma(value, share, total) : total + value;
     if (level == lowest)
       return sums.append(above);
@@ -311,12 +361,14 @@ private:
   RankedTensorType result;
   int64_t heads, group;
   Value rows, slotMap;
+  std::optional<double> tileScale;
   int64_t unit;
   RowGrid one;
+  int64_t pieceWidth;
   PyramidDocuments documents;
   PyramidDocuments::Place place;
   /// Rows and windows are counted from the first of the document on.
-  Val source, slots, target, batch, head, column, number, firstRow, exists;
+  Val source, slots, target, batch, head, chunk, number, firstRow, exists;
 };
 
 } // namespace
@@ -333,6 +385,14 @@ LogicalResult fresnel::lowerGatherGradBySlots(GatherGradBySlotsOp op, const Kern
   SlotKernel(op.getDy(), op.getSlots(), cast<RankedTensorType>(op.getDx().getType()),
              PyramidShape(op.getSeqLen(), op.getLevels(), op.getFactor(), op.getDocuments()),
              {/*shift=*/0, /*mean=*/true}, request, b)
+      .write();
+  return success();
+}
+
+LogicalResult fresnel::lowerGatherGradTiles(GatherGradTilesOp op, const KernelRequest &request, KernelBuilder &b) {
+  SlotKernel(op.getTiles(), op.getSlots(), cast<RankedTensorType>(op.getDx().getType()),
+             PyramidShape(op.getSeqLen(), op.getLevels(), op.getFactor(), op.getDocuments()),
+             {/*shift=*/0, /*mean=*/true}, request, b, op.getScale().convertToDouble())
       .write();
   return success();
 }

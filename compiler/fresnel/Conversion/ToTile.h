@@ -87,6 +87,7 @@ mlir::LogicalResult lowerGatherLevels(GatherLevelsOp op, const KernelRequest &re
 mlir::LogicalResult lowerScatterBySlots(ScatterBySlotsOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerGatherGradBySlots(GatherGradBySlotsOp op, const KernelRequest &request,
                                            KernelBuilder &builder);
+mlir::LogicalResult lowerGatherGradTiles(GatherGradTilesOp op, const KernelRequest &request, KernelBuilder &builder);
 mlir::LogicalResult lowerScatterGradBySlots(ScatterGradBySlotsOp op, const KernelRequest &request,
                                             KernelBuilder &builder);
 

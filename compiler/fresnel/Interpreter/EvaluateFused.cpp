@@ -31,12 +31,21 @@ ref::IndexTensor Evaluation::evaluateSelectScored(SelectScoredOp op) {
                             int64_t(op.getQueryStride()), int64_t(op.getKeyBlock()), getBounds(op)});
 }
 
+template <typename Op>
+static ref::ScatterOptions getScatterOptions(Op op) {
+  return {int64_t(op.getSeqLen()), int64_t(op.getLevels()), int64_t(op.getFactor()), getDocuments(op)};
+}
+
+ref::Tensor Evaluation::evaluateGatherGradTiles(GatherGradTilesOp op) {
+  const ref::Tensor &tiles = get(op.getTiles());
+  int64_t columns = op.getDx().getType().getDimSize(3), tileRows = tiles.dim(3) / columns;
+  // All rows: no slot names one of the last tile that does not exist.
+  ref::Tensor rows = ref::fromTiles(tiles, tileRows * tiles.dim(2), columns, op.getScale().convertToDouble());
+  return ref::gatherGradBySlots(rows, getIndices(op.getSlots()), op.getHeads(), getScatterOptions(op));
+}
+
 bool Evaluation::evaluateFused(Operation *op) {
   auto set = [&](unsigned result, ref::Tensor value) { values[op->getResult(result)] = std::move(value); };
-  auto getOptions = [](auto op) {
-    return ref::ScatterOptions{int64_t(op.getSeqLen()), int64_t(op.getLevels()), int64_t(op.getFactor()),
-                               getDocuments(op)};
-  };
   return TypeSwitch<Operation *, bool>(op)
       .Case([&](PoolLevelsOp op) {
         int64_t levels = op.getLevels(), factor = op.getFactor();
@@ -50,7 +59,7 @@ bool Evaluation::evaluateFused(Operation *op) {
         return true;
       })
       .Case([&](ScatterBySlotsOp op) {
-        return set(0, ref::scatterBySlots(get(op.getX()), getIndices(op.getSlots()), getOptions(op))), true;
+        return set(0, ref::scatterBySlots(get(op.getX()), getIndices(op.getSlots()), getScatterOptions(op))), true;
       })
       .Case([&](AttendStatsOp op) {
         const ref::Tensor *dlse = op.getDlse() ? &get(op.getDlse()) : nullptr;
@@ -107,10 +116,11 @@ bool Evaluation::evaluateFused(Operation *op) {
         return set(0, ref::sumRows(get(op.getPart()), getIndices(op.getSlots()), get(op.getX()))), true;
       })
       .Case([&](GatherGradBySlotsOp op) {
-        return set(0,
-                   ref::gatherGradBySlots(get(op.getDy()), getIndices(op.getSlots()), op.getHeads(), getOptions(op))),
+        return set(0, ref::gatherGradBySlots(get(op.getDy()), getIndices(op.getSlots()), op.getHeads(),
+                                             getScatterOptions(op))),
                true;
       })
+      .Case([&](GatherGradTilesOp op) { return set(0, evaluateGatherGradTiles(op)), true; })
       .Case([&](ScatterGradBySlotsOp op) { return set(0, evaluateScatterGrad(op)), true; })
       .Case([&](RegroupScoredOp op) { return set(0, evaluateRegroupScored(op)), true; })
       .Case([&](SelectScoredOp op) {

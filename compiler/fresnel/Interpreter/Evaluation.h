@@ -99,6 +99,7 @@ private:
   bool evaluateGradients(mlir::Operation *op);
   void evaluateGateDelta(GateDeltaOp op);
   ref::Tensor evaluateSettle(SettleTilesOp op);
+  ref::Tensor evaluateGatherGradTiles(GatherGradTilesOp op);
   ref::Tensor evaluateRegroupScored(RegroupScoredOp op);
   ref::IndexTensor evaluateSelectScored(SelectScoredOp op);
 

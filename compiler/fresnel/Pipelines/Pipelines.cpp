@@ -47,6 +47,7 @@ void populatePlanPipeline(OpPassManager &pm, const TargetPipelineOptions &option
   lists.schedule = options.gradientSchedule;
   pm.addPass(createTransposeBlocksPass(lists));
   pm.addPass(createFoldSumsPass());
+  pm.addPass(createGatherTilesPass());
   // Last before the kernels: whatever fuses or shares work sees both halves.
   SplitGradientPassOptions split;
   split.recompute.append(recompute.begin(), recompute.end());

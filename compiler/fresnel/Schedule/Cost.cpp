@@ -158,8 +158,8 @@ static int64_t countFlops(Operation *op) {
       .Case([&](ScatterOp scatter) { return int64_t(scatter.getLevels()) * getElements(scatter.getResult()); })
       .Case([&](ScatterBySlotsOp scatter) { return int64_t(scatter.getLevels()) * getElements(scatter.getResult()); })
       .Case<ScatterGradOp, ScatterGradBySlotsOp>([&](auto grad) { return int64_t(grad.getLevels()) * first(); })
-      .Case([&](GatherGradBySlotsOp grad) {
-        int64_t group = getTensor(grad.getDy()).getDimSize(1) / int64_t(grad.getHeads());
+      .Case<GatherGradBySlotsOp, GatherGradTilesOp>([&](auto grad) {
+        int64_t group = getTensor(grad->getOperand(0)).getDimSize(1) / int64_t(grad.getHeads());
         return 2 * int64_t(grad.getLevels()) * group * getElements(grad.getDx());
       })
       .Case<GatherGradOp, PoolOp, PoolGradOp, UnpoolGradOp>([&](auto) { return first(); })
@@ -221,7 +221,8 @@ OperationCost fresnel::getCost(Operation *op) {
   if (isa<UnfoldOp>(op))
     cost.bytesRead = cost.bytesWritten;
   // Sums of a level that few tokens have, and slots that are empty, are counted in full.
-  if (isa<ScatterOp, ScatterBySlotsOp, ScatterGradOp, ScatterGradBySlotsOp, GatherGradOp, GatherGradBySlotsOp>(op))
+  if (isa<ScatterOp, ScatterBySlotsOp, ScatterGradOp, ScatterGradBySlotsOp, GatherGradOp, GatherGradBySlotsOp,
+          GatherGradTilesOp>(op))
     cost.exact = false;
   if (isAttention(op) && Masks(op).isDataDependent())
     cost.exact = false;

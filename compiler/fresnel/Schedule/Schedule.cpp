@@ -191,6 +191,7 @@ std::string fresnel::explainUnsupported(Operation *op) {
           .Case<AttendOp, AttendGradQOp, AttendGradKvOp, AttendGradOp, SettleTilesOp>(
               [](auto op) { return explainAttend(op); })
           .Case([](RoundTilesOp op) { return explainRows(op.getRows()); })
+          .Case([](GatherGradTilesOp op) { return explainRows(op.getDx()); })
           .Case<PyramidOp, NormOp, GatherOp, ScatterOp, AttendDeltaOp, AttendStatsOp, BoundKeysOp, GatherGradOp,
                 ScatterGradOp, PoolLevelsOp, GatherLevelsOp, ScatterBySlotsOp, GatherGradBySlotsOp,
                 ScatterGradBySlotsOp, PoolOp, UnpoolOp, UnpoolGradOp, GateOp, GateGradOp, MergeOp, MergeGradOp, FoldOp,

@@ -219,6 +219,17 @@ def FoldSumsPass : Pass<"fresnel-fold-sums", "::mlir::ModuleOp"> {
   let statistics = [Statistic<"numFolded", "num-folded", "sums that became chains">];
 }
 
+def GatherTilesPass : Pass<"fresnel-gather-tiles", "::mlir::ModuleOp"> {
+  let summary = "reads f32 tiles where the gradient of a gather would read their rounded rows";
+  let description = [{
+    Precondition: `fresnel-fold-sums` ran, so that sums of gradients have taken the roundings that they need.
+    A `fresnel.gather_grad_by_slots` becomes `fresnel.gather_grad_tiles`, if its rows are those of a
+    `fresnel.round_tiles` without statistics or addend that nothing else reads. The rows are never
+    stored then, and what the gather sums of them was not rounded before.
+  }];
+  let statistics = [Statistic<"numFused", "num-fused", "gradients of gathers that read tiles">];
+}
+
 def SplitGradientPass : Pass<"fresnel-split-gradient", "::mlir::ModuleOp"> {
   let summary = "cuts a differentiated program into a forward and a backward half";
   let description = [{

@@ -437,6 +437,34 @@ def Fresnel_RoundTilesOp : Fresnel_ComputeOp<"round_tiles"> {
   }];
 }
 
+def Fresnel_GatherGradTilesOp : Fresnel_ComputeOp<"gather_grad_tiles"> {
+  let summary = "gradient of a gather from a mean pyramid, out of the f32 tiles of `fresnel.attend_grad`";
+  let description = [{
+    `fresnel.gather_grad_by_slots` of `fresnel.round_tiles` without the rounding between
+    them: of tiles [B, H, T, 64 D] slot s is row s mod 64 of tile s div 64, in the order of
+    `fresnel.attend_grad`, times `scale`. The sums over heads and levels are rounded once, to `element`.
+
+    Constraints:
+    - C1: `tiles` has an even number of tiles, and a multiple of 512 elements in each.
+    - C2: `element` is bf16, f16 or f32.
+    - C3: `tiles` and `slots` agree in batch, and the heads of `tiles` are a multiple of those of `slots`.
+    - C4: `levels` is in [1, 16], `factor` at least 2, factor^(levels-1) at most 2^31 - 1, `seq_len` positive.
+    - C5: `slots` has one entry per row of the pyramid.
+    - C6: `heads` is positive and divides the heads of `tiles`.
+    - C7: `documents`, if there are any, are at most 65535, none negative, and sum to `seq_len`.
+
+    Example:
+    ```mlir
+    %dx = fresnel.gather_grad_tiles %t, %s {heads = 2, seq_len = 1000, levels = 3, factor = 4, scale = 0.125, element = bf16}
+        : tensor<1x4x8x2048xf32>, tensor<1x4x1313xi32>
+    ```
+  }];
+  let arguments = (ins Fresnel_Scores4:$tiles, Fresnel_Indices3:$slots, I64Attr:$heads, I64Attr:$seq_len, I64Attr:$levels,
+                       I64Attr:$factor, Fresnel_Documents:$documents, F64Attr:$scale, TypeAttr:$element);
+  let results = (outs Fresnel_Rows:$dx);
+  let assemblyFormat = "$tiles `,` $slots attr-dict `:` type($tiles) `,` type($slots)";
+}
+
 def Fresnel_SettleTilesOp : Fresnel_ComputeOp<"settle_tiles"> {
   let summary = "the gradient of queries out of integers, computed again where these are too coarse";
   let description = [{

@@ -71,20 +71,20 @@ template <typename Op>
 static LogicalResult checkSlots(Inference<Op> infer, typename Op::Adaptor adaptor, RankedTensorType rows,
                                 int64_t length) {
   RankedTensorType slots = getTensor(adaptor.getSlots());
-  // scatter_by_slots_c1, gather_grad_by_slots_c1, scatter_grad_by_slots_c1
+  // scatter_by_slots_c1, gather_grad_by_slots_c1, scatter_grad_by_slots_c1, gather_grad_tiles_c3
   if (!sharesHeads(rows, slots))
     return infer.fail("the rows and `slots` must agree in batch, and the heads of the rows be a multiple of those of "
                       "`slots`, but got ",
                       rows, " and ", slots);
   int64_t levels = adaptor.getLevels(), factor = adaptor.getFactor();
-  // scatter_by_slots_c2, gather_grad_by_slots_c2, scatter_grad_by_slots_c2
+  // scatter_by_slots_c2, gather_grad_by_slots_c2, scatter_grad_by_slots_c2, gather_grad_tiles_c4
   if (failed(checkPyramid(infer, length, levels, factor)))
     return failure();
-  // scatter_by_slots_c4, gather_grad_by_slots_c5, scatter_grad_by_slots_c5
+  // scatter_by_slots_c4, gather_grad_by_slots_c5, scatter_grad_by_slots_c5, gather_grad_tiles_c7
   if (failed(checkDocuments(infer, length, adaptor.getDocuments())))
     return failure();
   PyramidShape shape(length, levels, factor, adaptor.getDocuments());
-  // scatter_by_slots_c3, gather_grad_by_slots_c3, scatter_grad_by_slots_c3
+  // scatter_by_slots_c3, gather_grad_by_slots_c3, scatter_grad_by_slots_c3, gather_grad_tiles_c5
   if (int64_t entries = shape.length; slots.getDimSize(2) != entries)
     return infer.fail("a pyramid of ", length, " tokens with `levels` ", levels, " and `factor` ", factor, " has ",
                       entries, " entries, but `slots` has ", slots.getDimSize(2));
@@ -436,13 +436,20 @@ TypedValue<RankedTensorType> RoundTilesOp::getAddend() {
   return last ? cast<TypedValue<RankedTensorType>>(getMore().back()) : TypedValue<RankedTensorType>();
 }
 
+/// What tiles are rounded to, or null.
+static Type findElement(DictionaryAttr attributes) {
+  auto type = attributes.getAs<TypeAttr>("element");
+  bool fits = type && (type.getValue().isBF16() || type.getValue().isF16() || type.getValue().isF32());
+  return fits ? type.getValue() : Type();
+}
+
 LogicalResult RoundTilesOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
                                              SmallVectorImpl<Type> &results) {
   Inference<RoundTilesOp> infer{location};
   if (failed(infer.require(adaptor.getAttributes(), {"seq_len", "head_dim"})))
     return failure();
-  auto type = adaptor.getAttributes().getAs<TypeAttr>("element");
-  if (!type || !(type.getValue().isBF16() || type.getValue().isF16() || type.getValue().isF32())) // round_tiles_c2
+  Type element = findElement(adaptor.getAttributes());
+  if (!element) // round_tiles_c2
     return infer.fail("needs the attribute `element`: bf16, f16 or f32");
   // Accessors count on every mandatory attribute, whichever they read.
   if (!adaptor.getAttributes().getAs<FloatAttr>("scale"))
@@ -454,7 +461,7 @@ LogicalResult RoundTilesOp::inferReturnTypes(MLIRContext *, std::optional<Locati
       tiles.getDimSize(3) != kTileRows * columns) // round_tiles_c1
     return infer.fail("`seq_len` ", length, " and `head_dim` ", columns, " do not fit tiles of type ",
                       adaptor.getTiles().getType());
-  auto rows = RankedTensorType::get({tiles.getDimSize(0), tiles.getDimSize(1), length, columns}, type.getValue());
+  auto rows = RankedTensorType::get({tiles.getDimSize(0), tiles.getDimSize(1), length, columns}, element);
   RankedTensorType stats = getStatsType(tiles);
   SmallVector<Type> more(adaptor.getMore().getTypes());
   bool one = more.size() == 1 && (more[0] == stats || more[0] == rows);
@@ -463,6 +470,32 @@ LogicalResult RoundTilesOp::inferReturnTypes(MLIRContext *, std::optional<Locati
     return infer.fail("`more` must be stats of type ", stats, ", an addend of type ", rows,
                       ", or both in this order, but has ", more.size(), ", the last of type ", more.back());
   results.push_back(rows);
+  return success();
+}
+
+LogicalResult GatherGradTilesOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, Adaptor adaptor,
+                                                  SmallVectorImpl<Type> &results) {
+  Inference<GatherGradTilesOp> infer{location};
+  if (failed(infer.requireScores(adaptor.getSlots())))
+    return failure();
+  if (failed(infer.require(adaptor.getAttributes(), {"heads", "seq_len", "levels", "factor"})))
+    return failure();
+  Type element = findElement(adaptor.getAttributes());
+  if (!element) // gather_grad_tiles_c2
+    return infer.fail("needs the attribute `element`: bf16, f16 or f32");
+  auto tiles = dyn_cast<RankedTensorType>(adaptor.getTiles().getType());
+  if (!tiles || tiles.getRank() != 4 || tiles.getDimSize(2) % (kStatsStep / kTileRows) ||
+      tiles.getDimSize(3) % (8 * kTileRows)) // gather_grad_tiles_c1
+    return infer.fail("`tiles` must be an even number of tiles of a multiple of ", 8 * kTileRows, " elements, but got ",
+                      adaptor.getTiles().getType());
+  if (failed(checkSlots(infer, adaptor, tiles, adaptor.getSeqLen())))
+    return failure();
+  int64_t heads = adaptor.getHeads();
+  if (heads <= 0 || tiles.getDimSize(1) % heads) // gather_grad_tiles_c6
+    return infer.fail("`heads` must be positive and divide the ", tiles.getDimSize(1), " heads of `tiles`, but got ",
+                      heads);
+  results.push_back(RankedTensorType::get(
+      {tiles.getDimSize(0), heads, int64_t(adaptor.getSeqLen()), tiles.getDimSize(3) / kTileRows}, element));
   return success();
 }
 

@@ -70,6 +70,25 @@ TEST(Fusion, LighthouseBackward) {
   compareLighthouse(2, 2, 64, {{"topk", "8"}, {"levels", "1"}, {"factor", "2"}}, true);
 }
 
+// With a kernel for all gradients of attention, out of whose tiles the gradient of the queries comes: sums of 16-bit
+// rows are rounded more or less often.
+TEST(Fusion, LighthouseGradientsInOnePass) {
+  for (const char *documents : {"", "61,0,1,100"}) {
+    std::map<std::string, std::string> params{{"heads", "4"},     {"kv_heads", "2"}, {"head_dim", "64"}, {"topk", "5"},
+                                              {"seq_len", "162"}, {"levels", "3"},   {"factor", "3"}};
+    if (*documents)
+      params["documents"] = documents;
+    llvm::Expected<std::string> text =
+        instantiate(*findPreset(*documents ? "lighthouse_documents" : "lighthouse"), params);
+    ASSERT_TRUE(bool(text));
+    std::vector<NamedValue> inputs = {{"q", randomTensor({1, 4, 162, 64}, 1)},
+                                      {"k", randomTensor({1, 2, 162, 64}, 2)},
+                                      {"v", randomTensor({1, 2, 162, 64}, 3)},
+                                      {"dout", randomTensor({1, 4, 162, 64}, 4)}};
+    compare(*text, inputs, /*grad=*/true, /*tolerance=*/5e-3);
+  }
+}
+
 // What the hopper family fuses within documents: LSEs and scores of NSA's blocks, and gradients whose window is a part
 // of the bounds.
 TEST(Fusion, NativeSparseAttentionWithinDocuments) {

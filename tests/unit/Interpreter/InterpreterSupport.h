@@ -47,6 +47,7 @@ inline std::vector<NamedValue> runText(const std::string &text, llvm::ArrayRef<N
     passes.addPass(createFuseGateGradientsPass());
     passes.addPass(createTransposeBlocksPass());
     passes.addPass(createFoldSumsPass());
+    passes.addPass(createGatherTilesPass());
   }
   EXPECT_TRUE(succeeded(passes.run(*module)));
   llvm::Expected<std::vector<NamedValue>> results = interpret(findMainProgram(*module), inputs);
