@@ -3,6 +3,7 @@
 // DEFINE: %{check} = %python %tests/gpu/left_operands.py --fresnel %fresnel --ptxas %ptxas --nvdisasm %nvdisasm
 // RUN: %{check} %s --grad | FileCheck %s
 // RUN: %{check} moba_documents --grad --set head_dim=64 --set seq_len=3000 | FileCheck %s
+// RUN: %{check} moba_documents --grad --set head_dim=128 --set seq_len=8192 --set block=256 | FileCheck %s
 // RUN: %{check} moba --grad --set head_dim=64 --set seq_len=3000 | FileCheck %s
 // RUN: %{check} moba --grad --set head_dim=128 --set seq_len=3000 | FileCheck %s
 // RUN: %{check} nsa_documents --grad --set head_dim=64 --set seq_len=3000 | FileCheck %s
