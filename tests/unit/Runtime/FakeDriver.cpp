@@ -11,6 +11,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include <atomic>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -72,7 +73,9 @@ int allocate(uint64_t *pointer, size_t bytes) {
   ++allocations;
   if (isMemoryReal())
     return *pointer = reinterpret_cast<uint64_t>(std::aligned_alloc(256, (bytes + 255) / 256 * 256)), 0;
-  return *pointer = 0x10000, fails("no-memory") ? 2 : 0;
+  // No two at one address.
+  static std::atomic<uint64_t> next{0x10000};
+  return *pointer = next.fetch_add((bytes / 256 + 1) * 256), fails("no-memory") ? 2 : 0;
 }
 int loadData(void **library, const void *, int *options, void **values, unsigned count, int *, void **, unsigned) {
   for (unsigned i = 0; i < count; ++i)
