@@ -71,7 +71,7 @@ llvm::Expected<rt::Manifest> SliceSearch::measure(int64_t slices) {
     kernels.try_emplace(kernel.getSymName(), kernels.size());
   rt::Manifest manifest;
   if (llvm::Error error = readPlans(*copy, kernels, manifest))
-    return std::move(error);
+    return error;
   return manifest;
 }
 

@@ -161,7 +161,7 @@ static llvm::Expected<std::string> checkValue(const PresetParam &param, StringRe
     return checkNumber(param, value);
   case ParamType::Lengths:
     if (llvm::Error error = parseLengths(param.name, value).takeError())
-      return std::move(error);
+      return error;
     return value.str();
   case ParamType::Bool:
     if (value == "true" || value == "1")
@@ -213,7 +213,7 @@ fresnel::resolveParams(const Preset &preset, const std::map<std::string, std::st
     resolved[param.name] = *value;
   }
   if (llvm::Error error = checkHeads(resolved))
-    return std::move(error);
+    return error;
   return resolved;
 }
 
