@@ -11,6 +11,7 @@ include "fresnel/Dialect/FresnelSelectionOps.td"
 include "fresnel/Dialect/FresnelAttentionOps.td"
 include "fresnel/Dialect/FresnelGradientOps.td"
 include "fresnel/Dialect/FresnelFusedOps.td"
+include "fresnel/Dialect/FresnelFusedGradientOps.td"
 include "fresnel/Dialect/FresnelGroupedOps.td"
 
 #endif // FRESNEL_OPS
