@@ -22,6 +22,10 @@ static_assert(kAddWarps == 2);
 /// each warp that takes it; a consumer's own threads, which add up shares.
 static constexpr int64_t kScoresBarrier = 1, kTakenBarrier = 2, kReadyBarrier = 4, kSharesBarrier = 12;
 
+/// Whether each consumer may have turns of its own: with head dim 64 and documents, whose bounds are registers of every
+/// row, ptxas spills some of them then.
+static bool hasRegistersForTurns(const AttendShape &shape) { return shape.headDim > 64 || !shape.documents; }
+
 HopperGradKernel::HopperGradKernel(AttendGradOp op, const KernelRequest &request, KernelBuilder &builder, Squares first,
                                    Squares second)
     : HopperRings(builder), request(request), integers(op.hasIntegerSums()), shape(op),
@@ -31,8 +35,8 @@ HopperGradKernel::HopperGradKernel(AttendGradOp op, const KernelRequest &request
       blocks(llvm::alignTo(llvm::divideCeil(shape.keys, keyRows), cluster)), shares(getHopperGradShares(op)),
       group(shape.heads / shape.kvHeads / shares), section(getHopperGradSection(request.schedule, op)),
       doutStages(getHopperGradDoutStages(request.schedule, op)), ordered(isHopperGradOrdered(request.schedule, op)),
-      apart(ordered && first.size() == 1 && second.size() == 1), squareLists{std::move(first), std::move(second)},
-      listSizes(getHopperGradLists(op)) {}
+      apart(ordered && first.size() == 1 && second.size() == 1 && hasRegistersForTurns(shape)),
+      squareLists{std::move(first), std::move(second)}, listSizes(getHopperGradLists(op)) {}
 
 void HopperGradKernel::write() {
   int64_t count = blocks * shape.kvHeads * shape.batches * shares;
