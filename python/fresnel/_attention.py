@@ -251,9 +251,11 @@ def _loadable(dout):
 # The function
 # ----------------------------------------------------------------------------------------------------------------------
 
-def _option_lines(grad, deterministic, schedule, gradient_schedule, workspace_limit):
+def _option_lines(grad, deterministic, schedule, gradient_schedule, workspace_limit, group_queries):
     """The options that matter and are not the defaults, as lines of a program's text."""
     lines = [f"schedule={schedule}"] * bool(schedule) + [f"workspace_limit={workspace_limit}"] * bool(workspace_limit)
+    if not group_queries:
+        lines.append("group_queries=false")
     if grad and gradient_schedule:
         lines.append(f"gradient_schedule={gradient_schedule}")
     if grad and not deterministic and not torch.are_deterministic_algorithms_enabled():
@@ -262,7 +264,7 @@ def _option_lines(grad, deterministic, schedule, gradient_schedule, workspace_li
 
 
 def attention(q, k, v, method="dense", *, cu_seqlens=None, mask=None, gates=None, return_lse=False, deterministic=True,
-              schedule="", gradient_schedule="", workspace_limit=0, **parameters):
+              schedule="", gradient_schedule="", workspace_limit=0, group_queries=True, **parameters):
     """Attention of q over k and v by `method`, differentiable with respect to all three and to gates.
 
     q is [batch, sequence, heads, head_dim]; k and v have heads that divide q's (GQA); "dense" takes another sequence
@@ -301,12 +303,14 @@ def attention(q, k, v, method="dense", *, cu_seqlens=None, mask=None, gates=None
     faster for it; torch.use_deterministic_algorithms(True) takes that back. `schedule` and `gradient_schedule`
     ("FIELD=VALUE:...", as for `fresnel compile`) change the kernels of attention and of its gradients. `workspace_limit`,
     in bytes, cuts batch and heads into as many slices, computed one after the other, as each pass needs to stay below it.
+    `group_queries=False` goes from query to query where "moba" and "moba_documents" would go from block to block of keys:
+    less memory, and faster if documents have a block or two each.
 
     The first call with new shapes or parameters compiles a bundle (a second or so) into the cache. Raises TypeError or
     ValueError for arguments that do not fit, UnsupportedError for what has no kernel. There is no slower path behind it.
     """
     _arguments.check_parameters(method, parameters)
-    _compile.check_options(deterministic, workspace_limit, schedule=schedule, gradient_schedule=gradient_schedule)
+    _compile.check_options(deterministic, workspace_limit, group_queries, schedule=schedule, gradient_schedule=gradient_schedule)
     q, k, v = _arguments.take("q", q), _arguments.take("k", k), _arguments.take("v", v)
     if gates is not None:
         gates = _arguments.take("gates", gates)
@@ -320,14 +324,14 @@ def attention(q, k, v, method="dense", *, cu_seqlens=None, mask=None, gates=None
     is_file = _programs.is_file(method)
     if is_file and parameters:
         raise ValueError(f"method: parameters {sorted(parameters)} apply to presets, but {method} is a file")
-    if method.endswith(".fkb") and (schedule or gradient_schedule or workspace_limit):
-        raise ValueError("schedule, gradient_schedule and workspace_limit apply to methods that are compiled, but "
-                         f"{method} is a bundle")
+    if method.endswith(".fkb") and (schedule or gradient_schedule or workspace_limit or not group_queries):
+        raise ValueError("schedule, gradient_schedule, workspace_limit and group_queries apply to methods that are compiled, "
+                         f"but {method} is a bundle")
     _arguments.check_lengths(method, is_file, q, k, v)
     others, parameters = _inputs.take_others(method, is_file, q, k, (cu_seqlens, mask, gates), parameters)
     grad = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad or
                                         (gates is not None and gates.requires_grad))
-    options = _option_lines(grad, deterministic, schedule, gradient_schedule, workspace_limit)
+    options = _option_lines(grad, deterministic, schedule, gradient_schedule, workspace_limit, group_queries)
     out, lse, _ = _forward_op(q, k, v, _programs.describe(method, parameters, grad, options), *others)
     if return_lse and lse.dim() == 1:
         raise ValueError(f"return_lse: method {method} has no output 'lse'")

@@ -202,10 +202,11 @@ def _find_without_compiler(folder, key):
     return next((entry for entry in entries if _usable(entry)), None)
 
 
-def check_options(deterministic, workspace_limit, **schedules):
+def check_options(deterministic, workspace_limit, group_queries, **schedules):
     """Refuses schedules that are no text of one line; what the text says is the compiler's to check."""
-    if not isinstance(deterministic, bool):
-        raise TypeError(f"deterministic must be a bool, but got {type(deterministic).__name__}")
+    for name, flag in (("deterministic", deterministic), ("group_queries", group_queries)):
+        if not isinstance(flag, bool):
+            raise TypeError(f"{name} must be a bool, but got {type(flag).__name__}")
     if not isinstance(workspace_limit, int) or isinstance(workspace_limit, bool):
         raise TypeError(f"workspace_limit must be a number of bytes, but got {type(workspace_limit).__name__}")
     if workspace_limit < 0:
@@ -217,14 +218,14 @@ def check_options(deterministic, workspace_limit, **schedules):
             raise ValueError(f"{name} is {text!r}, but a schedule has one line, without |")
 
 
-def _options(grad, deterministic, schedule, gradient_schedule, workspace_limit):
+def _options(grad, deterministic, schedule, gradient_schedule, workspace_limit, group_queries):
     """The options that are not the defaults, as part of the key: entries made without them keep their names."""
-    check_options(deterministic, workspace_limit, schedule=schedule, gradient_schedule=gradient_schedule)
+    check_options(deterministic, workspace_limit, group_queries, schedule=schedule, gradient_schedule=gradient_schedule)
     if deterministic and "ordered=false" in gradient_schedule.split(":"):
         raise ValueError(f"gradient_schedule is {gradient_schedule!r}, which adds in any order, but deterministic is True; "
                          f"pass deterministic=False")
     options = {"schedule": schedule, "gradient_schedule": gradient_schedule, "unordered": bool(grad and not deterministic),
-               "workspace_limit": workspace_limit}
+               "workspace_limit": workspace_limit, "alone": not group_queries}
     return {name: value for name, value in options.items() if value}
 
 
@@ -244,7 +245,7 @@ def _command(executable, method, grad, target, parameters, options):
         command += ["--set", f"{name}={text_of(value)}"]
     for name, option in (("schedule", "--schedule"), ("workspace_limit", "--workspace-limit")):
         command += [option, str(options[name])] if name in options else []
-    return command
+    return command + ["--no-grouped-queries"] * ("alone" in options)
 
 
 def _compile_with(command, gradient_schedules, method, path):
@@ -258,12 +259,13 @@ def _compile_with(command, gradient_schedules, method, path):
 
 
 def compile_bundle(method, *, grad=True, target="sm_90a", deterministic=True, schedule="", gradient_schedule="",
-                   workspace_limit=0, **parameters):
+                   workspace_limit=0, group_queries=True, **parameters):
     """Path of the bundle of `method` (a preset, or an .mlir file) with its parameters, compiled if it is not cached.
 
     With `grad` the bundle has a backward plan. `schedule` and `gradient_schedule` are those of `fresnel compile`;
     `deterministic=False` lets gradients be added in any order where there are kernels for it (docs/training.md). Either
-    takes the place of the tuning database. `workspace_limit` is that of `--workspace-limit`, in bytes; 0 for none. Parameters are the preset's, as for `fresnel compile --set`.
+    takes the place of the tuning database. `workspace_limit` is that of `--workspace-limit`, in bytes; 0 for none. `group_queries=False`
+    is `--no-grouped-queries`. Parameters are the preset's, as for `fresnel compile --set`.
     """
     if not isinstance(method, (str, os.PathLike)):
         raise TypeError(f"method must be a preset's name or a path, but got {type(method).__name__}")
@@ -280,7 +282,7 @@ def compile_bundle(method, *, grad=True, target="sm_90a", deterministic=True, sc
         raise ValueError(f"method: there is no file {method}")
     if is_file(method) and parameters:
         raise ValueError(f"method: parameters {sorted(parameters)} apply to presets, but {method} is a file; edit it")
-    options = _options(grad, deterministic, schedule, gradient_schedule, workspace_limit)
+    options = _options(grad, deterministic, schedule, gradient_schedule, workspace_limit, group_queries)
     key, folder, executable = _key(method, parameters, grad, target, options), cache_folder() / "v1", find_executable()
     if executable is None:
         found = _find_without_compiler(folder, key)

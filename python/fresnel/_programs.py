@@ -17,7 +17,7 @@ from ._library import Plan
 MASKS = ("cu_seqlens", "mask")
 OTHERS = (*MASKS, "gates")
 # Lines of a program's text that are no parameters of a preset.
-_OPTIONS = ("deterministic", "schedule", "gradient_schedule", "workspace_limit")
+_OPTIONS = ("deterministic", "schedule", "gradient_schedule", "workspace_limit", "group_queries")
 # The first compute capability that each target runs on, oldest first.
 _TARGETS = ((80, "sm_80"), (86, "sm_86"), (89, "sm_89"), (90, "sm_90a"), (100, "sm_100"), (120, "sm_120"))
 _BYTES = {"f32": 4, "bf16": 2, "f16": 2, "i32": 4, "i8": 1}
@@ -138,7 +138,8 @@ def _parse(text):
     method, grad, *lines = text.split(_arguments.SEPARATOR)
     parameters = dict(line.split("=", 1) for line in lines)
     options = {name: parameters.pop(name) for name in _OPTIONS if name in parameters}
-    options["deterministic"] = options.get("deterministic") != "false"
+    for name in ("deterministic", "group_queries"):
+        options[name] = options.get(name) != "false"
     options["workspace_limit"] = int(options.get("workspace_limit", 0))
     return method, grad == "True", parameters, options, is_file(method)
 

@@ -83,6 +83,8 @@ class ArgumentTest(CacheTest):
             (ValueError, r"method is '/a\|b.mlir', but it has one line, without \|", {"method": "/a|b.mlir"}),
             (TypeError, "deterministic must be a bool, but got str", {"deterministic": "no"}),
             (TypeError, "workspace_limit must be a number of bytes, but got str", {"workspace_limit": "1GiB"}),
+            (TypeError, "group_queries must be a bool, but got int", {"group_queries": 0}),
+            (ValueError, "apply to methods that are compiled, but /x.fkb is a bundle", {"method": "/x.fkb", "group_queries": False}),
             (ValueError, "workspace_limit is -1, but it is a number of bytes", {"workspace_limit": -1}),
             (ValueError, r"'a\|b' is not the name of a parameter", {"a|b": 1}),
             (ValueError, r"causal is '1\|2', but values have one line, without \|", {"causal": "1|2"}),

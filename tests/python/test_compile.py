@@ -113,6 +113,12 @@ class CompileTest(CacheTest):
         with self.assertRaisesRegex(fresnel.UnsupportedError, "the limit is 1; raise the limit"):
             fresnel.compile("dense", workspace_limit=1, **sizes)
 
+    def test_queries_that_stay_alone_are_part_of_the_key(self):
+        sizes = {"seq_len": 16384, "heads": 1, "kv_heads": 1, "grad": False}
+        grouped, alone = fresnel.compile("moba", **sizes), fresnel.compile("moba", group_queries=False, **sizes)
+        self.assertIn("fresnel.group_rows", self.schedules(grouped))
+        self.assertNotIn("fresnel.group_rows", self.schedules(alone))
+
     def test_schedules_reach_the_compiler_and_are_part_of_the_key(self):
         sizes = dict(SMALL, head_dim=64)
         plain, fewer = fresnel.compile("dense", **sizes), fresnel.compile("dense", schedule="stages=2", **sizes)

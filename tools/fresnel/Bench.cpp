@@ -19,7 +19,7 @@ struct BenchArguments : MethodArguments {
   std::string html, layout = "bnhd";
   int64_t seed = 1;
   int device = 0, samples = 21;
-  bool check = false, json = false, noDependentLaunch = false, noGroupedQueries = false;
+  bool check = false, json = false, noDependentLaunch = false;
 };
 } // namespace
 
@@ -66,7 +66,6 @@ static std::vector<HostTensor> runOracle(ProgramOp program, const std::vector<Ho
 static int benchCommand(const BenchArguments &arguments) {
   bool fromBundle = isBundle(arguments.method);
   refuseForBundle(arguments, fromBundle && arguments.noDependentLaunch, "--no-dependent-launch");
-  refuseForBundle(arguments, fromBundle && arguments.noGroupedQueries, "--no-grouped-queries");
   checkWritable(arguments.html);
   checkSpares("--html", arguments.html, {findMethodFile(arguments.method)});
   rt::Bundle bundle = fromBundle ? openCompiled(arguments) : rt::Bundle();
@@ -111,8 +110,6 @@ void addBenchCommand(CLI::App &app, Action &action) {
   addMethodOptions(*command, *arguments,
                    {"a preset, a .mlir file or a .fkb bundle", "the gradients of the inputs, too",
                     "GPU to compile for (default: the one that runs)"});
-  command->add_flag("--no-grouped-queries", arguments->noGroupedQueries,
-                    "from query to query also where each has a block list of its own: less memory, more time");
   command->add_flag("--no-dependent-launch", arguments->noDependentLaunch,
                     "compile kernels that do not start before the launch in front of them has ended");
   command->add_option("--device", arguments->device, "number of the GPU (default 0)")->check(wholeNumber(0, INT32_MAX));

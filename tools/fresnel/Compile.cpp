@@ -28,7 +28,7 @@ struct CompileArguments : MethodArguments {
 
   std::string emit = "bundle", output, dump;
   std::vector<std::string> overrides;
-  bool json = false, noPtxas = false, noDependentLaunch = false, noGroupedQueries = false;
+  bool json = false, noPtxas = false, noDependentLaunch = false;
 };
 
 /// Resources of the kernels of a bundle; without ptxas `available` is false.
@@ -265,8 +265,6 @@ void addCompileCommand(CLI::App &app, Action &action) {
       ->add_option("--override-stage", arguments->overrides,
                    "STAGE=FILE: go on with this file instead of the stage's result, repeatable")
       ->allow_extra_args(false);
-  command->add_flag("--no-grouped-queries", arguments->noGroupedQueries,
-                    "from query to query also where each has a block list of its own: less memory, more time");
   command->add_flag("--no-dependent-launch", arguments->noDependentLaunch,
                     "kernels that do not start before the launch in front of them has ended");
   command->add_flag("--no-ptxas", arguments->noPtxas, "do not assemble the kernels to report registers and spills");

@@ -49,6 +49,8 @@ void addMethodOptions(CLI::App &command, MethodArguments &arguments, const Metho
       ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
       ->check(CLI::PositiveNumber)
       ->excludes(slices);
+  command.add_flag("--no-grouped-queries", arguments.noGroupedQueries,
+                   "from query to query also where each has a block list of its own: less memory, more time");
   addTunedOptions(command, arguments.tuned);
 }
 
@@ -66,6 +68,7 @@ rt::Bundle openCompiled(const MethodArguments &arguments) {
   refuseForBundle(arguments, !arguments.gradientSchedule.empty(), "--gradient-schedule");
   refuseForBundle(arguments, arguments.headSlices > 0, "--head-slices");
   refuseForBundle(arguments, arguments.workspaceLimit > 0, "--workspace-limit");
+  refuseForBundle(arguments, arguments.noGroupedQueries, "--no-grouped-queries");
   refuseForBundle(arguments, !arguments.tuned.database.empty(), "--db");
   refuseForBundle(arguments, !arguments.tuned.device.empty(), "--tuned-for");
   return openBundle(arguments.method);

@@ -15,7 +15,7 @@ namespace fresnel::tool {
 struct MethodArguments {
   std::string method, target, schedule, gradientSchedule;
   std::vector<std::string> sets, gradOf, recompute;
-  bool grad = false;
+  bool grad = false, noGroupedQueries = false;
   /// As in CompileOptions.
   int64_t headSlices = 0, workspaceLimit = 0;
   TunedOptions tuned;
@@ -36,7 +36,7 @@ rt::Bundle openCompiled(const MethodArguments &arguments);
 void refuseForBundle(const MethodArguments &arguments, bool given, const std::string &option);
 
 /// METHOD, --set, --grad, --grad-of, --recompute, --target, --schedule, --gradient-schedule, --head-slices,
-/// --workspace-limit and the options of the tuning database.
+/// --workspace-limit, --no-grouped-queries and the options of the tuning database.
 void addMethodOptions(CLI::App &command, MethodArguments &arguments, const MethodTexts &texts);
 
 /// The preset or file that `arguments` name, with gradients if they ask for them. Fails as loadMethod and differentiate

@@ -180,6 +180,7 @@ static void noteIdleOptions(const RunArguments &arguments) {
   note(!arguments.recompute.empty(), "--recompute");
   note(arguments.headSlices > 0, "--head-slices");
   note(arguments.workspaceLimit > 0, "--workspace-limit");
+  note(arguments.noGroupedQueries, "--no-grouped-queries");
   note(!arguments.tuned.database.empty(), "--db");
   note(!arguments.tuned.device.empty(), "--tuned-for");
   note(!arguments.jit.empty(), "--jit");
@@ -199,6 +200,7 @@ static JitBundle findOrCompile(const RunArguments &arguments, int device, Method
   target.recompute = arguments.recompute;
   target.headSlices = arguments.headSlices;
   target.workspaceLimit = arguments.workspaceLimit;
+  target.groupQueries = !arguments.noGroupedQueries;
   JitOptions options;
   options.tuned = arguments.tuned;
   if (!arguments.jit.empty())

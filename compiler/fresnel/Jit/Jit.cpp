@@ -97,6 +97,7 @@ Status Search::prepare(const std::string &name, const std::string &parameters, c
   compileOptions.recompute = target.recompute;
   compileOptions.headSlices = target.headSlices;
   compileOptions.workspaceLimit = target.workspaceLimit;
+  compileOptions.groupQueries = target.groupQueries;
   compileOptions.name = name;
   compileOptions.parameters = parameters;
   TunedOptions tunedOptions = options.tuned;

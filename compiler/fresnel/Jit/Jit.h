@@ -53,6 +53,7 @@ struct JitTarget {
   std::string schedule, gradientSchedule;
   std::vector<std::string> recompute;
   int64_t headSlices = 0, workspaceLimit = 0;
+  bool groupQueries = true;
 };
 
 /// A method, by name or as text.
