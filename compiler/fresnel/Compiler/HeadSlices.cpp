@@ -118,7 +118,9 @@ int64_t SliceSearch::fitDenseAttention() {
     }
     chosen = slices;
     rt::TrainingMemory memory = rt::measureTrainingMemory(*manifest);
-    if (memory.total() <= memory.flashTotal() || memory.flashTotal() == 0)
+    // Dense attention itself pads and counts a little more; that is no reason to cut it.
+    int64_t most = memory.flashTotal() + (slices == 1 ? memory.flashTotal() / 8 : 0);
+    if (memory.total() <= most || memory.flashTotal() == 0)
       break;
   }
   return chosen;

@@ -14,10 +14,10 @@ namespace fresnel {
 llvm::SmallVector<int64_t> listHeadSlices(ProgramOp program);
 
 /// `options.headSlices`; if that is 0 and there is a limit the fewest with which both plans of the program stay below
-/// `options.workspaceLimit`, or an error that says how many bytes it takes at least. Without either the
-/// fewest with which a step of training takes no more memory than FlashAttention's of dense attention, of those that
-/// leave a slice so many rows that it takes as long as before; if none suffices the most of those. Lowers a copy of the
-/// module to tiles for each number that is tried.
+/// `options.workspaceLimit`, or an error that says how many bytes it takes at least. Without either 1, unless a step of
+/// training takes over an eighth more memory than FlashAttention's of dense attention: then the fewest with which it
+/// takes no more, of those that leave a slice so many rows that it takes as long as before; if none suffices the most
+/// of those. Lowers a copy of the module to tiles for each number that is tried.
 llvm::Expected<int64_t> chooseHeadSlices(mlir::ModuleOp module, const CompileOptions &options);
 
 } // namespace fresnel
