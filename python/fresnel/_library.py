@@ -261,7 +261,8 @@ class Plan:
         return kernels
 
     def saved(self):
-        """What lies in the buffer of `saved_bytes` between the forward and the backward launch."""
+        """What lies in the buffer of `saved_bytes` between the forward and the backward launch; of plans in slices of the
+        heads what the first has, and each other one behind it in an equal part."""
         tensors = []
         for index in range(self._runtime.frn_plan_saved_count(self._handle)):
             entry = _Saved()

@@ -181,12 +181,15 @@ FRN_API frn_status frn_plan_get_argument(const frn_plan *plan, frn_direction dir
                                          frn_argument *argument);
 FRN_API frn_status frn_plan_get_workspace_bytes(const frn_plan *plan, frn_direction direction, int64_t *bytes);
 
-/* Since 1.5: the kernels that a plan launches, in order; one that it launches twice comes
- * twice. Errors as above, and FRN_UNSUPPORTED for a choice that a newer version made. */
+/* Since 1.5: the kernels that a plan launches, in order; one that it launches twice, as
+ * for two slices of the heads, comes twice. Errors as above, and FRN_UNSUPPORTED for a choice that a newer version
+ * made. */
 FRN_API frn_status frn_plan_count_kernels(const frn_plan *plan, frn_direction direction, size_t *count);
 FRN_API frn_status frn_plan_get_kernel(const frn_plan *plan, frn_direction direction, size_t index, frn_kernel *kernel);
 
-/* The buffer between the two launches: its size, and what lies in it. */
+/* The buffer between the two launches: its size, and what lies in it. Of a plan that computes batch and heads in
+ * slices (compile --head-slices) these are the tensors of the first slice; each of the others has an equal part of
+ * the buffer behind it, with the same tensors in the same places. */
 FRN_API int64_t frn_plan_saved_bytes(const frn_plan *plan);
 FRN_API size_t frn_plan_saved_count(const frn_plan *plan);
 FRN_API frn_status frn_plan_get_saved(const frn_plan *plan, size_t index, frn_saved_tensor *saved);
