@@ -4,7 +4,8 @@
   dialects/  includes neither compiler/ nor runtime/
   compiler/  includes of runtime/ only fresnel/Artifact/ and fresnel/Reference/, but compiler/fresnel/Jit/, in which
              compiler and runtime meet, includes all of it; nothing else in compiler/ includes fresnel/Jit/
-  every source file starts with its header comment and names its licence; it and every Python file have at most 500 lines
+  every source file starts with its header comment and names its licence; it, every Python file and every C++ file of
+             tests and examples have at most 500 lines
 
 Usage: include_rules.py SOURCE_DIR. Exit code 1 and one line per violation.
 """
@@ -31,8 +32,9 @@ def too_long(where, lines):
 
 def violations(source):
     for part in ("python", "examples", "benchmarks", "tests", "docs"):
-        for path in sorted((source / part).rglob("*.py")):
-            yield from too_long(path.relative_to(source), path.read_text().splitlines())
+        for path in sorted((source / part).rglob("*")):
+            if path.suffix in (".py", ".h", ".cpp", ".c"):
+                yield from too_long(path.relative_to(source), path.read_text().splitlines())
     parts = {name: folders(source / name) for name in ("dialects", "compiler", "runtime")}
     forbidden = {
         "runtime": parts["compiler"] | parts["dialects"],

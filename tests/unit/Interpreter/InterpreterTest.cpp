@@ -373,3 +373,17 @@ TEST(Interpreter, SaysWhatIsWrongWithInputs) {
   extra[0].value = ref::Tensor({1, 2, 8, 16});
   EXPECT_EQ(message(extra), "input 'q' has shape [1, 2, 8, 16], but the program takes [1, 2, 16, 16]");
 }
+
+// Results of a 16-bit type hold what that type can hold: selections see what a GPU sees.
+TEST(Interpreter, RoundsToTheType) {
+  ref::Tensor x({1, 1, 2, 8});
+  x.data[0] = 1;
+  x.data[8] = 1.0078125f; // the next bf16
+  std::vector<NamedValue> results = runText(R"(
+fresnel.program @p(%x: tensor<1x1x2x8xbf16>) {
+  %y = fresnel.pool mean %x {window = 2} : tensor<1x1x2x8xbf16>
+  fresnel.return %y {names = ["y"]} : tensor<1x1x1x8xbf16>
+})",
+                                            {{"x", x}});
+  EXPECT_EQ(tensor(results, "y").data[0], 1.0f) << "ties to even";
+}
