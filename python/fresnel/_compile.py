@@ -264,8 +264,8 @@ def compile_bundle(method, *, grad=True, target="sm_90a", deterministic=True, sc
 
     With `grad` the bundle has a backward plan. `schedule` and `gradient_schedule` are those of `fresnel compile`;
     `deterministic=False` lets gradients be added in any order where there are kernels for it (docs/training.md). Either
-    takes the place of the tuning database. `workspace_limit` is that of `--workspace-limit`, in bytes; 0 for none. `group_queries=False`
-    is `--no-grouped-queries`. Parameters are the preset's, as for `fresnel compile --set`.
+    takes the place of the tuning database. `workspace_limit` is that of `--workspace-limit`, in bytes; 0 for none.
+    `group_queries=False` is `--no-grouped-queries`. Parameters are the preset's, as for `fresnel compile --set`.
     """
     if not isinstance(method, (str, os.PathLike)):
         raise TypeError(f"method must be a preset's name or a path, but got {type(method).__name__}")
